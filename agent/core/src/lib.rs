@@ -1,0 +1,1 @@
+//! What one node should do next; pure.

@@ -1,0 +1,1 @@
+//! Chooses peers and judges their health; pure.

@@ -1,0 +1,1 @@
+//! The replicated state and every decision on it; pure.

@@ -1,0 +1,1 @@
+//! Raft, leader loop, API and hub.

@@ -1,0 +1,295 @@
+//! Requests and replies of the master's REST API, version 1. The command line prints the same structures with `--output json`.
+//!
+//! | method and path | body | reply |
+//! |---|---|---|
+//! | `POST /v1/plan` | spec | [`PlanReply`] |
+//! | `PUT /v1/apps/{app}` | spec | [`ApplyReply`] |
+//! | `GET /v1/apps` | | list of [`AppSummary`] |
+//! | `GET /v1/apps/{app}` | | [`AppDetail`] |
+//! | `GET /v1/apps/{app}/history` | | list of [`VersionInfo`] |
+//! | `POST /v1/apps/{app}/rollback` | [`RollbackRequest`] | [`ApplyReply`] |
+//! | `POST /v1/apps/{app}/scale` | [`ScaleRequest`] | [`ApplyReply`] |
+//! | `POST /v1/apps/{app}/restart` · `stop` · `start` | | [`ApplyReply`] |
+//! | `DELETE /v1/apps/{app}` | | [`ApplyReply`] |
+//! | `GET /v1/apps/{app}/deployment` | | [`DeploymentView`], the newest |
+//! | `GET /v1/deployments/{id}?after=INDEX&wait=10s` | | [`DeploymentView`], at once or when it has changed after INDEX |
+//! | `POST /v1/deployments/{id}/abort` | | [`DeploymentView`] |
+//! | `GET /v1/instances?app=APP` | | list of [`InstanceView`] |
+//! | `GET /v1/nodes` | | list of [`NodeView`] |
+//! | `GET /v1/events?after=N&wait=10s` | | list of [`crate::event::Event`] |
+//! | `GET /v1/apps/{app}/logs?follow=&tail=&since=` | | JSON lines of [`crate::hub::LogLine`] |
+//! | `GET /v1/status` | | [`StatusView`] |
+//!
+//! A mistake is answered with [`ApiError`] and a status: 400 malformed, 404 unknown, 409 conflict, 422 refused spec, 503 no leader.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::{AppSpec, Problem};
+use crate::ids::{
+    AppName, ClusterId, DeploymentId, DocIndex, Generation, InstanceId, LogIndex, NodeId, Revision,
+    Term, Version,
+};
+use crate::report::{Condition, Life};
+use crate::resources::{NodeInfo, Offer, Usage};
+use crate::time::Timestamp;
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// Short stable word, like `app_not_found`, `invalid_spec`, `conflict`, `no_leader`.
+    pub code: String,
+    /// One sentence with the operands and the way out.
+    pub message: String,
+    /// Everything wrong with a refused spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+}
+
+/// What applying a spec would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanReply {
+    /// The app.
+    pub app: AppName,
+    /// What kind of change.
+    pub action: PlanAction,
+    /// Changed fields of the spec, old and new as JSON; empty when nothing changes.
+    pub changes: Vec<FieldChange>,
+    /// Where new instances would go.
+    pub placements: Vec<PlannedInstance>,
+    /// Why some would not find a place; empty when all do.
+    pub unplaceable: Vec<String>,
+    /// Reserved in total while old and new run side by side.
+    pub peak: Usage,
+    /// The spec with every default filled in.
+    pub spec: AppSpec,
+}
+
+/// What kind of change a plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanAction {
+    /// The app is new.
+    Create,
+    /// A second set is started and takes over.
+    Replace,
+    /// Instances are added or removed, none replaced.
+    Scale,
+    /// Only what balancers see changes; no instance is touched.
+    Reroute,
+    /// Nothing.
+    Nothing,
+}
+
+/// One changed field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Path, like `resources.memory`.
+    pub path: String,
+    /// Value before; null when absent.
+    pub old: serde_json::Value,
+    /// Value after; null when absent.
+    pub new: serde_json::Value,
+}
+
+/// One instance a plan would place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedInstance {
+    /// The node.
+    pub node: NodeId,
+    /// Why this node.
+    pub reason: String,
+}
+
+/// A write was accepted and is durable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApplyReply {
+    /// The app.
+    pub app: AppName,
+    /// Its version now.
+    pub version: Version,
+    /// The deployment that carries it out; None when nothing had to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentId>,
+    /// Log index of the write.
+    pub index: LogIndex,
+}
+
+/// Go back to a version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackRequest {
+    /// None: the newest version before this one whose deployment was successful.
+    #[serde(default)]
+    pub version: Option<Version>,
+}
+
+/// Change the number of replicas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScaleRequest {
+    /// Wanted replicas.
+    pub replicas: u32,
+}
+
+/// One line of `hancock app list`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppSummary {
+    /// The app.
+    pub app: AppName,
+    /// Version asked for.
+    pub version: Version,
+    /// Asked to be stopped.
+    pub stopped: bool,
+    /// Wanted replicas.
+    pub replicas: u32,
+    /// Instances that are ready and in the published documents.
+    pub serving: u32,
+    /// Newest deployment, as `successful` or `starting`.
+    pub deployment: Option<String>,
+    /// Hosts.
+    pub hosts: Vec<String>,
+}
+
+/// Everything about an app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppDetail {
+    /// The summary line.
+    pub summary: AppSummary,
+    /// The spec asked for.
+    pub spec: AppSpec,
+    /// Its instances.
+    pub instances: Vec<InstanceView>,
+    /// Newest deployment.
+    pub deployment: Option<DeploymentView>,
+    /// Index of the published documents.
+    pub published: DocIndex,
+}
+
+/// One version of an app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VersionInfo {
+    /// The version.
+    pub version: Version,
+    /// When it was applied.
+    pub at: Timestamp,
+    /// Image, where there is one.
+    pub image: Option<String>,
+    /// How its newest deployment stands or ended.
+    pub deployment: Option<String>,
+    /// A deployment of it was successful.
+    pub stable: bool,
+    /// First 12 hex digits of SHA-256 of the canonical spec.
+    pub digest: String,
+}
+
+/// A deployment as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeploymentView {
+    /// Its id.
+    pub id: DeploymentId,
+    /// The app.
+    pub app: AppName,
+    /// Version it brings.
+    pub version: Version,
+    /// Phase, as `starting`, or outcome, as `failed`.
+    pub phase: String,
+    /// Whether it is over.
+    pub done: bool,
+    /// Whether it is over and went well.
+    pub ok: bool,
+    /// One sentence: what it waits for, or why it ended so.
+    pub reason: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// When it fails if nothing moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// Instances it brings.
+    pub new: Vec<InstanceView>,
+    /// Instances it replaces.
+    pub old: Vec<InstanceView>,
+    /// State index of this view, for `?after=`.
+    pub index: LogIndex,
+}
+
+/// An instance as the master knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// Its id.
+    pub id: InstanceId,
+    /// The app.
+    pub app: AppName,
+    /// Version it runs.
+    pub version: Version,
+    /// Node, once placed.
+    pub node: Option<NodeId>,
+    /// Address of the node and first host port.
+    pub address: Option<String>,
+    /// Where it is in its life.
+    pub life: Life,
+    /// Since when.
+    pub since: Timestamp,
+    /// Judged ready by its node's balancer.
+    pub ready: Option<Condition>,
+    /// In the published documents.
+    pub routed: bool,
+    /// Retiring or removed from the documents and on its way out.
+    pub draining: bool,
+    /// Its node has not been heard of for a lease.
+    pub unknown: bool,
+    /// Starts after the first.
+    pub restarts: u32,
+    /// Why, where a reason is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A node as the master knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// What it is and has.
+    pub info: NodeInfo,
+    /// `alive`, `unknown` or `lost`.
+    pub state: String,
+    /// Time since it was last heard, in milliseconds; None: not in this term.
+    pub heard_ms: Option<u64>,
+    /// Reserved by instances.
+    pub used: Usage,
+    /// Instances on it.
+    pub instances: u32,
+    /// Generation acted upon.
+    pub generation: Generation,
+    /// Newest offer.
+    pub offer: Option<Offer>,
+}
+
+/// How the cluster is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Version of the master that answers.
+    pub version: String,
+    /// Name of the leader; None: there is none just now.
+    pub leader: Option<String>,
+    /// Term.
+    pub term: Term,
+    /// Last applied log index.
+    pub applied: LogIndex,
+    /// Nodes by state.
+    pub nodes: BTreeMap<String, u32>,
+    /// Instances by life.
+    pub instances: BTreeMap<String, u32>,
+    /// Number of apps.
+    pub apps: u32,
+    /// Deployments that are not over.
+    pub deployments: u32,
+    /// Revision of the upstream registry.
+    pub registry: Revision,
+    /// Where an HTTP request enters on the answering machine, when a balancer runs in the same process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+}

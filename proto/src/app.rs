@@ -1,0 +1,296 @@
+//! The app spec: what an owner asks for. One model; canonical JSON is what Raft stores and what a version is hashed from.
+//!
+//! [`AppSpec::decode`] is the only door from the outside: it finds every mistake at once. Serde's own reading is for values that passed it
+//! before (state, wire). Every optional part has a default here, so that `plan` can show what is meant.
+
+mod decode;
+mod defaults;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::AppName;
+use crate::units::{Cpu, Size, Span};
+
+pub use decode::Problem;
+
+/// One app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppSpec {
+    /// The app's name, unique in the cluster.
+    pub app: AppName,
+    /// What kind of work it is.
+    pub kind: Kind,
+    /// Image to run; not needed where nodes run plain processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Program and arguments. Empty: what the image says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Working directory inside the container, or of the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// User inside the container ("name", "uid" or "uid:gid").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Environment, values may hold `{{ port.http }}` and the like.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Labels, free for the owner.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How many instances serve at the same time.
+    pub replicas: u32,
+    /// What one instance reserves.
+    pub resources: Resources,
+    /// The ports an instance listens on.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// What balancers see. Empty: nothing is routed to this app.
+    #[serde(default)]
+    pub service: Vec<Service>,
+    /// Readiness, the only gate for traffic. None: a TCP connect to the service's port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthCheck>,
+    /// How a new version takes over.
+    pub update: Update,
+    /// How an instance ends.
+    pub stop: Stop,
+    /// Where instances may go.
+    pub placement: Placement,
+    /// What happens on the node when an instance ends by itself.
+    pub restart: Restart,
+    /// Host folders mounted into the container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+}
+
+/// What kind of work an app is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Runs for ever, `replicas` times.
+    Service,
+}
+
+/// What one instance reserves on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Processor time.
+    pub cpu: Cpu,
+    /// Memory; also the limit where the runtime can set one.
+    pub memory: Size,
+    /// Disk space.
+    pub disk: Size,
+}
+
+/// A port an instance listens on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Port {
+    /// Name used in `service`, `healthcheck` and `{{ port.<name> }}`.
+    pub name: String,
+    /// Port inside the container. None: the same number as the host port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<u16>,
+    /// Fixed host port. None: chosen from the node's range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<u16>,
+}
+
+/// What balancers see of an app: one entry gives one upstream per host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Name of the port requests go to.
+    pub port: String,
+    /// Layer the balancer works on.
+    pub protocol: ServiceProtocol,
+    /// Hosts (lower case, without port) that lead here.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// How a peer is chosen.
+    pub balance: Balance,
+    /// Rotation weight of each instance.
+    pub weight: u32,
+}
+
+/// Layer a service is balanced on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceProtocol {
+    /// HTTP requests, keyed by Host.
+    Http,
+}
+
+/// How a balancer chooses a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// By path.
+    UrlHash,
+    /// By client address.
+    IpHash,
+    /// By the header `X-Hash-Key`.
+    HeaderHash,
+}
+
+/// How readiness is judged, by the balancer of the instance's own node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCheck {
+    /// What is asked.
+    #[serde(rename = "type")]
+    pub kind: CheckKind,
+    /// Name of the port that is asked.
+    pub port: String,
+    /// Path of an HTTP check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Statuses of an HTTP check that count as good. Empty: 200–399.
+    #[serde(default)]
+    pub expect: Vec<u16>,
+    /// Time between checks.
+    pub interval: Span,
+    /// Time between checks until the first good one.
+    pub start_interval: Span,
+    /// Time one check may take.
+    pub timeout: Span,
+    /// Good checks in a row before ready.
+    pub rise: u32,
+    /// Failed checks in a row before not ready.
+    pub fall: u32,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckKind {
+    /// A connection opens.
+    Tcp,
+    /// `GET path` answers as expected.
+    Http,
+}
+
+/// How a new version takes over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// The order of things.
+    pub strategy: Strategy,
+    /// How long a new instance must have been ready before the deployment goes on.
+    pub min_healthy_time: Span,
+    /// Time one instance has from placement to ready.
+    pub healthy_deadline: Span,
+    /// Time the deployment may take without any progress.
+    pub progress_deadline: Span,
+    /// Instances that may be missing while balancers switch over.
+    pub max_unavailable: u32,
+    /// Time a balancer has to pass the new peers by its own probe, else it refuses.
+    pub accept_timeout: Span,
+    /// Time after which a silent balancer's instances are held instead of waited for.
+    pub ack_timeout: Span,
+    /// Time held instances are kept for a silent balancer, since its last contact.
+    pub hold_unconfirmed: Span,
+}
+
+/// The order in which old and new instances come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// A whole second set, one switch, then the old set goes.
+    BlueGreen,
+}
+
+/// How an instance ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// First signal, as "SIGTERM".
+    pub signal: String,
+    /// Time open requests have to finish before the signal.
+    pub drain_timeout: Span,
+    /// The same for TCP, WebSocket and upgraded streams.
+    pub session_drain_timeout: Span,
+    /// Time between the signal and SIGKILL.
+    pub grace_period: Span,
+}
+
+/// Where instances may go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placement {
+    /// How nodes are compared.
+    pub strategy: PlacementStrategy,
+    /// Instances of one version per node, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_node: Option<u32>,
+}
+
+/// How nodes that fit are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlacementStrategy {
+    /// As even as possible over nodes.
+    Spread,
+}
+
+/// What happens on the node when an instance ends by itself. The first restart comes at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// Restarts within `interval` before the instance counts as failed.
+    pub attempts: u32,
+    /// The window attempts are counted in.
+    pub interval: Span,
+    /// Delay of the second restart; doubles after that.
+    pub delay: Span,
+    /// Longest delay.
+    pub max_delay: Span,
+}
+
+/// A host folder mounted into a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// Folder on the host.
+    pub source: String,
+    /// Path in the container.
+    pub target: String,
+    /// No writes.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+impl AppSpec {
+    /// Reads a spec from any of its encodings, already turned into a JSON value, or tells everything that is wrong with it.
+    ///
+    /// # Errors
+    /// All problems, in the order of the document; never an empty list.
+    pub fn decode(value: &serde_json::Value) -> Result<Self, Vec<Problem>> {
+        decode::decode(value)
+    }
+
+    /// Every host this app claims, in order, without repeats.
+    pub fn hosts(&self) -> std::collections::BTreeSet<&str> {
+        self.service
+            .iter()
+            .flat_map(|s| s.hosts.iter().map(String::as_str))
+            .collect()
+    }
+
+    /// The port named `name`.
+    pub fn port(&self, name: &str) -> Option<&Port> {
+        self.ports.iter().find(|p| p.name == name)
+    }
+
+    /// Canonical JSON: what is stored and hashed.
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

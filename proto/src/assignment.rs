@@ -1,0 +1,110 @@
+//! What one node shall run: derived from the master's state, stored by the agent before it acts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::{HealthCheck, Resources, Restart, Volume};
+use crate::ids::{AppName, ClusterId, Generation, InstanceId, NodeId, Term, Version};
+use crate::units::Span;
+
+/// Everything one node shall run, whole. An instance that is not in it is no longer wanted and is removed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The cluster that decided it.
+    pub cluster: ClusterId,
+    /// The term it was sent in. An agent refuses a lower one than it has seen.
+    pub term: Term,
+    /// The node it is for.
+    pub node: NodeId,
+    /// Counts this node's changes. An agent refuses to go back.
+    pub generation: Generation,
+    /// The instances, ordered by id.
+    pub instances: BTreeMap<InstanceId, AssignedInstance>,
+}
+
+/// One instance as the node shall run it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AssignedInstance {
+    /// App it belongs to.
+    pub app: AppName,
+    /// Version of the app's spec.
+    pub version: Version,
+    /// Run or stop.
+    pub desired: Desired,
+    /// What to run.
+    pub run: RunSpec,
+    /// How the node's own balancer judges readiness. None: ready as soon as it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+}
+
+/// What the master wants of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired {
+    /// Be up; be restarted when it ends.
+    Running,
+    /// End, by signal and grace period. It stays in the assignment until the agent has reported it stopped.
+    Stopped,
+}
+
+/// What a runtime needs to run one instance. Texts may still hold `{{ … }}` placeholders.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Image, for runtimes that have images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Program and arguments.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// User.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Environment of the spec; the agent adds `PORT`, `PORT_<NAME>` and `HANCOCK_*`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// The owner's labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Reserved amounts, limits where the runtime can.
+    pub resources: Resources,
+    /// Ports in the order of the spec, host ports chosen.
+    #[serde(default)]
+    pub ports: Vec<PortBinding>,
+    /// Host folders.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
+    /// First signal on stop.
+    pub stop_signal: String,
+    /// Time between the signal and SIGKILL.
+    pub grace_period: Span,
+    /// What to do when it ends by itself.
+    pub restart: Restart,
+}
+
+/// One port of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortBinding {
+    /// Name from the spec.
+    pub name: String,
+    /// Port inside a container. None: the same number as `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<u16>,
+    /// Port on the node.
+    pub host: u16,
+}
+
+/// A readiness check with its port resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What and how often.
+    pub spec: HealthCheck,
+    /// Host port that is asked.
+    pub host_port: u16,
+    /// Host header of an HTTP check.
+    pub host: String,
+}

@@ -1,0 +1,122 @@
+//! The words between an agent and the leader. The fence (cluster, term) travels beside them in the frame.
+
+use serde::{Deserialize, Serialize};
+
+use crate::assignment::Assignment;
+use crate::ids::{BootId, Generation, InstanceId, NodeId, Revision};
+use crate::registry::{Change, Listing};
+use crate::report::Report;
+use crate::resources::{NodeInfo, Offer};
+use crate::time::Timestamp;
+
+/// Agent to leader.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AgentMessage {
+    /// First message of a session.
+    Hello(Hello),
+    /// Everything observed, whole; replaces all before.
+    Report(Report),
+    /// Every few seconds; also the heartbeat that renews the node's lease.
+    Offer(Offer),
+    /// A piece of an instance's log, answering [`HubMessage::Logs`].
+    Logs(LogChunk),
+}
+
+/// Who is calling.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// What the node is and has.
+    pub info: NodeInfo,
+    /// This start of the daemon.
+    pub boot: BootId,
+    /// Highest generation on disk.
+    pub generation: Generation,
+    /// Registry revision the balancer's watch reached; None: list first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Revision>,
+}
+
+/// Leader to agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum HubMessage {
+    /// Everything the node shall run.
+    Assignment(Assignment),
+    /// The embedded registry, whole.
+    RegistryList(Listing),
+    /// Changes of the embedded registry since the last message, up to `revision`.
+    RegistryChanges {
+        /// Where the watch is after these.
+        revision: Revision,
+        /// Oldest first.
+        changes: Vec<Change>,
+    },
+    /// Send an instance's log.
+    Logs(LogRequest),
+    /// Stop sending the log asked for as `id`.
+    LogsEnd {
+        /// The request.
+        id: u64,
+    },
+}
+
+/// Which log, from where.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// Chosen by the leader, unique within the session.
+    pub id: u64,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Go on with new lines.
+    pub follow: bool,
+    /// Only the last so many lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<usize>,
+    /// Only lines from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+/// Lines of one log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogChunk {
+    /// The request.
+    pub id: u64,
+    /// Lines in order.
+    pub lines: Vec<LogLine>,
+    /// No more will come; with the reason when it was an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Result<(), String>>,
+}
+
+/// One line an instance printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// The instance.
+    pub instance: InstanceId,
+    /// When it was printed.
+    pub at: Timestamp,
+    /// Standard output or standard error.
+    pub stream: Stream,
+    /// The text without its line end.
+    pub text: String,
+}
+
+/// Where a line was printed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A daemon's name in logs and errors.
+impl std::fmt::Display for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let node: &NodeId = &self.info.node;
+        write!(f, "node {node} boot {}", self.boot)
+    }
+}

@@ -1,0 +1,180 @@
+//! The upstream registry's model: a small revisioned store of documents, with one fence. Pure; shared by the embedded registry (as
+//! replicated state) and the in-memory one, so that both behave the same.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AppName, ClusterId, Revision, Term};
+use crate::upstream::UpstreamDoc;
+
+/// Who may write: compared on every publish, raised when a term starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The leader's term.
+    pub term: Term,
+}
+
+/// One transaction over all names of one app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// The app that owns the names.
+    pub app: AppName,
+    /// Puts and deletes by service name; at most [`MAX_BATCH`].
+    pub changes: BTreeMap<String, Option<Arc<UpstreamDoc>>>,
+}
+
+/// Most names one batch may touch.
+pub const MAX_BATCH: usize = 64;
+
+/// How a publish ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Written at this revision.
+    Committed(Revision),
+    /// Nothing written: this higher fence rules now.
+    Lost(Fence),
+    /// The answer was lost: read back before anything else.
+    Unknown,
+}
+
+/// One stored document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Revision of its last write.
+    pub revision: Revision,
+    /// The document.
+    pub doc: Arc<UpstreamDoc>,
+}
+
+/// Everything in a registry at one revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The store's revision.
+    pub revision: Revision,
+    /// The fence; None: the store was wiped or never written.
+    pub fence: Option<Fence>,
+    /// All documents by service name.
+    pub entries: BTreeMap<String, Entry>,
+}
+
+/// One change of one name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Revision of the change.
+    pub revision: Revision,
+    /// Service name.
+    pub name: String,
+    /// The new document; None: deleted.
+    pub doc: Option<Arc<UpstreamDoc>>,
+}
+
+/// The store: names, revisions, fence, and enough of the past to resume a watch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Store {
+    revision: Revision,
+    fence: Option<Fence>,
+    entries: BTreeMap<String, Entry>,
+    /// Newest last; bounded by [`MAX_HISTORY`].
+    history: std::collections::VecDeque<Change>,
+    /// Watches from before this revision must list.
+    compacted: Revision,
+}
+
+/// Changes kept for watches to resume from.
+pub const MAX_HISTORY: usize = 1024;
+
+impl Store {
+    /// Raises the fence. False: a higher one is there, or another cluster's.
+    pub fn raise(&mut self, fence: &Fence) -> bool {
+        let allowed = self
+            .fence
+            .as_ref()
+            .is_none_or(|have| have.cluster == fence.cluster && have.term <= fence.term);
+        if allowed {
+            self.fence = Some(fence.clone());
+        }
+        allowed
+    }
+
+    /// Writes a batch whole, when `fence` still rules.
+    pub fn publish(&mut self, batch: &Batch, fence: &Fence) -> Outcome {
+        match &self.fence {
+            Some(have) if have != fence => return Outcome::Lost(have.clone()),
+            Some(_) => {}
+            None => self.fence = Some(fence.clone()),
+        }
+        self.revision = self.revision.next();
+        for (name, doc) in &batch.changes {
+            self.change(name, doc.clone());
+        }
+        Outcome::Committed(self.revision)
+    }
+
+    fn change(&mut self, name: &str, doc: Option<Arc<UpstreamDoc>>) {
+        let revision = self.revision;
+        match &doc {
+            Some(doc) => drop(self.entries.insert(
+                name.to_owned(),
+                Entry {
+                    revision,
+                    doc: doc.clone(),
+                },
+            )),
+            None => drop(self.entries.remove(name)),
+        }
+        self.history.push_back(Change {
+            revision,
+            name: name.to_owned(),
+            doc,
+        });
+        while self.history.len() > MAX_HISTORY {
+            if let Some(old) = self.history.pop_front() {
+                self.compacted = old.revision;
+            }
+        }
+    }
+
+    /// Everything, as of now.
+    pub fn list(&self) -> Listing {
+        Listing {
+            revision: self.revision,
+            fence: self.fence.clone(),
+            entries: self.entries.clone(),
+        }
+    }
+
+    /// The store's revision.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// One document.
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// Changes after `revision`, oldest first; None: too old, list instead.
+    pub fn changes_after(&self, revision: Revision) -> Option<Vec<Change>> {
+        if revision < self.compacted || revision > self.revision {
+            return None;
+        }
+        Some(
+            self.history
+                .iter()
+                .filter(|c| c.revision > revision)
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// Forgets the past up to now, as a compaction does.
+    pub fn compact(&mut self) {
+        self.history.clear();
+        self.compacted = self.revision;
+    }
+}

@@ -1,0 +1,106 @@
+//! What nodes have and what instances take.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::Resources;
+use crate::ids::NodeId;
+use crate::units::{Cpu, Size};
+
+/// What a node is and has. Registered with the master; replicated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// The node's name.
+    pub node: NodeId,
+    /// The machine's host name.
+    pub hostname: String,
+    /// Address other nodes reach this node's instances at (no port).
+    pub address: String,
+    /// Labels for selectors.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What instances may reserve in total.
+    pub capacity: Resources,
+    /// First and last host port to choose from.
+    pub ports: PortRange,
+    /// Runtime and its version, as "process" or "docker 20.10.24".
+    pub runtime: String,
+    /// Processor architecture.
+    pub arch: String,
+    /// Version of the agent.
+    pub version: String,
+}
+
+/// Host ports from `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRange {
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Whether `port` is in the range.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+/// What a node has free just now, sent every few seconds; stays in the leader's memory.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// One-minute load average.
+    pub load: f64,
+    /// Free memory.
+    pub memory_free: Size,
+    /// Free disk.
+    pub disk_free: Size,
+    /// Host ports in use by anything on the node, as far as the agent knows.
+    #[serde(default)]
+    pub ports_in_use: BTreeSet<u16>,
+}
+
+/// Reserved amounts, added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Thousandths of a core.
+    pub cpu: u64,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of disk.
+    pub disk: u64,
+}
+
+impl Usage {
+    /// With one more instance's reservation.
+    #[must_use]
+    pub fn plus(self, r: &Resources) -> Self {
+        Self {
+            cpu: self.cpu + u64::from(r.cpu.as_millicores()),
+            memory: self.memory.saturating_add(r.memory.as_bytes()),
+            disk: self.disk.saturating_add(r.disk.as_bytes()),
+        }
+    }
+
+    /// With one instance's reservation less; never below zero.
+    #[must_use]
+    pub fn minus(self, r: &Resources) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(u64::from(r.cpu.as_millicores())),
+            memory: self.memory.saturating_sub(r.memory.as_bytes()),
+            disk: self.disk.saturating_sub(r.disk.as_bytes()),
+        }
+    }
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            cpu: Cpu::millicores(100),
+            memory: Size::mib(64),
+            disk: Size::bytes(0),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The three cores in one seeded world.

@@ -1,0 +1,1 @@
+//! Ports, waits, processes and load for tests.
