@@ -1,0 +1,215 @@
+//! What every long-running command needs first: logging, signals, a data directory that is ours alone, sockets bound early.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Sends log lines to standard error; `HANCOCK_LOG` chooses which ("info", "hancock_agent=debug").
+pub fn tracing(default: &str) {
+    let filter = EnvFilter::try_from_env("HANCOCK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// Binds `address` now, so that a port in use is an error before anything was started.
+///
+/// # Errors
+/// The address cannot be bound; names it and the `flag` that changes it.
+pub fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!("cannot listen on {address}: address in use; choose another with {flag} ADDR"),
+        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another with {flag} ADDR"),
+    })?;
+    listener.set_nonblocking(true).with_context(|| format!("cannot make {address} non-blocking"))?;
+    Ok(listener)
+}
+
+/// Where state is kept when no `--data-dir` is given.
+pub fn default_data_dir() -> PathBuf {
+    let home = || std::env::var_os("HOME").filter(|h| !h.is_empty()).map(|h| PathBuf::from(h).join(".local/state"));
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|s| !s.is_empty()).map(PathBuf::from);
+    state.or_else(home).unwrap_or_else(|| PathBuf::from("/var/lib")).join("hancock")
+}
+
+/// Version of the data directory's layout. A directory with a higher one is refused.
+const DATA_FORMAT: u32 = 1;
+
+/// A data directory held by this process until dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: Flock<fs::File>,
+}
+
+impl DataDir {
+    /// Makes the directory when it is missing, locks it and checks its version.
+    ///
+    /// # Errors
+    /// Another daemon holds it (names its pid), a newer version wrote it, or it cannot be written.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("cannot make data directory {}", path.display()))?;
+        let lock = lock(path)?;
+        check_format(path)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// A folder in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// A small text kept for ever: read when it is there, otherwise made by `fresh` and stored.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn keep(&self, name: &str, fresh: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
+        let path = self.path.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
+            Ok(_) => self.store(&path, fresh()?),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.store(&path, fresh()?),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    fn store(&self, path: &Path, text: String) -> anyhow::Result<String> {
+        write_durably(path, &format!("{text}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(text)
+    }
+}
+
+fn lock(dir: &Path) -> anyhow::Result<Flock<fs::File>> {
+    let path = dir.join("lock");
+    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            lock.set_len(0)?;
+            lock.rewind()?;
+            writeln!(lock, "{}", std::process::id())?;
+            Ok(lock)
+        }
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid)?;
+            bail!(
+                "data directory {} is in use by process {}; stop that one or choose another with --data-dir DIR",
+                dir.display(),
+                pid.trim()
+            )
+        }
+        Err((_, error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+fn check_format(dir: &Path) -> anyhow::Result<()> {
+    let path = dir.join("format");
+    match fs::read_to_string(&path) {
+        Ok(text) => match text.trim().parse::<u32>() {
+            Ok(found) if found <= DATA_FORMAT => Ok(()),
+            Ok(found) => bail!(
+                "data directory {} has format {found}, this version of hancock ({}) knows up to {DATA_FORMAT}; \
+                 use a newer hancock or another --data-dir",
+                dir.display(),
+                env!("CARGO_PKG_VERSION")
+            ),
+            Err(_) => bail!("{} holds {text:?} instead of a format number; restore it or choose another --data-dir", path.display()),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            write_durably(&path, &format!("{DATA_FORMAT}\n")).with_context(|| format!("cannot write {}", path.display()))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Whole file or none: written beside, flushed, renamed, folder flushed.
+fn write_durably(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = fs::File::create(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+}
+
+/// A name that no other start has.
+///
+/// # Errors
+/// The kernel's source of random names cannot be read.
+pub fn unique() -> anyhow::Result<String> {
+    let path = "/proc/sys/kernel/random/uuid";
+    Ok(fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?.trim().to_owned())
+}
+
+/// Asks to stop, from a person (Ctrl-C) or a service manager.
+#[derive(Debug)]
+pub struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// Starts listening for SIGINT and SIGTERM.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub fn listen() -> anyhow::Result<Self> {
+        let install = |kind| signal(kind).context("cannot install a signal handler");
+        Ok(Self { interrupt: install(SignalKind::interrupt())?, terminate: install(SignalKind::terminate())? })
+    }
+
+    /// Returns at the next one; call again for the second.
+    pub async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_names_address_and_flag() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = bind(address, "--http").unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()) && error.contains("--http"), "{error}");
+    }
+
+    #[test]
+    fn a_data_directory_belongs_to_one_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = DataDir::open(dir.path()).unwrap();
+        let error = DataDir::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        drop(held);
+        DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_newer_or_broken_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("format"), "99\n").unwrap();
+        assert!(DataDir::open(dir.path()).unwrap_err().to_string().contains("format 99"));
+        fs::write(dir.path().join("format"), "x").unwrap();
+        assert!(DataDir::open(dir.path()).unwrap_err().to_string().contains("instead of a format number"));
+    }
+
+    #[test]
+    fn a_kept_text_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        let first = data.keep("id", unique).unwrap();
+        assert_eq!(data.keep("id", unique).unwrap(), first);
+    }
+}
