@@ -9,6 +9,7 @@
 
 pub mod embedded;
 pub mod fake;
+mod follow;
 pub mod watcher;
 
 #[cfg(any(test, feature = "contract"))]
