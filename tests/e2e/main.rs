@@ -1,0 +1,1 @@
+//! End to end: the shipped binary as users run it, under load and under faults.

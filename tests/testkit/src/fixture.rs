@@ -1,0 +1,153 @@
+//! Real servers from Debian, started for one test on ports from the OS: etcd and an image registry.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::daemon::{Daemon, Leftovers};
+use crate::port::{free_ports, local};
+use crate::wait::wait_for;
+
+/// Time a server has to answer after its start.
+const START: Duration = Duration::from_secs(30);
+
+/// Why `program` cannot be used here; None: it is installed.
+pub fn missing(program: &str) -> Option<String> {
+    let found = Command::new(program).arg("--version").output();
+    found
+        .err()
+        .map(|error| format!("cannot run {program}: {error}"))
+}
+
+/// A server with a folder of its own, ended and removed on drop.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    daemon: Daemon,
+    command: Command,
+    _leftovers: Leftovers,
+    dir: TempDir,
+}
+
+impl Server {
+    fn start(mut command: Command, address: SocketAddr, dir: TempDir) -> Self {
+        let daemon = Daemon::start(&mut command, &dir.path().join("log"));
+        let leftovers = Leftovers::of(dir.path());
+        let server = Self {
+            address,
+            daemon,
+            command,
+            _leftovers: leftovers,
+            dir,
+        };
+        server.wait_ready();
+        server
+    }
+
+    fn wait_ready(&self) {
+        wait_for("a connection to the server", START, || {
+            TcpStream::connect(self.address)
+                .map(drop)
+                .map_err(|e| format!("{e}; {}", self.daemon.told()))
+        });
+    }
+
+    /// SIGKILL, as a crash would; its data stays.
+    pub fn crash(&mut self) {
+        self.daemon.crash();
+    }
+
+    /// Starts it again on the same data and port.
+    pub fn restart(&mut self) {
+        self.daemon = Daemon::start(&mut self.command, &self.dir.path().join("log"));
+        self.wait_ready();
+    }
+}
+
+/// One etcd with an empty store; `http://{address}` is its client URL.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn etcd() -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let [client, peer] = free_ports::<2>().map(|port| format!("http://127.0.0.1:{port}"));
+    let mut command = Command::new("etcd");
+    command.arg("--data-dir").arg(dir.path().join("data"));
+    command.args([
+        "--listen-client-urls",
+        &client,
+        "--advertise-client-urls",
+        &client,
+    ]);
+    command.args([
+        "--listen-peer-urls",
+        &peer,
+        "--initial-advertise-peer-urls",
+        &peer,
+    ]);
+    command.args(["--initial-cluster", &format!("default={peer}")]);
+    let address = client["http://".len()..].parse().unwrap();
+    Server::start(command, address, dir)
+}
+
+/// One empty image registry; images are `{address}/name:tag`.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn image_registry() -> Server {
+    let dir = tempfile::tempdir().unwrap();
+    let address = local(crate::free_port());
+    let config = dir.path().join("config.yml");
+    let store = dir.path().join("store");
+    let text = format!(
+        "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"{address}\"}}\n",
+        store.display()
+    );
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(&config);
+    Server::start(command, address, dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http;
+    use crate::skip::{skip, test_name};
+
+    #[test]
+    fn etcd_answers_and_comes_back() {
+        if let Some(reason) = missing("etcd") {
+            return skip(&test_name(), &reason);
+        }
+        let mut etcd = etcd();
+        let version = |etcd: &Server| http::get(etcd.address, "etcd", "/version").map(|r| r.status);
+        wait_for("etcd", START, || {
+            version(&etcd).and_then(|s| if s == 200 { Ok(()) } else { Err(s.to_string()) })
+        });
+        etcd.crash();
+        assert!(version(&etcd).is_err());
+        etcd.restart();
+        wait_for("etcd again", START, || version(&etcd));
+    }
+
+    #[test]
+    fn an_image_registry_answers() {
+        if let Some(reason) = missing("docker-registry") {
+            return skip(&test_name(), &reason);
+        }
+        let registry = image_registry();
+        wait_for("the registry", START, || {
+            let answer = http::get(registry.address, "registry", "/v2/")?;
+            if answer.status == 200 {
+                Ok(())
+            } else {
+                Err(format!("{answer:?}"))
+            }
+        });
+    }
+}
