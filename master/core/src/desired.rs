@@ -1,0 +1,8 @@
+//! What nodes shall run and what balancers shall see, derived from the state.
+
+mod assignment;
+mod documents;
+
+pub use assignment::assignment;
+pub(crate) use assignment::{derive_assigned, is_ready};
+pub use documents::{batch, documents};

@@ -1,0 +1,119 @@
+//! One node's assignment.
+
+use std::collections::BTreeMap;
+
+use hancock_proto::app::{AppSpec, CheckKind, HealthCheck};
+use hancock_proto::assignment::{AssignedInstance, Assignment, Check, PortBinding, RunSpec};
+use hancock_proto::ids::{InstanceId, NodeId, Term};
+use hancock_proto::report::Life;
+use hancock_proto::units::Span;
+
+use crate::state::{Instance, State};
+
+/// Everything `node` shall run; None: the node is not registered, or there is no cluster yet.
+pub fn assignment(state: &State, term: Term, node: &NodeId) -> Option<Assignment> {
+    let known = state.nodes.get(node)?;
+    Some(Assignment {
+        cluster: state.cluster.clone()?,
+        term,
+        node: node.clone(),
+        generation: known.generation,
+        instances: (*known.assigned).clone(),
+    })
+}
+
+/// The same from scratch, for the property test and after reading a snapshot.
+pub(crate) fn derive_assigned(
+    state: &State,
+    node: &NodeId,
+) -> BTreeMap<InstanceId, AssignedInstance> {
+    let here = state.instances.values().filter(|i| i.node == *node);
+    here.filter_map(|i| Some((i.id.clone(), assigned(state, i)?)))
+        .collect()
+}
+
+/// One instance as its node shall run it.
+pub(crate) fn assigned(state: &State, instance: &Instance) -> Option<AssignedInstance> {
+    let app = state.apps.get(&instance.app)?;
+    let spec = app.spec(instance.version)?;
+    let rules = app.spec(instance.rules).unwrap_or(spec);
+    Some(AssignedInstance {
+        app: instance.app.clone(),
+        version: instance.version,
+        desired: instance.desired(),
+        run: run_spec(spec, rules, &instance.ports),
+        check: check(rules, &instance.ports),
+    })
+}
+
+/// Whether an instance may get requests, or would if anything were routed to it.
+pub(crate) fn is_ready(state: &State, instance: &Instance) -> bool {
+    let unchecked = || {
+        let app = state.apps.get(&instance.app);
+        let rules = app.and_then(|a| a.spec(instance.rules));
+        rules.is_some_and(|r| check(r, &instance.ports).is_none())
+    };
+    match (&instance.facts.ready, instance.facts.life) {
+        (Some(_), _) => instance.is_ready(),
+        // Nobody judges it: up is ready.
+        (None, Life::Running) => unchecked(),
+        (None, _) => false,
+    }
+}
+
+/// `spec` says what runs, `rules` how it ends and restarts.
+fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
+    RunSpec {
+        image: spec.image.clone(),
+        command: spec.command.clone(),
+        workdir: spec.workdir.clone(),
+        user: spec.user.clone(),
+        environment: spec.environment.clone(),
+        labels: spec.labels.clone(),
+        resources: spec.resources,
+        ports: ports.to_vec(),
+        volumes: spec.volumes.clone(),
+        stop_signal: rules.stop.signal.clone(),
+        grace_period: rules.stop.grace_period,
+        restart: rules.restart.clone(),
+    }
+}
+
+/// The readiness check with its port resolved. An app with a service and no check of its own is asked for a connection.
+fn check(rules: &AppSpec, ports: &[PortBinding]) -> Option<Check> {
+    let spec = match &rules.healthcheck {
+        Some(check) => check.clone(),
+        None => connect(&rules.service.first()?.port),
+    };
+    let port = ports.iter().find(|p| p.name == spec.port)?;
+    Some(Check {
+        host: check_host(rules, &spec.port),
+        host_port: port.host,
+        spec,
+    })
+}
+
+/// The check of an app that names none.
+fn connect(port: &str) -> HealthCheck {
+    HealthCheck {
+        kind: CheckKind::Tcp,
+        port: port.to_owned(),
+        path: None,
+        expect: Vec::new(),
+        interval: Span::seconds(2),
+        start_interval: Span::millis(100),
+        timeout: Span::seconds(2),
+        rise: 1,
+        fall: 2,
+    }
+}
+
+/// Host header of a check: what clients of the checked port say, or else the app's name.
+pub(super) fn check_host(spec: &AppSpec, port: &str) -> String {
+    let served = spec.service.iter().filter(|s| s.port == port);
+    let any = spec.service.iter();
+    served
+        .chain(any)
+        .find_map(|s| s.hosts.first())
+        .map_or_else(|| spec.app.to_string(), Clone::clone)
+}

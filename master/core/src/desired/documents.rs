@@ -1,0 +1,186 @@
+//! An app's upstream documents: readable by any Slardar, with our own member for balancers that acknowledge.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hancock_proto::app::{AppSpec, Balance, CheckKind, HealthCheck, Service};
+use hancock_proto::ids::{AppName, InstanceId};
+use hancock_proto::registry::Batch;
+use hancock_proto::upstream::{HttpOpts, Level, Member, Server, UpstreamDoc};
+
+use super::assignment::check_host;
+use crate::state::{App, State};
+
+/// Failed requests in a row after which a balancer leaves a peer alone for [`BAN_SECONDS`].
+const BAN_AFTER: u32 = 2;
+const BAN_SECONDS: f64 = 5.0;
+
+/// Statuses a check does not like unless it expects them, spelled out for readers that know no ranges.
+const BAD_STATUSES: [u16; 41] = [
+    400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418,
+    421, 422, 423, 424, 425, 426, 428, 429, 431, 451, 499, 500, 501, 502, 503, 504, 505, 506, 507,
+    508, 510, 511,
+];
+/// The rest, bad only where a check says what it expects.
+const OTHER_STATUSES: [u16; 14] = [
+    200, 201, 202, 203, 204, 205, 206, 300, 301, 302, 303, 304, 307, 308,
+];
+
+/// Every document of the app by service name; None: to be deleted.
+pub fn documents(state: &State, app: &App) -> BTreeMap<String, Option<Arc<UpstreamDoc>>> {
+    let mut all: BTreeMap<_, _> = app
+        .routes
+        .names
+        .iter()
+        .map(|name| (name.clone(), None))
+        .collect();
+    let wanted = app.hosts();
+    let Some(spec) = app.routed_spec().filter(|_| !wanted.is_empty()) else {
+        return all;
+    };
+    for service in &spec.service {
+        for host in &service.hosts {
+            let doc = document(state, app, spec, service, host);
+            all.insert(host.clone(), Some(Arc::new(doc)));
+        }
+    }
+    all
+}
+
+/// The app's documents as one transaction; None: there is no such app.
+pub fn batch(state: &State, app: &AppName) -> Option<Batch> {
+    let known = state.apps.get(app)?;
+    Some(Batch {
+        app: app.clone(),
+        changes: documents(state, known),
+    })
+}
+
+fn document(
+    state: &State,
+    app: &App,
+    spec: &AppSpec,
+    service: &Service,
+    host: &str,
+) -> UpstreamDoc {
+    let servers = servers(state, service, &app.routes.serving);
+    UpstreamDoc {
+        cluster: vec![Level { servers }],
+        enable: Some(true),
+        mode: Some(mode(service.balance).to_owned()),
+        protected: Some(true),
+        hancock: Some(member(state, app, spec, service)),
+        ..probe(spec, host)
+    }
+}
+
+fn mode(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "rr",
+        Balance::UrlHash => "url_hash",
+        Balance::IpHash => "ip_hash",
+        Balance::HeaderHash => "header_hash",
+    }
+}
+
+/// The peers behind `ids`, in their order; an instance without the service's port has none.
+fn servers<'a>(
+    state: &State,
+    service: &Service,
+    ids: impl IntoIterator<Item = &'a InstanceId>,
+) -> Vec<Server> {
+    ids.into_iter()
+        .filter_map(|id| server(state, service, id))
+        .collect()
+}
+
+fn server(state: &State, service: &Service, id: &InstanceId) -> Option<Server> {
+    let instance = state.instances.get(id)?;
+    let node = state.nodes.get(&instance.node)?;
+    let port = instance.ports.iter().find(|p| p.name == service.port)?;
+    Some(Server {
+        host: node.info.address.clone(),
+        port: port.host,
+        weight: Some(f64::from(service.weight)),
+        max_fails: Some(BAN_AFTER),
+        fail_timeout: Some(BAN_SECONDS),
+        instance: Some(id.clone()),
+    })
+}
+
+fn member(state: &State, app: &App, spec: &AppSpec, service: &Service) -> Member {
+    let accept = spec.update.accept_timeout.duration();
+    let retiring = app.routes.retiring();
+    Member {
+        app: app.name.clone(),
+        index: app.routes.index,
+        added: app.routes.added().into_iter().cloned().collect(),
+        retiring: servers(state, service, retiring),
+        max_unavailable: spec.update.max_unavailable,
+        accept_timeout_ms: u64::try_from(accept.as_millis()).unwrap_or(u64::MAX),
+        check: spec.healthcheck.clone(),
+        check_ports: check_ports(state, app, spec, service),
+    }
+}
+
+/// The checked port of every instance whose check does not ask the served one.
+fn check_ports(
+    state: &State,
+    app: &App,
+    spec: &AppSpec,
+    service: &Service,
+) -> BTreeMap<InstanceId, u16> {
+    let Some(check) = spec.healthcheck.as_ref().filter(|c| c.port != service.port) else {
+        return BTreeMap::new();
+    };
+    let retiring = app.routes.retiring();
+    let ids = app.routes.serving.iter().chain(retiring);
+    ids.filter_map(|id| {
+        let ports = &state.instances.get(id)?.ports;
+        let port = ports.iter().find(|p| p.name == check.port)?;
+        Some((id.clone(), port.host))
+    })
+    .collect()
+}
+
+/// The check in Slardar's words.
+fn probe(spec: &AppSpec, host: &str) -> UpstreamDoc {
+    let Some(check) = &spec.healthcheck else {
+        return UpstreamDoc {
+            typ: Some("general".to_owned()),
+            ..UpstreamDoc::default()
+        };
+    };
+    let http = check.kind == CheckKind::Http;
+    UpstreamDoc {
+        typ: Some(if http { "http" } else { "general" }.to_owned()),
+        timeout: Some(check.timeout.duration().as_secs_f64()),
+        sensibility: Some(check.fall),
+        http_opts: http.then(|| http_opts(spec, check, host)),
+        ..UpstreamDoc::default()
+    }
+}
+
+fn http_opts(spec: &AppSpec, check: &HealthCheck, host: &str) -> HttpOpts {
+    let path = check.path.as_deref().unwrap_or("/");
+    let host = if spec.service.iter().any(|s| s.port == check.port) {
+        host.to_owned()
+    } else {
+        check_host(spec, &check.port)
+    };
+    HttpOpts {
+        query: Some(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")),
+        statuses: Some(statuses(&check.expect)),
+    }
+}
+
+fn statuses(expect: &[u16]) -> BTreeMap<String, bool> {
+    let others = OTHER_STATUSES.iter().filter(|_| !expect.is_empty());
+    BAD_STATUSES
+        .iter()
+        .chain(others)
+        .filter(|code| !expect.contains(code))
+        .map(|code| (code.to_string(), false))
+        .chain(expect.iter().map(|code| (code.to_string(), true)))
+        .collect()
+}

@@ -1,0 +1,244 @@
+//! What the leader of this term has seen: volatile, filled by the hub, lost with the term.
+//!
+//! A confirmation counts only when it was reported in this term by the boot that is registered; nothing seen means not confirmed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hancock_proto::hub::Hello;
+use hancock_proto::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Term};
+use hancock_proto::report::{Draining, InstanceReport, Life, Refusal, Report, ServiceReport};
+use hancock_proto::resources::Offer;
+use hancock_proto::time::Timestamp;
+
+use crate::command::Command;
+use crate::state::{Stage, State};
+
+/// A node that was silent for longer is `unknown`.
+pub const LEASE: Duration = Duration::from_secs(10);
+/// A node that was silent for longer is `lost`: its instances are replaced.
+pub const LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// Leases, offers, confirmations and counts of one term.
+#[derive(Debug, Clone)]
+pub struct LeaderView {
+    term: Term,
+    since: Timestamp,
+    nodes: BTreeMap<NodeId, Seen>,
+}
+
+/// What was seen of one node.
+#[derive(Debug, Clone)]
+struct Seen {
+    boot: BootId,
+    heard: Timestamp,
+    connected: bool,
+    offer: Option<Offer>,
+    /// Sequence of the last report.
+    sequence: Option<u64>,
+    generation: Generation,
+    services: BTreeMap<String, ServiceReport>,
+}
+
+impl LeaderView {
+    /// A term begins: nothing is known.
+    pub fn new(term: Term, now: Timestamp) -> Self {
+        Self {
+            term,
+            since: now,
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// The term.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// When the term began. Nothing advances by deadline before it is one lease old.
+    pub fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// A daemon opened a session. A new boot voids everything the one before confirmed.
+    pub fn hello(&mut self, hello: &Hello, now: Timestamp) {
+        let seen = Seen {
+            boot: hello.boot.clone(),
+            heard: now,
+            connected: true,
+            offer: None,
+            sequence: None,
+            generation: hello.generation,
+            services: BTreeMap::new(),
+        };
+        let node = hello.info.node.clone();
+        match self.nodes.get_mut(&node) {
+            Some(known) if known.boot == hello.boot => {
+                known.heard = now.max(known.heard);
+                known.connected = true;
+            }
+            _ => drop(self.nodes.insert(node, seen)),
+        }
+    }
+
+    /// A heartbeat with what the node has free.
+    pub fn offer(&mut self, node: &NodeId, offer: Offer, now: Timestamp) {
+        if let Some(seen) = self.nodes.get_mut(node) {
+            seen.heard = now.max(seen.heard);
+            seen.offer = Some(offer);
+        }
+    }
+
+    /// The session ended. What it confirmed stays true; its lease runs on.
+    pub fn disconnected(&mut self, node: &NodeId, now: Timestamp) {
+        if let Some(seen) = self.nodes.get_mut(node) {
+            seen.connected = false;
+            debug_assert!(seen.heard <= now || now <= seen.heard);
+        }
+    }
+
+    /// Takes a whole report; returns the command to propose when replicated facts changed.
+    /// Reports of another boot than the session's, and older ones than the last, change nothing.
+    pub fn report(&mut self, state: &State, report: &Report, now: Timestamp) -> Option<Command> {
+        let seen = self.nodes.get_mut(&report.node)?;
+        if seen.boot != report.boot {
+            return None;
+        }
+        seen.heard = now.max(seen.heard);
+        if seen.sequence.is_some_and(|last| report.sequence < last) {
+            return None;
+        }
+        seen.sequence = Some(report.sequence);
+        seen.generation = report.generation;
+        seen.services = report.services.clone();
+        changed_facts(state, report, now)
+    }
+
+    /// Time of the last message, or the start of the term: silence from before it is not known.
+    pub fn last_contact(&self, node: &NodeId) -> Timestamp {
+        self.nodes
+            .get(node)
+            .map_or(self.since, |seen| seen.heard.max(self.since))
+    }
+
+    /// Time of the last message in this term.
+    pub fn heard(&self, node: &NodeId) -> Option<Timestamp> {
+        self.nodes.get(node).map(|seen| seen.heard)
+    }
+
+    /// Whether the node's lease holds. One never heard in this term is not alive.
+    pub fn is_alive(&self, node: &NodeId, now: Timestamp) -> bool {
+        self.heard(node)
+            .is_some_and(|heard| now.since(heard) < LEASE)
+    }
+
+    /// Whether the node has an open session.
+    pub fn is_connected(&self, node: &NodeId) -> bool {
+        self.nodes.get(node).is_some_and(|seen| seen.connected)
+    }
+
+    /// Newest offer.
+    pub fn offer_of(&self, node: &NodeId) -> Option<&Offer> {
+        self.nodes.get(node).and_then(|seen| seen.offer.as_ref())
+    }
+
+    /// Generation the node acts upon, as far as it said in this term.
+    pub fn generation(&self, node: &NodeId) -> Generation {
+        self.nodes
+            .get(node)
+            .map(|seen| seen.generation)
+            .unwrap_or_default()
+    }
+
+    /// The lowest index `boot` of the node confirmed over `names`; None: it has not confirmed all of them at all.
+    pub(crate) fn confirmed<'a>(
+        &self,
+        node: &NodeId,
+        boot: &BootId,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Option<DocIndex> {
+        let seen = self.nodes.get(node).filter(|seen| seen.boot == *boot)?;
+        let mut lowest = DocIndex(u64::MAX);
+        for name in names {
+            lowest = lowest.min(seen.services.get(name)?.confirmed);
+        }
+        Some(lowest)
+    }
+
+    /// A refusal of `index` or newer by the node, if it stands.
+    pub(crate) fn refusal<'a>(
+        &self,
+        node: &NodeId,
+        names: impl IntoIterator<Item = &'a str>,
+        index: DocIndex,
+    ) -> Option<&Refusal> {
+        let seen = self.nodes.get(node)?;
+        names.into_iter().find_map(|name| {
+            let service = seen.services.get(name)?;
+            let refused = service.refused.as_ref()?;
+            (refused.index >= index && service.confirmed < index).then_some(refused)
+        })
+    }
+
+    /// What is still open on a peer, summed over `names`.
+    pub(crate) fn open<'a>(
+        &self,
+        node: &NodeId,
+        names: impl IntoIterator<Item = &'a str>,
+        peer: &InstanceId,
+    ) -> Draining {
+        let mut sum = Draining::default();
+        let Some(seen) = self.nodes.get(node) else {
+            return sum;
+        };
+        for name in names {
+            let service = seen.services.get(name);
+            if let Some(open) = service.and_then(|s| s.draining.get(peer)) {
+                sum.requests = sum.requests.saturating_add(open.requests);
+                sum.sessions = sum.sessions.saturating_add(open.sessions);
+                sum.older_phase |= open.older_phase;
+            }
+        }
+        sum
+    }
+}
+
+/// The command that brings the state's facts up to the report, if they differ.
+fn changed_facts(state: &State, report: &Report, now: Timestamp) -> Option<Command> {
+    let node = state.nodes.get(&report.node)?;
+    let mut changed = BTreeMap::new();
+    for id in node.assigned.keys() {
+        let Some(known) = state.instances.get(id) else {
+            continue;
+        };
+        let facts = match report.instances.get(id) {
+            Some(facts) => facts.clone(),
+            // Told to stop, acted upon, not there any more: it has stopped.
+            None if known.stage == Stage::Ending && report.generation >= node.generation => {
+                vanished(&known.facts, now)
+            }
+            // Absence is not removal.
+            None => continue,
+        };
+        if facts != known.facts && !known.is_over() {
+            changed.insert(id.clone(), facts);
+        }
+    }
+    (!changed.is_empty()).then(|| Command::Report {
+        node: report.node.clone(),
+        boot: report.boot.clone(),
+        sequence: report.sequence,
+        instances: changed,
+        at: now,
+    })
+}
+
+fn vanished(known: &InstanceReport, now: Timestamp) -> InstanceReport {
+    InstanceReport {
+        life: Life::Stopped,
+        since: now,
+        reason: Some("its node does not know it any more".to_owned()),
+        ready: None,
+        ..known.clone()
+    }
+}

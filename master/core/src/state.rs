@@ -1,0 +1,103 @@
+//! The replicated state: what every master holds after applying the same commands.
+//!
+//! Entities live behind [`Arc`], so a clone shares them and an apply copies only what it changes.
+
+mod app;
+mod deployment;
+mod instance;
+mod node;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use hancock_proto::event::Event;
+use hancock_proto::ids::{
+    AppName, ClusterId, DeploymentId, Generation, InstanceId, LogIndex, NodeId, Term,
+};
+use hancock_proto::registry::Store;
+use hancock_proto::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use app::{App, AppVersion, Cutover, Routes};
+pub use deployment::{Deployment, Kind, Phase};
+pub use instance::{Instance, Origin, Stage};
+pub use node::{Node, NodeState, Released};
+
+/// Events kept for readers.
+pub const MAX_EVENTS: usize = 4096;
+/// Versions kept per app, besides those in use.
+pub const MAX_VERSIONS: usize = 50;
+/// Finished deployments kept per cluster.
+pub const MAX_DEPLOYMENTS: usize = 512;
+/// Instances that ended badly, kept to be shown after they are gone.
+pub const MAX_DEPARTED: usize = 256;
+
+/// Everything replicated.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The cluster; None: nothing was ever applied.
+    pub cluster: Option<ClusterId>,
+    /// Highest leader's clock seen. Time never goes back in here.
+    pub clock: Timestamp,
+    /// Highest term started.
+    pub term: Term,
+    /// Who leads it.
+    pub leader: Option<String>,
+    /// Last applied log index.
+    pub applied: LogIndex,
+    /// Apps by name.
+    pub apps: BTreeMap<AppName, Arc<App>>,
+    /// Instances by id, from placement until they are gone.
+    pub instances: BTreeMap<InstanceId, Arc<Instance>>,
+    /// Nodes by name: who must confirm.
+    pub nodes: BTreeMap<NodeId, Arc<Node>>,
+    /// Deployments, the newest [`MAX_DEPLOYMENTS`] finished ones included.
+    pub deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
+    /// Instances that failed and are gone, oldest first.
+    pub departed: Arc<VecDeque<Arc<Instance>>>,
+    /// Newest events, oldest first.
+    pub events: Arc<VecDeque<Arc<Event>>>,
+    /// The embedded registry.
+    pub registry: Arc<Store>,
+    /// Number of the next instance; never used again.
+    pub next_instance: u64,
+    /// Number of the next deployment; never used again.
+    pub next_deployment: u64,
+    /// Number of the next event; never used again.
+    pub next_event: u64,
+}
+
+impl State {
+    /// A cluster that has not begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The generation of a node's assignment; 0 for a node that is not registered.
+    pub fn generation(&self, node: &NodeId) -> Generation {
+        self.nodes
+            .get(node)
+            .map(|n| n.generation)
+            .unwrap_or_default()
+    }
+
+    /// The app's instances, by id.
+    pub fn instances_of<'a>(
+        &'a self,
+        app: &'a App,
+    ) -> impl Iterator<Item = &'a Arc<Instance>> + 'a {
+        app.instances.iter().filter_map(|id| self.instances.get(id))
+    }
+
+    /// The app's deployments that are not over, oldest first.
+    pub fn active_of<'a>(&'a self, app: &'a App) -> impl Iterator<Item = &'a Arc<Deployment>> + 'a {
+        app.active.iter().filter_map(|id| self.deployments.get(id))
+    }
+
+    /// Whether the node is known and lost.
+    pub fn is_lost(&self, node: &NodeId) -> bool {
+        self.nodes
+            .get(node)
+            .is_none_or(|n| n.state == NodeState::Lost)
+    }
+}

@@ -1,0 +1,165 @@
+//! An app: its versions, what is wanted, and what balancers are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hancock_proto::app::AppSpec;
+use hancock_proto::ids::{AppName, DeploymentId, DocIndex, InstanceId, NodeId, Revision, Version};
+use hancock_proto::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One app.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Its name.
+    pub name: AppName,
+    /// Versions of its spec, bounded.
+    pub versions: BTreeMap<Version, AppVersion>,
+    /// The version asked for.
+    pub wanted: Version,
+    /// The version that was promoted last and is kept alive; None: nothing serves.
+    pub live: Option<Version>,
+    /// Asked to be stopped.
+    pub stopped: bool,
+    /// Asked to be deleted.
+    pub deleting: bool,
+    /// What balancers are told.
+    pub routes: Routes,
+    /// Its instances, whatever their stage.
+    pub instances: BTreeSet<InstanceId>,
+    /// Deployments that are not over, oldest first; at most one draining, one before that, one queued.
+    pub active: Vec<DeploymentId>,
+    /// Newest deployment, over or not.
+    pub newest: Option<DeploymentId>,
+    /// Replacements given up in a row; slows healing down.
+    pub heal_failures: u32,
+    /// No replacement is placed before.
+    pub heal_after: Timestamp,
+}
+
+/// One version of an app's spec.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppVersion {
+    /// The spec.
+    pub spec: Arc<AppSpec>,
+    /// When it was applied.
+    pub at: Timestamp,
+    /// A deployment of it was successful.
+    pub stable: bool,
+    /// Its newest deployment.
+    pub deployment: Option<DeploymentId>,
+}
+
+/// The app's routed set: what its documents say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Routes {
+    /// Log index of the last change; 0: never routed.
+    pub index: DocIndex,
+    /// The version whose services, checks and update rules the documents show.
+    pub version: Version,
+    /// Instances in the documents' cluster.
+    pub serving: BTreeSet<InstanceId>,
+    /// Changes balancers have not all carried out yet, oldest first.
+    pub cutovers: Vec<Cutover>,
+    /// Names that may be in the registry.
+    pub names: BTreeSet<String>,
+    /// The documents are to be deleted.
+    pub closed: bool,
+    /// Index of the documents the registry is known to hold.
+    pub published: DocIndex,
+    /// Revision they were written at.
+    pub revision: Revision,
+}
+
+/// One acknowledged change of the routed set: who comes, who goes, how far it got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cutover {
+    /// Log index of the command that began it.
+    pub index: DocIndex,
+    /// The deployment it belongs to; None: healing.
+    pub deployment: Option<DeploymentId>,
+    /// Instances on their way in.
+    pub added: BTreeSet<InstanceId>,
+    /// Instances on their way out, still in the documents as retiring.
+    pub retiring: BTreeSet<InstanceId>,
+    /// When the registry held it first.
+    pub published_at: Option<Timestamp>,
+    /// When drain began.
+    pub drain_at: Option<Timestamp>,
+    /// Nodes that had not confirmed when drain began.
+    pub silent: BTreeSet<NodeId>,
+}
+
+impl App {
+    /// A spec by version.
+    pub fn spec(&self, version: Version) -> Option<&Arc<AppSpec>> {
+        self.versions.get(&version).map(|v| &v.spec)
+    }
+
+    /// The spec asked for.
+    pub fn wanted_spec(&self) -> Option<&Arc<AppSpec>> {
+        self.spec(self.wanted)
+    }
+
+    /// The spec kept alive.
+    pub fn live_spec(&self) -> Option<&Arc<AppSpec>> {
+        self.live.and_then(|v| self.spec(v))
+    }
+
+    /// The spec the documents show.
+    pub fn routed_spec(&self) -> Option<&Arc<AppSpec>> {
+        self.spec(self.routes.version)
+    }
+
+    /// Hosts the documents stand for just now.
+    pub fn hosts(&self) -> BTreeSet<&str> {
+        match self.routed_spec() {
+            Some(spec) if self.routes.index > DocIndex(0) && !self.routes.closed => spec.hosts(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Cutovers in which somebody is on the way out: generations.
+    pub fn generations(&self) -> usize {
+        let leaving = self.routes.cutovers.iter();
+        leaving.filter(|c| !c.retiring.is_empty()).count()
+    }
+
+    /// The cutover an instance leaves by.
+    pub fn leaving(&self, instance: &InstanceId) -> Option<&Cutover> {
+        let mut cutovers = self.routes.cutovers.iter();
+        cutovers.find(|c| c.retiring.contains(instance))
+    }
+}
+
+impl Routes {
+    /// Whether the registry holds the newest documents.
+    pub fn is_published(&self) -> bool {
+        self.published >= self.index
+    }
+
+    /// The cutover that began at `index`.
+    pub fn cutover(&self, index: DocIndex) -> Option<&Cutover> {
+        self.cutovers.iter().find(|c| c.index == index)
+    }
+
+    /// Every instance on its way in that is still routed.
+    pub fn added(&self) -> BTreeSet<&InstanceId> {
+        let added = self.cutovers.iter().flat_map(|c| &c.added);
+        added.filter(|i| self.serving.contains(*i)).collect()
+    }
+
+    /// Every instance on its way out.
+    pub fn retiring(&self) -> BTreeSet<&InstanceId> {
+        self.cutovers.iter().flat_map(|c| &c.retiring).collect()
+    }
+
+    /// Whether the documents speak of it at all.
+    pub fn mentions(&self, instance: &InstanceId) -> bool {
+        self.serving.contains(instance)
+            || self
+                .cutovers
+                .iter()
+                .any(|c| c.retiring.contains(instance) || c.added.contains(instance))
+    }
+}
