@@ -1,1 +1,12 @@
-//! The data plane: listeners, proxying, probes, status.
+//! The data plane of one node: listeners, proxying, probes, status.
+//!
+//! - **Role**: carries end users' requests to healthy instances and tells the agent what it serves, what it judged and what is still open.
+//! - **Data in**: upstream documents, one change of one service at a time; which local instances to judge; accepted connections.
+//! - **Data out**: proxied requests; readiness per local instance; a report per service; the status document.
+//! - **Invariants**: a broken document never replaces a good one; a table is swapped whole; an index is confirmed only when it is
+//!   served and on disk; a peer counts as drained only when no request, no session and no older routing phase can still use it.
+//! - **Never**: drops a service because data is missing, holds a lock across an await, lets one request wait for another's routing.
+
+mod handle;
+
+pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};

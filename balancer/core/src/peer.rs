@@ -1,0 +1,137 @@
+//! One peer of one service: what views share. Its verdict, its passive record, and how much is open on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use hancock_proto::ids::InstanceId;
+
+use crate::passive::Record;
+use crate::upstream::PeerKey;
+
+/// What probes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not probed yet, or the last probe was good: may be picked.
+    Ok,
+    /// Bad, but the only one left: may be picked.
+    Unstable,
+    /// Bad: is not picked.
+    Err,
+}
+
+/// A peer. Views of one service share it as long as host, port and instance stay the same.
+#[derive(Debug)]
+pub struct Peer {
+    key: PeerKey,
+    verdict: AtomicU8,
+    record: Record,
+    /// Sessions in the upper, requests in the lower half, so that both are read at one moment.
+    open: AtomicU64,
+}
+
+const SESSION: u64 = 1 << 32;
+
+impl Peer {
+    /// A peer nobody has used yet.
+    pub fn new(key: PeerKey) -> Self {
+        Self {
+            key,
+            verdict: AtomicU8::new(0),
+            record: Record::default(),
+            open: AtomicU64::new(0),
+        }
+    }
+
+    /// Who it is.
+    pub fn key(&self) -> &PeerKey {
+        &self.key
+    }
+
+    /// The instance behind it, when a master named one.
+    pub fn instance(&self) -> Option<&InstanceId> {
+        self.key.instance.as_ref()
+    }
+
+    /// What probes say.
+    pub fn verdict(&self) -> Verdict {
+        match self.verdict.load(Ordering::Relaxed) {
+            0 => Verdict::Ok,
+            1 => Verdict::Unstable,
+            _ => Verdict::Err,
+        }
+    }
+
+    /// Probes say something else now.
+    pub fn set_verdict(&self, verdict: Verdict) {
+        self.verdict.store(verdict as u8, Ordering::Relaxed);
+    }
+
+    /// What failed requests say.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Open requests and sessions, as of one moment.
+    pub fn open(&self) -> (u64, u64) {
+        let word = self.open.load(Ordering::Acquire);
+        (word & (SESSION - 1), word >> 32)
+    }
+}
+
+/// One request on a peer, from pick to end. Dropping it is the end.
+#[derive(Debug)]
+pub struct Ticket {
+    peer: Arc<Peer>,
+    held: u64,
+}
+
+impl Ticket {
+    /// Counts a request on `peer`, before anything is dialled.
+    pub fn new(peer: Arc<Peer>) -> Self {
+        peer.open.fetch_add(1, Ordering::AcqRel);
+        Self { peer, held: 1 }
+    }
+
+    /// The request became a session.
+    pub fn upgrade(&mut self) {
+        if self.held == 1 {
+            // One step: nobody sees the peer with neither.
+            self.peer.open.fetch_add(SESSION - 1, Ordering::AcqRel);
+            self.held = SESSION;
+        }
+    }
+
+    /// The peer it is on.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.peer.open.fetch_sub(self.held, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_becomes_a_session() {
+        let peer = Arc::new(Peer::new(PeerKey {
+            host: "127.0.0.1".into(),
+            port: 1,
+            instance: None,
+        }));
+        let request = Ticket::new(peer.clone());
+        let mut session = Ticket::new(peer.clone());
+        session.upgrade();
+        session.upgrade();
+        assert_eq!(peer.open(), (1, 1));
+        drop(request);
+        assert_eq!(peer.open(), (0, 1));
+        drop(session);
+        assert_eq!(peer.open(), (0, 0));
+    }
+}

@@ -1,0 +1,173 @@
+//! Chooses a peer for one attempt: levels in order, verdicts, bans, and what this request has tried already.
+
+use std::sync::{Arc, PoisonError};
+
+use hancock_proto::time::Timestamp;
+
+use crate::key::RequestKey;
+use crate::peer::Peer;
+use crate::table::{Entry, LevelView, View};
+
+/// Most attempts one request may make.
+pub const MAX_ATTEMPTS: usize = 3;
+
+/// Peers one request has tried.
+#[derive(Debug, Default)]
+pub struct Tried([Option<Arc<Peer>>; MAX_ATTEMPTS]);
+
+impl Tried {
+    /// Remembers a peer. With more than fit, the last place is used again.
+    pub fn add(&mut self, peer: Arc<Peer>) {
+        let free = self.0.iter().position(Option::is_none);
+        self.0[free.unwrap_or(MAX_ATTEMPTS - 1)] = Some(peer);
+    }
+
+    /// Whether it was tried. The same address listed twice is the same peer.
+    pub fn contains(&self, peer: &Arc<Peer>) -> bool {
+        self.0.iter().flatten().any(|p| Arc::ptr_eq(p, peer))
+    }
+}
+
+/// The peer for the next attempt, as a position in [`View::entries`]. None: nobody is left.
+pub fn pick(view: &View, key: &RequestKey<'_>, tried: &Tried, now: Timestamp) -> Option<usize> {
+    let hash = key.hash(view.mode);
+    let fit = |e: &Entry| !tried.contains(&e.peer) && available(view, e, now);
+    let chosen = first_level(view, hash, fit);
+    let chosen = match chosen {
+        None if view.protected => first_level(view, hash, |e| !tried.contains(&e.peer)),
+        other => other,
+    }?;
+    let entry = &view.entries[chosen];
+    entry.peer.record().picked(entry.limits, now);
+    Some(chosen)
+}
+
+/// Whether a peer may get requests: its verdict is not bad and it is not banned.
+pub fn available(view: &View, entry: &Entry, now: Timestamp) -> bool {
+    use crate::peer::Verdict;
+    let judged_bad = view.checked && entry.peer.verdict() == Verdict::Err;
+    !judged_bad && !entry.peer.record().is_banned(entry.limits, now)
+}
+
+/// Whether another peer than this one has no ban on record, over all levels.
+pub fn others_unbanned(view: &View, peer: &Arc<Peer>) -> bool {
+    let mut others = view.entries.iter().filter(|e| !Arc::ptr_eq(&e.peer, peer));
+    others.any(|e| !e.peer.record().has_ban())
+}
+
+fn first_level(view: &View, hash: Option<u32>, fit: impl Fn(&Entry) -> bool) -> Option<usize> {
+    view.levels
+        .iter()
+        .find_map(|level| in_level(view, level, hash, &fit))
+}
+
+fn in_level(
+    view: &View,
+    level: &LevelView,
+    hash: Option<u32>,
+    fit: impl Fn(&Entry) -> bool,
+) -> Option<usize> {
+    let entries = &view.entries[level.span.clone()];
+    let fit = |at: usize| fit(&entries[at]);
+    let chosen = match (&level.ring, hash) {
+        (Some(ring), Some(hash)) => ring.find(hash, fit),
+        _ => {
+            let mut rotation = level
+                .rotation
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            rotation.next(|at| entries[at].weight, fit)
+        }
+    };
+    chosen.map(|at| level.span.start + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::passive::Failure;
+    use crate::peer::Verdict;
+    use crate::table::Peers;
+    use crate::upstream::Upstream;
+
+    const KEY: RequestKey<'_> = RequestKey {
+        target: b"/",
+        client: None,
+        header: None,
+    };
+
+    fn view(json: &str) -> View {
+        let doc = serde_json::from_str(json).expect("a document");
+        let upstream = Upstream::new("web", Arc::new(doc)).expect("a valid one");
+        View::new(&upstream, &mut Peers::default())
+    }
+
+    fn next(view: &View, tried: &Tried) -> Option<usize> {
+        pick(view, &KEY, tried, Timestamp(5000))
+    }
+
+    const TWO_LEVELS: &str = r#"{"cluster":[{"servers":[{"host":"a","port":1},{"host":"b","port":1}]},
+        {"servers":[{"host":"c","port":1}]}]}"#;
+
+    #[test]
+    fn the_second_level_waits_for_the_first_to_be_empty() {
+        let view = view(TWO_LEVELS);
+        assert_eq!(next(&view, &Tried::default()), Some(0));
+        view.entries[0].peer.set_verdict(Verdict::Err);
+        assert_eq!(next(&view, &Tried::default()), Some(1));
+        view.entries[1].peer.set_verdict(Verdict::Err);
+        assert_eq!(next(&view, &Tried::default()), Some(2));
+        view.entries[2].peer.set_verdict(Verdict::Err);
+        assert_eq!(next(&view, &Tried::default()), None);
+        view.entries[1].peer.set_verdict(Verdict::Unstable);
+        assert_eq!(next(&view, &Tried::default()), Some(1));
+    }
+
+    #[test]
+    fn a_tried_peer_is_not_asked_again() {
+        let view = view(TWO_LEVELS);
+        let mut tried = Tried::default();
+        for expected in [Some(0), Some(1), Some(2), None] {
+            let got = next(&view, &tried);
+            assert_eq!(got, expected);
+            if let Some(at) = got {
+                tried.add(view.entries[at].peer.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn ours_picks_a_doubtful_peer_rather_than_none() {
+        let view = view(
+            r#"{"cluster":[{"servers":[{"host":"a","port":1,"instance":"web-1"}]}],
+            "hancock":{"app":"web","index":1,"accept_timeout_ms":1}}"#,
+        );
+        let entry = &view.entries[0];
+        entry.peer.set_verdict(Verdict::Err);
+        assert_eq!(next(&view, &Tried::default()), Some(0));
+        let mut tried = Tried::default();
+        tried.add(entry.peer.clone());
+        assert_eq!(next(&view, &tried), None);
+    }
+
+    #[test]
+    fn one_refusal_turns_ours_away_but_never_from_the_last() {
+        let view = view(
+            r#"{"cluster":[{"servers":[{"host":"a","port":1},{"host":"b","port":1}]}],
+            "hancock":{"app":"web","index":1,"accept_timeout_ms":1}}"#,
+        );
+        let now = Timestamp(5000);
+        let fail = |at: usize| {
+            let entry = &view.entries[at];
+            let others = || others_unbanned(&view, &entry.peer);
+            entry
+                .peer
+                .record()
+                .failed(entry.limits, Failure::Refused, others, now);
+        };
+        fail(0);
+        assert!((0..4).all(|_| next(&view, &Tried::default()) == Some(1)));
+        fail(1);
+        assert!(available(&view, &view.entries[1], now));
+    }
+}

@@ -1,0 +1,181 @@
+//! A validated upstream: what is left of a document once nothing in it can be wrong any more.
+
+mod validate;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hancock_proto::app::HealthCheck;
+use hancock_proto::ids::{AppName, DocIndex, InstanceId};
+use hancock_proto::upstream::UpstreamDoc;
+
+use crate::passive::Limits;
+
+pub use validate::InvalidUpstream;
+
+/// Who a peer is, within its service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey {
+    /// Host as the document writes it.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+    /// The instance behind the address, in documents of a master: the same address under another instance is another peer.
+    pub instance: Option<InstanceId>,
+}
+
+impl PeerKey {
+    /// The address, when the host is one; None: a name to be resolved.
+    pub fn ip(&self) -> Option<IpAddr> {
+        bare(&self.host).parse().ok()
+    }
+}
+
+impl std::fmt::Display for PeerKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Without the brackets of an IPv6 literal.
+pub(crate) fn bare(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// One peer as a document lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerSpec {
+    /// Who it is.
+    pub key: PeerKey,
+    /// Rotation weight, finite and not negative.
+    pub weight: f64,
+    /// When failed requests ban it.
+    pub limits: Limits,
+}
+
+/// How a peer is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Smooth weighted round robin.
+    Rotation,
+    /// By path.
+    UrlHash,
+    /// By client address.
+    IpHash,
+    /// By the header `X-Hash-Key`, else by path.
+    HeaderHash,
+}
+
+/// What active checks ask, from the document's plain options.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProbeKind {
+    /// A connection opens.
+    Connect,
+    /// `query` is sent as it is, one line comes back; with `refused`, it is a status line whose code is not among them.
+    Http {
+        /// Sent verbatim.
+        query: Vec<u8>,
+        /// Codes that are failures; None: any line will do.
+        refused: Option<Vec<u64>>,
+    },
+}
+
+/// Active checks of a document, from its plain options.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checks {
+    /// On or off.
+    pub enabled: bool,
+    /// What is asked.
+    pub probe: ProbeKind,
+    /// Per network step.
+    pub timeout: Duration,
+    /// Failures in a row before a verdict turns bad.
+    pub sensibility: u32,
+    /// The last peer is never taken out.
+    pub protected: bool,
+}
+
+/// The part only our balancers read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Handover {
+    /// The app that owns the document.
+    pub app: AppName,
+    /// What is confirmed.
+    pub index: DocIndex,
+    /// Instances to be passed before the switch.
+    pub added: Vec<InstanceId>,
+    /// Peers selectable until the switch.
+    pub retiring: Vec<PeerSpec>,
+    /// Added instances that may be missing at the switch.
+    pub max_unavailable: usize,
+    /// Time the added ones have.
+    pub accept_timeout: Duration,
+    /// How they are probed; None: a connection opens.
+    pub check: Option<HealthCheck>,
+}
+
+/// A document that can be served.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// The service.
+    pub name: Arc<str>,
+    /// The document it came from, for echo and for the disk.
+    pub doc: Arc<UpstreamDoc>,
+    /// Levels, the first one preferred.
+    pub levels: Vec<Vec<PeerSpec>>,
+    /// How a peer is chosen.
+    pub mode: Mode,
+    /// Active checks.
+    pub checks: Checks,
+    /// None: not written by a master.
+    pub handover: Option<Handover>,
+}
+
+impl Upstream {
+    /// Validates a document.
+    ///
+    /// # Errors
+    /// The first thing wrong with it, naming the field.
+    pub fn new(name: &str, doc: Arc<UpstreamDoc>) -> Result<Self, InvalidUpstream> {
+        validate::validate(name, doc)
+    }
+
+    /// What is confirmed when it is served; 0 for documents of other writers.
+    pub fn index(&self) -> DocIndex {
+        self.handover.as_ref().map(|h| h.index).unwrap_or_default()
+    }
+
+    /// All peers of all levels, in order.
+    pub fn peers(&self) -> impl Iterator<Item = &PeerSpec> {
+        self.levels.iter().flatten()
+    }
+
+    /// Instances to be passed before the switch.
+    pub fn added(&self) -> &[InstanceId] {
+        self.handover.as_ref().map_or(&[], |h| &h.added)
+    }
+
+    /// Peers on their way out.
+    pub fn retiring(&self) -> &[PeerSpec] {
+        self.handover.as_ref().map_or(&[], |h| &h.retiring)
+    }
+
+    /// The set that serves until the switch: without the added peers, with the retiring ones. None: there is none.
+    #[must_use]
+    pub fn before(&self) -> Option<Upstream> {
+        let added = self.added();
+        let mut old = self.clone();
+        for level in &mut old.levels {
+            level.retain(|p| p.key.instance.as_ref().is_none_or(|i| !added.contains(i)));
+        }
+        if old.levels.is_empty() {
+            old.levels.push(Vec::new());
+        }
+        old.levels[0].extend(self.retiring().iter().cloned());
+        let serves = old.levels.iter().any(|level| !level.is_empty());
+        serves.then_some(old)
+    }
+}

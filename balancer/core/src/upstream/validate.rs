@@ -1,0 +1,307 @@
+//! From a document to an upstream: every check, and every default.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hancock_proto::upstream::{HttpOpts, Level, Member, Server, UpstreamDoc};
+
+use super::{Checks, Handover, Mode, PeerKey, PeerSpec, ProbeKind, Upstream, bare};
+use crate::passive::{Limits, Rule};
+
+/// What is wrong with a document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct InvalidUpstream {
+    /// Path of the field, like `cluster[0].servers[2].port`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+fn wrong<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, InvalidUpstream> {
+    Err(InvalidUpstream {
+        field: field.into(),
+        problem: problem.into(),
+    })
+}
+
+/// Longest time a document may ask for, in seconds.
+const MAX_SECONDS: f64 = 86_400.0;
+/// Ban after one refused connection, for one second: a killed instance costs one attempt per second, and comes back as fast.
+const OURS: Limits = Limits {
+    max_fails: 1,
+    window_ms: 1000,
+    rule: Rule::ConnectOnly,
+};
+
+pub(super) fn validate(name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, InvalidUpstream> {
+    if doc.cluster.is_empty() {
+        return wrong("cluster", "is empty, a document needs at least one level");
+    }
+    let ours = doc.hancock.is_some();
+    let mut levels = Vec::with_capacity(doc.cluster.len());
+    for (at, level) in doc.cluster.iter().enumerate() {
+        levels.push(read_level(&format!("cluster[{at}].servers"), level, ours)?);
+    }
+    let handover = match &doc.hancock {
+        Some(member) => Some(read_member(member, &levels)?),
+        None => None,
+    };
+    Ok(Upstream {
+        name: name.into(),
+        mode: mode(doc.mode.as_deref()),
+        checks: read_checks(&doc)?,
+        levels,
+        handover,
+        doc,
+    })
+}
+
+fn read_level(field: &str, level: &Level, ours: bool) -> Result<Vec<PeerSpec>, InvalidUpstream> {
+    // A master empties a level to stop an app; from anybody else it is a mistake.
+    if level.servers.is_empty() && !ours {
+        return wrong(field, "is empty, a level needs at least one server");
+    }
+    level
+        .servers
+        .iter()
+        .enumerate()
+        .map(|(at, server)| read_server(&format!("{field}[{at}]"), server, ours))
+        .collect()
+}
+
+fn read_server(field: &str, server: &Server, ours: bool) -> Result<PeerSpec, InvalidUpstream> {
+    if !is_host(&server.host) {
+        let problem = format!("{:?} is neither an address nor a host name", server.host);
+        return wrong(format!("{field}.host"), problem);
+    }
+    if server.port == 0 {
+        return wrong(format!("{field}.port"), "0 is not a port, use 1 to 65535");
+    }
+    let weight = server.weight.unwrap_or(1.0);
+    if !weight.is_finite() || weight < 0.0 {
+        let problem = format!("{weight} is not a weight, use a number from 0 up");
+        return wrong(format!("{field}.weight"), problem);
+    }
+    Ok(PeerSpec {
+        key: PeerKey {
+            host: server.host.as_str().into(),
+            port: server.port,
+            instance: server.instance.clone(),
+        },
+        weight,
+        limits: read_limits(field, server, ours)?,
+    })
+}
+
+fn read_limits(field: &str, server: &Server, ours: bool) -> Result<Limits, InvalidUpstream> {
+    if ours && server.max_fails.is_none() {
+        return Ok(OURS);
+    }
+    let window = seconds(&format!("{field}.fail_timeout"), server.fail_timeout, 10.0)?;
+    Ok(Limits {
+        max_fails: server.max_fails.unwrap_or(0),
+        window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
+        rule: Rule::FromPick,
+    })
+}
+
+fn seconds(field: &str, value: Option<f64>, default: f64) -> Result<Duration, InvalidUpstream> {
+    let value = value.unwrap_or(default);
+    if value.is_finite() && (0.0..=MAX_SECONDS).contains(&value) {
+        Ok(Duration::from_secs_f64(value))
+    } else {
+        wrong(
+            field,
+            format!("{value} is not a time, use 0 to {MAX_SECONDS} seconds"),
+        )
+    }
+}
+
+fn read_checks(doc: &UpstreamDoc) -> Result<Checks, InvalidUpstream> {
+    Ok(Checks {
+        enabled: doc.enable.unwrap_or(true),
+        probe: read_probe(doc)?,
+        timeout: seconds("timeout", doc.timeout, 5.0)?,
+        sensibility: doc.sensibility.unwrap_or(1).max(1),
+        protected: doc.protected.unwrap_or(true),
+    })
+}
+
+fn read_probe(doc: &UpstreamDoc) -> Result<ProbeKind, InvalidUpstream> {
+    let opts = match (doc.typ.as_deref(), &doc.http_opts) {
+        (Some("http"), Some(opts)) => opts,
+        (Some(kind @ ("redis" | "mysql")), _) => {
+            return wrong(
+                "typ",
+                format!("{kind:?} probes are not supported yet, use \"general\" or \"http\""),
+            );
+        }
+        _ => return Ok(ProbeKind::Connect),
+    };
+    let Some(query) = &opts.query else {
+        return Ok(ProbeKind::Connect);
+    };
+    Ok(ProbeKind::Http {
+        query: query.as_bytes().to_vec(),
+        refused: refused_codes(opts)?,
+    })
+}
+
+fn refused_codes(opts: &HttpOpts) -> Result<Option<Vec<u64>>, InvalidUpstream> {
+    let Some(statuses) = &opts.statuses else {
+        return Ok(None);
+    };
+    let mut codes = Vec::new();
+    for (code, good) in statuses {
+        match code.parse() {
+            Ok(number) if !good => codes.push(number),
+            Ok(_) => {}
+            Err(_) => {
+                return wrong(
+                    "http_opts.statuses",
+                    format!("{code:?} is not a status code"),
+                );
+            }
+        }
+    }
+    Ok(Some(codes))
+}
+
+fn read_member(member: &Member, levels: &[Vec<PeerSpec>]) -> Result<Handover, InvalidUpstream> {
+    for instance in &member.added {
+        let listed = levels
+            .iter()
+            .flatten()
+            .any(|p| p.key.instance.as_ref() == Some(instance));
+        if !listed {
+            return wrong(
+                "hancock.added",
+                format!("{instance} is not a server of any level"),
+            );
+        }
+    }
+    let retiring = member.retiring.iter().enumerate();
+    let retiring = retiring
+        .map(|(at, server)| read_server(&format!("hancock.retiring[{at}]"), server, true))
+        .collect::<Result<_, _>>()?;
+    Ok(Handover {
+        app: member.app.clone(),
+        index: member.index,
+        added: member.added.clone(),
+        retiring,
+        max_unavailable: member.max_unavailable as usize,
+        accept_timeout: Duration::from_millis(member.accept_timeout_ms),
+        check: member.check.clone(),
+    })
+}
+
+fn mode(text: Option<&str>) -> Mode {
+    match text {
+        None | Some("" | "rr") => Mode::Rotation,
+        Some("ip_hash") => Mode::IpHash,
+        Some("header_hash") => Mode::HeaderHash,
+        // The original hashes the path under every word it does not know.
+        Some(_) => Mode::UrlHash,
+    }
+}
+
+/// An IPv4 or IPv6 literal, bracketed or not, or a host name by the usual rules.
+fn is_host(host: &str) -> bool {
+    bare(host).parse::<std::net::IpAddr>().is_ok() || is_name(host)
+}
+
+fn is_name(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && l.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    // All digits would be a mistyped address.
+    host.len() <= 253
+        && host.split('.').all(label)
+        && !host.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str) -> Result<Upstream, String> {
+        let doc: UpstreamDoc = serde_json::from_str(json).expect("a document");
+        validate("web", Arc::new(doc)).map_err(|e| e.to_string())
+    }
+
+    fn one(server: &str) -> Result<Upstream, String> {
+        check(&format!(r#"{{"cluster":[{{"servers":[{server}]}}]}}"#))
+    }
+
+    #[test]
+    fn defaults_are_the_originals() {
+        let up = one(r#"{"host":"127.0.0.1","port":80}"#).expect("valid");
+        let peer = &up.levels[0][0];
+        assert_eq!(
+            (peer.weight, peer.limits.max_fails, peer.limits.window_ms),
+            (1.0, 0, 10_000)
+        );
+        assert_eq!(up.mode, Mode::Rotation);
+        assert!(up.checks.enabled && up.checks.protected && up.checks.sensibility == 1);
+    }
+
+    #[test]
+    fn mistakes_name_the_field() {
+        for (server, field) in [
+            (r#"{"host":"","port":80}"#, "cluster[0].servers[0].host"),
+            (r#"{"host":"a b","port":80}"#, "cluster[0].servers[0].host"),
+            (
+                r#"{"host":"1.2.3","port":80}"#,
+                "cluster[0].servers[0].host",
+            ),
+            (r#"{"host":"a","port":0}"#, "cluster[0].servers[0].port"),
+            (
+                r#"{"host":"a","port":1,"weight":-1}"#,
+                "cluster[0].servers[0].weight",
+            ),
+            (
+                r#"{"host":"a","port":1,"fail_timeout":-1}"#,
+                "cluster[0].servers[0].fail_timeout",
+            ),
+        ] {
+            let error = one(server).expect_err(server);
+            assert!(error.starts_with(field), "{error}");
+        }
+        assert!(
+            check(r#"{"cluster":[]}"#)
+                .expect_err("empty")
+                .starts_with("cluster: ")
+        );
+        assert!(check(r#"{"cluster":[{"servers":[]}]}"#).is_err());
+    }
+
+    #[test]
+    fn every_form_of_host_is_read() {
+        for host in ["10.0.0.1", "[::1]", "::1", "a.example", "store_1", "x."] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in ["", "[", "a..b", "-a", "a/b", "1.2.3.4.5", "::g"] {
+            assert!(!is_host(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_masters_document_may_be_empty_and_must_list_what_it_adds() {
+        let member = r#""hancock":{"app":"web","index":3,"accept_timeout_ms":1000"#;
+        let empty = format!(r#"{{"cluster":[{{"servers":[]}}],{member}}}}}"#);
+        assert!(check(&empty).is_ok());
+        let unlisted = format!(r#"{{"cluster":[{{"servers":[]}}],{member},"added":["web-1"]}}}}"#);
+        assert!(
+            check(&unlisted)
+                .expect_err("unlisted")
+                .starts_with("hancock.added")
+        );
+    }
+}
