@@ -1,1 +1,14 @@
-//! Raft, leader loop, API and hub.
+//! A master: the replicated log, the leader's loop, the API for people, the hub for agents.
+//!
+//! - **Role**: gives `hancock_master_core` hands. Everything decided is decided there.
+//! - **Data in**: requests of the API, messages of agents, the clock. **Data out**: replies, assignments and documents to agents.
+//! - **Invariants**: whatever was answered is durable; only the leader of the newest term sends assignments and writes documents.
+//! - **Never**: changes state outside the log, or takes silence for a reason to remove something.
+
+mod hub;
+mod raft;
+mod start;
+
+pub use hub::Service as HubService;
+pub use raft::StoreError;
+pub use start::{Master, Options, StartError};

@@ -1,0 +1,340 @@
+//! The replicated log: the only place that names the Raft library.
+//!
+//! - **Data in**: commands. **Data out**: replies, the newest state, who leads.
+//! - **Invariants**: an answered command is durable; a read after an answer sees it; one leader per term, and every start is a new
+//!   term, so that (cluster, term) names one leader for ever.
+//! - **Never**: decides anything; that is `hancock_master_core`.
+
+mod error;
+mod files;
+mod log;
+mod machine;
+mod network;
+mod sealed;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod types;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hancock_master_core::{Command, Reply, State};
+use hancock_proto::ids::{LogIndex, Revision, Term};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::{BasicNode, Config, ReadPolicy, ServerState, SnapshotPolicy};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use self::error::StoreError;
+use self::files::{Disk, Files};
+use self::log::LogStore;
+use self::machine::{Applied, Machine, Shared};
+use self::network::Network;
+use self::types::{Types, Write};
+
+type Library = openraft::Raft<Types, Machine>;
+
+/// This master's number among the voters.
+const SELF: u64 = 1;
+/// Entries between two snapshots.
+const SNAPSHOT_EVERY: u64 = 10_000;
+/// Entries kept behind a snapshot, for followers that are only a little behind.
+const KEEP_ENTRIES: u64 = 1_000;
+/// How often a write is tried again while nobody leads.
+const RETRY: Duration = Duration::from_millis(20);
+/// Longest a start waits for a leader and for its log to be applied.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+/// Time between heartbeats; a leader that paused longer confirms itself before it sends anything.
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(150);
+
+/// The replicated log and its state. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Raft {
+    library: Library,
+    log: LogStore,
+    shared: Arc<Shared>,
+    leadership: watch::Receiver<Leadership>,
+}
+
+/// Who leads, as far as this master knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    /// The newest term.
+    pub(crate) term: Term,
+    /// The leader's name.
+    pub(crate) leader: Option<String>,
+    /// It is this master.
+    pub(crate) leading: bool,
+}
+
+/// A command was carried out.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) reply: Reply,
+}
+
+/// Why a command was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ProposeError {
+    /// Nothing was written.
+    #[error("no master leads just now (waited {waited:?}); try again in a second")]
+    NoLeader { waited: Duration },
+    /// It may or may not have been written.
+    #[error("the answer was lost while the leader changed; read the state before trying again")]
+    Unknown,
+    /// Nothing will be written any more.
+    #[error("this master's log has stopped: {reason}")]
+    Stopped { reason: String },
+}
+
+impl Raft {
+    /// Reads the log in `folder`, takes part, and returns when there is a leader and everything before is applied.
+    pub(crate) async fn start(folder: &Path, name: &str) -> Result<Self, StoreError> {
+        let disk = Disk::open(folder)
+            .map_err(|e| StoreError::io("open the folder", folder.to_owned(), e))?;
+        Self::start_on(Arc::new(disk), name).await
+    }
+
+    async fn start_on(files: Arc<dyn Files>, name: &str) -> Result<Self, StoreError> {
+        let failed = |reason: String| {
+            StoreError::io(
+                "start raft on",
+                files.path(""),
+                std::io::Error::other(reason),
+            )
+        };
+        let log = LogStore::open(files.clone())?;
+        let machine = Machine::open(files.clone())?;
+        let shared = machine.shared();
+        let config = config().map_err(|e| failed(e.to_string()))?;
+        let library = Library::new(SELF, Arc::new(config), Network, log.clone(), machine)
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        let leadership = follow_leadership(&library);
+        let raft = Self {
+            library,
+            log,
+            shared,
+            leadership,
+        };
+        raft.begin(name).await.map_err(failed)?;
+        Ok(raft)
+    }
+
+    /// Makes the cluster when there is none, and elects itself where nobody else can be meant.
+    async fn begin(&self, name: &str) -> Result<(), String> {
+        let text = |e: &dyn std::fmt::Display| e.to_string();
+        if !self.library.is_initialized().await.map_err(|e| text(&e))? {
+            let voters = BTreeMap::from([(SELF, BasicNode::new(name))]);
+            self.library
+                .initialize(voters)
+                .await
+                .map_err(|e| text(&e))?;
+        } else if self.library.voter_ids().all(|id| id == SELF) {
+            let trigger = self.library.trigger();
+            trigger.elect(false).await.map_err(|e| text(&e))?;
+        }
+        let recovered = self.library.wait_for_recovery(Some(START_DEADLINE)).await;
+        recovered.map(drop).map_err(|e| text(&e))
+    }
+
+    /// Writes a command, trying again until `deadline` has passed while nobody leads.
+    pub(crate) async fn propose(
+        &self,
+        command: Command,
+        deadline: Duration,
+    ) -> Result<Accepted, ProposeError> {
+        let begun = Instant::now();
+        let write = Write::new(command);
+        loop {
+            let left = deadline.saturating_sub(begun.elapsed());
+            let attempt = self.library.client_write(write.clone());
+            let result = tokio::time::timeout(left.max(RETRY), attempt).await;
+            match result.map(|r| r.map_err(judge_write)) {
+                Ok(Ok(response)) => return Ok(accepted(response.data.0)),
+                Ok(Err(Refusal::Final(error))) => return Err(error),
+                Ok(Err(Refusal::NotLeading)) if begun.elapsed() >= deadline => {
+                    let waited = begun.elapsed();
+                    return Err(ProposeError::NoLeader { waited });
+                }
+                Ok(Err(Refusal::NotLeading)) => tokio::time::sleep(RETRY).await,
+                Err(_elapsed) => return Err(ProposeError::Unknown),
+            }
+        }
+    }
+
+    /// The newest state, with everything in it that was answered before this call.
+    pub(crate) async fn read(&self, deadline: Duration) -> Result<Arc<Applied>, ProposeError> {
+        let begun = Instant::now();
+        loop {
+            let error = match self
+                .library
+                .ensure_linearizable(ReadPolicy::ReadIndex)
+                .await
+            {
+                Ok(_) => return Ok(self.newest()),
+                Err(error) => judge_read(error),
+            };
+            match error {
+                Refusal::Final(error) => return Err(error),
+                Refusal::NotLeading if begun.elapsed() >= deadline => {
+                    let waited = begun.elapsed();
+                    return Err(ProposeError::NoLeader { waited });
+                }
+                Refusal::NotLeading => tokio::time::sleep(RETRY).await,
+            }
+        }
+    }
+
+    /// The newest state applied here.
+    pub(crate) fn newest(&self) -> Arc<Applied> {
+        self.shared.newest()
+    }
+
+    /// Told after every applied batch.
+    pub(crate) fn applied(&self) -> watch::Receiver<LogIndex> {
+        self.shared.index()
+    }
+
+    /// Told when the embedded registry has changed.
+    pub(crate) fn revisions(&self) -> watch::Receiver<Revision> {
+        self.shared.revision()
+    }
+
+    /// Who leads.
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// Takes a snapshot where it saves replaying, and ends. What is not done in time is done by the next start.
+    pub(crate) async fn shutdown(&self, deadline: Duration) {
+        let orderly = async {
+            self.final_snapshot().await;
+            if let Err(error) = self.library.shutdown().await {
+                tracing::warn!(%error, "raft did not end cleanly");
+            }
+            self.log.close().await;
+        };
+        if tokio::time::timeout(deadline, orderly).await.is_err() {
+            tracing::warn!(
+                ?deadline,
+                "raft did not end in time; its log is replayed by the next start"
+            );
+        }
+    }
+
+    async fn final_snapshot(&self) {
+        let (applied, have) = {
+            let metrics = self.library.metrics();
+            let now = metrics.borrow_watched();
+            (now.last_applied, now.snapshot)
+        };
+        if applied <= have || self.library.trigger().snapshot().await.is_err() {
+            return;
+        }
+        let taken = self
+            .library
+            .wait(Some(START_DEADLINE))
+            .metrics(|m| m.snapshot >= applied, "final snapshot")
+            .await;
+        if let Err(error) = taken {
+            tracing::warn!(%error, "no final snapshot; the log is replayed by the next start");
+        }
+    }
+}
+
+impl Applied {
+    /// The replicated state.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+fn config() -> Result<Config, openraft::ConfigError> {
+    let heartbeat = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(150);
+    let config = Config {
+        cluster_name: "hancock".into(),
+        heartbeat_interval: heartbeat,
+        election_timeout_min: 500,
+        election_timeout_max: 800,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+        max_in_snapshot_log_to_keep: KEEP_ENTRIES,
+        enable_pre_vote: Some(true),
+        // A leader that comes back is a new leader with a new term: its view begins empty, and its fence tells the two apart.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    };
+    config.validate()
+}
+
+fn accepted(reply: Option<Reply>) -> Accepted {
+    // Only Raft's own entries have no reply, and those are never proposed here.
+    let reply = reply.unwrap_or(Reply::Done);
+    Accepted { reply }
+}
+
+enum Refusal {
+    NotLeading,
+    Final(ProposeError),
+}
+
+fn stopped(reason: &dyn std::fmt::Display) -> Refusal {
+    let reason = reason.to_string();
+    Refusal::Final(ProposeError::Stopped { reason })
+}
+
+fn judge_write(error: RaftError<Types, ClientWriteError<Types>>) -> Refusal {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => Refusal::NotLeading,
+        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => {
+            Refusal::Final(ProposeError::Unknown)
+        }
+        RaftError::APIError(other) => stopped(&other),
+        RaftError::Fatal(fatal) => stopped(&fatal),
+    }
+}
+
+fn judge_read(error: RaftError<Types, LinearizableReadError<Types>>) -> Refusal {
+    match error {
+        RaftError::APIError(_) => Refusal::NotLeading,
+        RaftError::Fatal(fatal) => stopped(&fatal),
+    }
+}
+
+/// Turns the library's metrics into what others need to know of them.
+fn follow_leadership(library: &Library) -> watch::Receiver<Leadership> {
+    let mut metrics = library.server_metrics();
+    let (tx, rx) = watch::channel(Leadership::default());
+    tokio::spawn(async move {
+        loop {
+            // Copied at once: holding the guard would stop Raft.
+            let now = leadership(&metrics.borrow_watched());
+            tx.send_if_modified(|have| {
+                let changed = *have != now;
+                *have = now;
+                changed
+            });
+            if metrics.changed().await.is_err() {
+                break;
+            }
+        }
+        tx.send_modify(|last| last.leading = false);
+    });
+    rx
+}
+
+fn leadership(metrics: &openraft::metrics::RaftServerMetrics<Types>) -> Leadership {
+    let name = |id: u64| {
+        let node = metrics.membership_config.get_node(&id);
+        node.map_or_else(|| id.to_string(), |node| node.addr.clone())
+    };
+    Leadership {
+        term: Term(metrics.vote.leader_id.term),
+        leader: metrics.current_leader.map(name),
+        leading: metrics.state == ServerState::Leader,
+    }
+}

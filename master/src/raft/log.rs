@@ -1,0 +1,215 @@
+//! The Raft log on disk: append-only segments, written by one thread, read from memory.
+//!
+//! Entries not yet purged are all in memory, so reading never touches the disk and an entry is readable before it is durable, as Raft
+//! wants. Vote: a small sealed file. The committed index rides in the log as a record without a flush of its own: a lost one only
+//! means that Raft commits again what is durable anyway.
+
+mod record;
+mod recover;
+mod segment;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::RangeBounds;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{OptionalSend, RaftLogReader};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use self::record::Kind;
+use self::writer::{Done, Job, Writer};
+use super::error::StoreError;
+use super::files::Files;
+use super::sealed;
+use super::types::{Entry, LogId, Types, Vote};
+
+/// The log. Clones share it.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    memory: Arc<Mutex<Memory>>,
+    jobs: mpsc::Sender<Job>,
+}
+
+#[derive(Default)]
+struct Memory {
+    entries: BTreeMap<u64, Entry>,
+    purged: Option<LogId>,
+    committed: Option<LogId>,
+    vote: Option<Vote>,
+}
+
+impl LogStore {
+    /// Reads back what is there and starts the writer.
+    pub(crate) fn open(files: Arc<dyn Files>) -> Result<Self, StoreError> {
+        Self::open_with(files, |writer| writer)
+    }
+
+    fn open_with(
+        files: Arc<dyn Files>,
+        adjust: impl FnOnce(Writer) -> Writer,
+    ) -> Result<Self, StoreError> {
+        let recovered = recover::recover(&*files)?;
+        let vote = read_vote(&*files)?;
+        let writer = adjust(Writer::new(files.clone(), &recovered));
+        let (jobs, queue) = mpsc::channel(writer::QUEUE);
+        std::thread::Builder::new()
+            .name("raft-log".into())
+            .spawn(move || writer.run(queue))
+            .map_err(|e| StoreError::io("start the writer of", files.path(""), e))?;
+        let memory = Memory {
+            entries: recovered.entries,
+            purged: recovered.purged,
+            committed: recovered.committed,
+            vote,
+        };
+        Ok(Self {
+            memory: Arc::new(Mutex::new(memory)),
+            jobs,
+        })
+    }
+
+    /// Ends the writer after everything queued is written.
+    pub(crate) async fn close(&self) {
+        let (told, ended) = oneshot::channel();
+        if self.jobs.send(Job::Stop(told)).await.is_ok() {
+            // An error means the writer is gone already.
+            drop(ended.await);
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send(&self, job: Job) -> io::Result<()> {
+        let gone = |_| io::Error::other("the raft log was closed");
+        self.jobs.send(job).await.map_err(gone)
+    }
+
+    async fn carry_out(&self, job: impl FnOnce(Done) -> Job) -> io::Result<()> {
+        let (tx, rx) = oneshot::channel();
+        self.send(job(Done::Caller(tx))).await?;
+        rx.await
+            .unwrap_or_else(|_| Err(io::Error::other("the raft log was closed")))
+    }
+}
+
+fn read_vote(files: &dyn Files) -> Result<Option<Vote>, StoreError> {
+    let Some(bytes) = sealed::read(files, writer::VOTE)? else {
+        return Ok(None);
+    };
+    let read = serde_json::from_slice(&bytes);
+    read.map_err(|e| StoreError::damaged(files.path(writer::VOTE), 0, e.to_string()))
+}
+
+fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(io::Error::other)
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<Entry>> {
+        let memory = self.memory();
+        Ok(memory
+            .entries
+            .range(range)
+            .map(|(_, e)| e.clone())
+            .collect())
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.memory().vote)
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
+        let memory = self.memory();
+        let last = memory.entries.last_key_value().map(|(_, e)| e.log_id);
+        Ok(LogState {
+            last_purged_log_id: memory.purged,
+            last_log_id: last.or(memory.purged),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let payload = json(vote)?;
+        self.carry_out(|done| Job::Vote { payload, done }).await?;
+        self.memory().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        let payload = json(&committed)?;
+        let kind = Kind::Committed;
+        self.send(Job::Note { kind, payload }).await?;
+        self.memory().committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(self.memory().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let records: io::Result<Vec<_>> = entries
+            .iter()
+            .map(|entry| Ok((Kind::Entry, json(entry)?)))
+            .collect();
+        let highest = entries.last().map(|entry| entry.log_id.index);
+        let entries = entries.into_iter().map(|entry| (entry.log_id.index, entry));
+        self.memory().entries.extend(entries);
+        self.send(Job::Append {
+            records: records?,
+            highest,
+            done: Done::Raft(callback),
+        })
+        .await
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        recover::truncate(&mut self.memory().entries, last.as_ref());
+        let records = vec![(Kind::Truncate, json(&last)?)];
+        self.carry_out(|done| Job::Append {
+            records,
+            highest: None,
+            done,
+        })
+        .await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        {
+            let mut memory = self.memory();
+            recover::purge(&mut memory.entries, &upto);
+            memory.purged = memory.purged.max(Some(upto));
+        }
+        let payload = json(&upto)?;
+        self.carry_out(|done| Job::Purge {
+            payload,
+            upto: upto.index,
+            done,
+        })
+        .await
+    }
+}
