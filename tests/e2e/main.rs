@@ -1,1 +1,19 @@
 //! End to end: the shipped binary as users run it, under load and under faults.
+//!
+//! Every test has a system of its own (`hancock dev` with a fresh data directory and ports from the OS) and leaves nothing behind.
+//! What must hold in both container runtimes is written once and run in both.
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+mod demo;
+mod engine;
+mod failing;
+mod footprint;
+mod operate;
+mod refuse;
+mod rollout;
+mod runtime;
+mod spec;
+mod start;
+mod tell;
+mod world;

@@ -1,0 +1,167 @@
+//! What an operator does with a running app, and what the balancer then answers.
+
+use hancock_proto::api::VersionInfo;
+use hancock_proto::ids::Version;
+use hancock_testkit::wait_for;
+
+use crate::runtime::{Runtime, in_both_runtimes};
+use crate::spec::Spec;
+use crate::world::{SOON, World};
+
+in_both_runtimes!(
+    scaling_keeps_serving,
+    a_stopped_app_starts_again,
+    a_deleted_app_is_gone
+);
+
+fn scaling_keeps_serving(runtime: Runtime) {
+    let world = World::serving(runtime);
+    let before = world.processes("web", 3);
+    let load = world.load("web", 100);
+    world.run(&["app", "scale", "web", "5", "--wait"]).ok();
+    let more = world.processes("web", 5);
+    assert!(
+        before.iter().all(|old| more.contains(old)),
+        "scaling replaced instances"
+    );
+    world.run(&["app", "scale", "web", "1", "--wait"]).ok();
+    world.wait_serving("web", 1);
+    load.stop().assert_none_failed();
+}
+
+fn a_stopped_app_starts_again(runtime: Runtime) {
+    let world = World::serving(runtime);
+    let before = world.processes("web", 3);
+    world.run(&["app", "stop", "web", "--wait"]).ok();
+    wait_for("the end of all instances", SOON, || {
+        let left: Vec<_> = before
+            .iter()
+            .filter(|(_, process)| process.is_alive())
+            .collect();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    });
+    assert_eq!(world.get("web", "/").unwrap().status, 502);
+    assert!(world.detail("web").unwrap().summary.stopped);
+    world.run(&["app", "start", "web", "--wait"]).ok();
+    world.wait_serving("web", 3);
+    world.wait_answer("web", "v1");
+}
+
+fn a_deleted_app_is_gone(runtime: Runtime) {
+    let world = World::serving(runtime);
+    let before = world.processes("web", 3);
+    world.run(&["app", "delete", "web", "--yes"]).ok();
+    wait_for("the end of the app", SOON, || {
+        let left: Vec<_> = before
+            .iter()
+            .filter(|(_, process)| process.is_alive())
+            .collect();
+        match world.detail("web") {
+            Err(gone) if gone.contains("404") && left.is_empty() => Ok(()),
+            other => Err(format!("{other:?} {left:?}")),
+        }
+    });
+    wait_for("an unknown host", SOON, || {
+        match world.get("web", "/")?.status {
+            404 | 502 | 503 => Ok(()),
+            status => Err(status.to_string()),
+        }
+    });
+    // The name is free again.
+    world.apply(&Spec::web(runtime).version("again"));
+    world.wait_answer("web", "again");
+}
+
+#[test]
+fn a_rollback_goes_to_the_last_good_version() {
+    let runtime = Runtime::Process;
+    let world = World::serving(runtime);
+    world.apply(&Spec::web(runtime).version("v2"));
+    let sick = Spec::web(runtime)
+        .version("v3")
+        .more("update: {healthy_deadline: 3s}");
+    let sick = sick
+        .more("healthcheck: {type: http, port: http, path: /status/503, start_interval: 100ms}");
+    world.try_apply(&sick).fails(1);
+    world.wait_answer("web", "v2");
+
+    let load = world.load("web", 100);
+    world
+        .run(&["app", "rollback", "web", "--to", "1", "--wait"])
+        .ok();
+    world.wait_answer("web", "v1");
+    load.stop().assert_none_failed();
+
+    let history: Vec<VersionInfo> = world.ask("/v1/apps/web/history").unwrap();
+    let stable = |n: u64| {
+        history
+            .iter()
+            .find(|v| v.version == Version(n))
+            .is_some_and(|v| v.stable)
+    };
+    assert!(stable(1) && stable(2) && !stable(3), "{history:#?}");
+    let shown = world.run(&["app", "history", "web"]).ok();
+    assert!(
+        shown.contains("failed") && shown.contains("successful"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn plan_tells_and_changes_nothing() {
+    let world = World::serving(Runtime::Process);
+    let before = world.processes("web", 3);
+    let file = world.write("v2.yaml", &Spec::web(Runtime::Process).version("v2").text());
+    let plan = world.run(&["app", "plan", &file]).ok();
+    assert!(
+        plan.contains("DEMO_VERSION") && plan.contains("v2"),
+        "{plan}"
+    );
+    assert_eq!(world.processes("web", 3), before);
+    let same = world.write("v1.yaml", &Spec::web(Runtime::Process).text());
+    world.run(&["app", "apply", &same, "--wait"]).ok();
+    assert_eq!(
+        world.processes("web", 3),
+        before,
+        "an unchanged spec replaced instances"
+    );
+}
+
+#[test]
+fn a_deployment_can_be_aborted() {
+    let runtime = Runtime::Process;
+    let world = World::serving(runtime);
+    let before = world.processes("web", 3);
+    let slow = Spec::web(runtime)
+        .version("v2")
+        .args(&["--warm-up", "60s"])
+        .text();
+    world
+        .run(&["app", "apply", &world.write("slow.yaml", &slow)])
+        .ok();
+    let deployment = wait_for("the deployment", SOON, || {
+        let deployment = world.detail("web")?.deployment.ok_or("none")?;
+        if deployment.done {
+            Err("still the old one".to_owned())
+        } else {
+            Ok(deployment)
+        }
+    });
+    world
+        .run(&["deployment", "abort", &deployment.id.to_string()])
+        .ok();
+    wait_for("its end", SOON, || {
+        let now = world.instances("web")?;
+        if now.len() == 3 {
+            Ok(())
+        } else {
+            Err(format!("{now:?}"))
+        }
+    });
+    assert_eq!(world.processes("web", 3), before);
+    world.wait_answer("web", "v1");
+}
