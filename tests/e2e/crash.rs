@@ -32,13 +32,7 @@ fn a_killed_instance_is_replaced_at_once(runtime: Runtime) {
         let victim = &instances[0];
         let process = world.process(victim);
         let load = world.load("web", 200);
-        wait_for("load to have begun", SOON, || {
-            if load.so_far().answered("v1") > 50 {
-                Ok(())
-            } else {
-                Err(load.so_far())
-            }
-        });
+        load.wait_until("load to have begun", SOON, |t| t.answered("v1") > 50);
         let killed = Instant::now();
         process.signal(Signal::SIGKILL);
         wait_for("the end of the old process", SOON, || {

@@ -21,22 +21,12 @@ const RATE: u32 = 220;
 fn a_new_version_takes_over_without_a_failed_request(runtime: Runtime) {
     let world = World::serving(runtime);
     let load = world.load("web", RATE);
-    wait_for("load to have begun", SOON, || {
-        if load.so_far().answered("v1") > 100 {
-            Ok(())
-        } else {
-            Err(load.so_far())
-        }
-    });
+    load.wait_until("load to have begun", SOON, |t| t.answered("v1") > 100);
     for round in 0..skip::rounds(1, 20) {
         let version = format!("v{}", round + 2);
         world.apply(&Spec::web(runtime).version(&version));
-        wait_for("answers of the new version", SOON, || {
-            if load.so_far().answered(&version) > 100 {
-                Ok(())
-            } else {
-                Err(load.so_far())
-            }
+        load.wait_until("answers of the new version", SOON, |t| {
+            t.answered(&version) > 100
         });
         let words = load.so_far().words;
         assert!(words.len() <= round + 2, "{words:?}");
@@ -61,13 +51,7 @@ fn slow_requests_end_on_the_old_version(runtime: Runtime) {
         .rate(20)
         .start();
     let quick = world.load("web", 50);
-    wait_for("slow answers", SOON, || {
-        if slow.so_far().ended > 10 {
-            Ok(())
-        } else {
-            Err(slow.so_far())
-        }
-    });
+    slow.wait_until("slow answers", SOON, |t| t.ended > 10);
     world.apply(&Spec::web(runtime).version("v2"));
     world.wait_serving("web", 3);
     slow.stop().assert_none_failed();

@@ -49,13 +49,13 @@ impl Runtime {
     }
 }
 
-/// Runs each `fn(Runtime)` named as one test per runtime: `process::name` and `docker::name`.
+/// Runs each `fn(Runtime)` named as one test per runtime: `in_processes::name` and `in_docker::name`.
 macro_rules! in_both_runtimes {
     ($($test:ident),+ $(,)?) => {
-        mod process {
+        mod in_processes {
             $(#[test] fn $test() { super::$test($crate::runtime::Runtime::Process) })+
         }
-        mod docker {
+        mod in_docker {
             $(#[test] fn $test() {
                 if let Some(runtime) = $crate::runtime::Runtime::Docker.or_skip() { super::$test(runtime) }
             })+

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
+use crate::wait::wait_for;
 use client::Client;
 pub use tally::{Cause, Failure, Tally};
 
@@ -95,6 +96,22 @@ impl Running {
             .clone()
     }
 
+    /// Waits until what has happened is `enough`.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, deadline: Duration, enough: impl Fn(&Tally) -> bool) {
+        wait_for(what, deadline, || {
+            let tally = self.so_far();
+            if enough(&tally) {
+                Ok(())
+            } else {
+                Err(tally.to_string())
+            }
+        });
+    }
+
     /// Sends nothing more, waits for the answers still to come and tells what happened.
     ///
     /// # Panics
@@ -141,3 +158,6 @@ async fn one(client: Arc<Client>, tally: Arc<Mutex<Tally>>, fresh: bool) {
 fn with(tally: &Mutex<Tally>, change: impl FnOnce(&mut Tally)) {
     change(&mut tally.lock().unwrap_or_else(PoisonError::into_inner));
 }
+
+#[cfg(test)]
+mod tests;
