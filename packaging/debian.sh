@@ -3,11 +3,14 @@
 say() { echo "${0##*/}: $*" >&2; }
 die() { say "$*"; exit 1; }
 
+# Whether a person watches; asked before any output is captured.
+if [ -t 2 ]; then watched=1; else watched=; fi
+
 # Runs a command with root rights. Only a person at a terminal is ever asked for a password, and only by sudo itself.
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; return; fi
   command -v sudo >/dev/null || die "needs root for: $* (become root, or install sudo)"
-  if [ -t 2 ]; then sudo "$@"; else
+  if [ -n "$watched" ]; then sudo "$@"; else
     sudo -n true 2>/dev/null || die "needs root for: $* (run it as root, or allow sudo without a password)"
     sudo -n "$@"
   fi
@@ -49,16 +52,21 @@ install_missing() {
   command -v apt-get >/dev/null ||
     die "missing: ${need[*]} (Debian's names); there is no apt-get here, install them your way and come again"
   say "installing from Debian: ${need[*]}"
-  apt update -qq
-  apt install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+  apt update
+  apt install -y --no-install-recommends "${need[@]}"
   for package in "${need[@]}"; do
     present "$package" || die "$package was installed but what it should bring is still not found"
   done
 }
 
-# apt-get without questions, waiting for another apt instead of failing on its lock.
+# apt-get without questions, waiting for another apt instead of failing on its lock. Silent unless it fails.
 apt() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null
+  local told status=0
+  told=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null 2>&1) || status=$?
+  if [ "$status" != 0 ]; then
+    echo "$told" >&2
+    die "apt-get $1 failed with status $status; what it said is above"
+  fi
 }
 
 # A fresh rustup puts cargo into ~/.cargo/bin, which only the next login shell knows.
