@@ -161,7 +161,7 @@ fn kept_instances_are_adopted(runtime: Runtime) {
 
 fn a_second_ctrl_c_stops_at_once(runtime: Runtime) {
     let mut world = World::start(runtime);
-    let stubborn = Spec::web(runtime).replicas(1).args(&["--ignore-sigterm"]);
+    let stubborn = Spec::web(runtime).replicas(1).args(&["--ignore-term"]);
     world.apply(&stubborn.more("stop: {drain_timeout: 10s, grace_period: 25s}"));
     let asked = Instant::now();
     world.daemon().signal(Signal::SIGINT);

@@ -54,7 +54,7 @@ fn a_stopped_app_starts_again(runtime: Runtime) {
 fn a_deleted_app_is_gone(runtime: Runtime) {
     let world = World::serving(runtime);
     let before = world.processes("web", 3);
-    world.run(&["app", "delete", "web", "--yes"]).ok();
+    world.run(&["app", "delete", "web", "--wait"]).ok();
     wait_for("the end of the app", SOON, || {
         let left: Vec<_> = before
             .iter()
@@ -83,15 +83,14 @@ fn a_rollback_goes_to_the_last_good_version() {
     world.apply(&Spec::web(runtime).version("v2"));
     let sick = Spec::web(runtime)
         .version("v3")
+        .args(&["--fail-health"])
         .more("update: {healthy_deadline: 3s}");
-    let sick = sick
-        .more("healthcheck: {type: http, port: http, path: /status/503, start_interval: 100ms}");
     world.try_apply(&sick).fails(1);
     world.wait_answer("web", "v2");
 
     let load = world.load("web", 100);
     world
-        .run(&["app", "rollback", "web", "--to", "1", "--wait"])
+        .run(&["app", "rollback", "web", "--version", "1", "--wait"])
         .ok();
     world.wait_answer("web", "v1");
     load.stop().assert_none_failed();
@@ -138,7 +137,7 @@ fn a_deployment_can_be_aborted() {
     let before = world.processes("web", 3);
     let slow = Spec::web(runtime)
         .version("v2")
-        .args(&["--warm-up", "60s"])
+        .args(&["--warmup", "60s"])
         .text();
     world
         .run(&["app", "apply", &world.write("slow.yaml", &slow)])

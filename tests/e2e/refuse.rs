@@ -88,9 +88,7 @@ fn unknown_apps_and_deployments_are_refused_by_name() {
         let told = world.run(command).fails(REFUSED);
         assert!(told.contains("nope"), "{command:?}: {told}");
     }
-    world
-        .run(&["app", "delete", "nope", "--yes"])
-        .fails(REFUSED);
+    world.run(&["app", "delete", "nope"]).fails(REFUSED);
     let told = world.run(&["deployment", "status", "4711"]).fails(REFUSED);
     assert!(told.contains("4711"), "{told}");
 }

@@ -64,8 +64,8 @@ fn a_version_that_never_gets_ready_leaves_the_old_one_alone(runtime: Runtime) {
     let load = world.load("web", 50);
     let sick = Spec::web(runtime)
         .version("v2")
+        .args(&["--fail-health"])
         .more("update: {healthy_deadline: 4s}");
-    let sick = sick.more("healthcheck: {type: http, port: http, path: /status/503, interval: 500ms, start_interval: 100ms}");
     let told = world.try_apply(&sick).fails(1);
     assert!(told.contains("ready") || told.contains("503"), "{told}");
     wait::stays("the old version alone", Duration::from_secs(1), || {

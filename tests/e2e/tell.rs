@@ -37,7 +37,7 @@ fn logs_follow_the_instances(runtime: Runtime) {
     let mut follow = world.client(&["logs", "--follow", "web"]);
     let mut follow = Daemon::start(&mut follow, &world.dir().join("follow"));
     follow.wait_line(&ids[0], SOON);
-    world.get("web", "/log?text=a-line-of-my-own").unwrap();
+    world.get("web", "/log?line=a-line-of-my-own").unwrap();
     follow.wait_line("a-line-of-my-own", SOON);
 }
 
