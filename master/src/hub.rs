@@ -1,17 +1,104 @@
-//! The agents' side of a master.
+//! The agents' side of a master: one session per node.
+//!
+//! - **Data in**: frames of agents. **Data out**: assignments, registry changes, log requests.
+//! - **Invariants**: a session belongs to one term and ends with it; what a node is sent is derived from the state and sent again in every
+//!   session, so a lost frame is never missed; the newest session of a node wins.
+//! - **Never**: queues without a bound. Reports are coalesced, what is sent is derived, a reader that is too slow is cut off.
+
+mod frame;
+mod logs;
+mod session;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hancock_proto::ids::NodeId;
 use hancock_wire::hub_server::Hub;
 use hancock_wire::{AgentFrame, HubFrame};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-/// The gRPC service agents call.
+
+pub(crate) use self::logs::{LogStream, Wanted};
+use self::session::{Attached, Session};
+use crate::deps::Deps;
+
+/// Frames that may wait for one node's connection.
+const QUEUE: usize = 16;
+
+/// The gRPC service agents call. Clones share the sessions.
 #[derive(Clone)]
-pub struct Service {}
+pub struct Service {
+    deps: Arc<Deps>,
+    sessions: Arc<Sessions>,
+}
+
+/// Open sessions by node.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    open: Mutex<BTreeMap<NodeId, Arc<Attached>>>,
+}
+
+impl Sessions {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<NodeId, Arc<Attached>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes this the node's session; the one before ends.
+    fn attach(&self, node: &NodeId, session: &Arc<Attached>) {
+        let former = self.open().insert(node.clone(), session.clone());
+        if let Some(former) = former {
+            former.end();
+        }
+    }
+
+    /// False: a newer session has taken over.
+    fn detach(&self, node: &NodeId, session: &Arc<Attached>) -> bool {
+        let mut open = self.open();
+        let ours = open
+            .get(node)
+            .is_some_and(|have| Arc::ptr_eq(have, session));
+        if ours {
+            open.remove(node);
+        }
+        ours
+    }
+
+    /// Asks a node for an instance's log. None: the node has no session.
+    pub(crate) fn logs(&self, node: &NodeId, wanted: Wanted) -> Option<LogStream> {
+        let session = self.open().get(node).cloned()?;
+        session.logs(wanted)
+    }
+}
+
+impl Service {
+    pub(crate) fn new(deps: Arc<Deps>, sessions: Arc<Sessions>) -> Self {
+        Self { deps, sessions }
+    }
+}
+
 #[tonic::async_trait]
 impl Hub for Service {
-    type SessionStream = tokio_stream::wrappers::ReceiverStream<Result<HubFrame, Status>>;
+    type SessionStream = ReceiverStream<Result<HubFrame, Status>>;
+
     async fn session(
         &self,
-        _r: Request<Streaming<AgentFrame>>,
+        request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        Err(Status::unavailable("starting"))
+        let term = *self.deps.leading().borrow();
+        let Some(term) = term else {
+            let leader = self.deps.raft.leadership().borrow().leader.clone();
+            let leader = leader.as_deref().unwrap_or("not known just now");
+            let message = format!("this master does not lead; the leader is {leader}");
+            return Err(Status::unavailable(message));
+        };
+        let (out, stream) = mpsc::channel(QUEUE);
+        let (deps, sessions) = (self.deps.clone(), self.sessions.clone());
+        let session = Session::new(deps, sessions, term, out);
+        tokio::spawn(session.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

@@ -5,7 +5,11 @@
 //! - **Invariants**: whatever was answered is durable; only the leader of the newest term sends assignments and writes documents.
 //! - **Never**: changes state outside the log, or takes silence for a reason to remove something.
 
+mod api;
+mod deps;
+mod embedded;
 mod hub;
+mod lead;
 mod raft;
 mod start;
 

@@ -40,16 +40,30 @@ type Library = openraft::Raft<Types, Machine>;
 
 /// This master's number among the voters.
 const SELF: u64 = 1;
-/// Entries between two snapshots.
-const SNAPSHOT_EVERY: u64 = 10_000;
-/// Entries kept behind a snapshot, for followers that are only a little behind.
-const KEEP_ENTRIES: u64 = 1_000;
 /// How often a write is tried again while nobody leads.
 const RETRY: Duration = Duration::from_millis(20);
 /// Longest a start waits for a leader and for its log to be applied.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between heartbeats; a leader that paused longer confirms itself before it sends anything.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(150);
+
+/// How much log there may be.
+#[derive(Debug, Clone, Copy)]
+struct Tuning {
+    /// Entries between two snapshots.
+    snapshot_every: u64,
+    /// Entries kept behind a snapshot, for followers that are only a little behind.
+    keep_entries: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            snapshot_every: 10_000,
+            keep_entries: 1_000,
+        }
+    }
+}
 
 /// The replicated log and its state. Clones share it.
 #[derive(Clone)]
@@ -96,10 +110,14 @@ impl Raft {
     pub(crate) async fn start(folder: &Path, name: &str) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)
             .map_err(|e| StoreError::io("open the folder", folder.to_owned(), e))?;
-        Self::start_on(Arc::new(disk), name).await
+        Self::start_on(Arc::new(disk), name, Tuning::default()).await
     }
 
-    async fn start_on(files: Arc<dyn Files>, name: &str) -> Result<Self, StoreError> {
+    async fn start_on(
+        files: Arc<dyn Files>,
+        name: &str,
+        tuning: Tuning,
+    ) -> Result<Self, StoreError> {
         let failed = |reason: String| {
             StoreError::io(
                 "start raft on",
@@ -110,7 +128,7 @@ impl Raft {
         let log = LogStore::open(files.clone())?;
         let machine = Machine::open(files.clone())?;
         let shared = machine.shared();
-        let config = config().map_err(|e| failed(e.to_string()))?;
+        let config = config(tuning).map_err(|e| failed(e.to_string()))?;
         let library = Library::new(SELF, Arc::new(config), Network, log.clone(), machine)
             .await
             .map_err(|e| failed(e.to_string()))?;
@@ -254,15 +272,15 @@ impl Applied {
     }
 }
 
-fn config() -> Result<Config, openraft::ConfigError> {
+fn config(tuning: Tuning) -> Result<Config, openraft::ConfigError> {
     let heartbeat = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(150);
     let config = Config {
         cluster_name: "hancock".into(),
         heartbeat_interval: heartbeat,
         election_timeout_min: 500,
         election_timeout_max: 800,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
-        max_in_snapshot_log_to_keep: KEEP_ENTRIES,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_every),
+        max_in_snapshot_log_to_keep: tuning.keep_entries,
         enable_pre_vote: Some(true),
         // A leader that comes back is a new leader with a new term: its view begins empty, and its fence tells the two apart.
         enable_leader_restore: Some(false),

@@ -1,19 +1,35 @@
 //! Brings a master up and takes it down.
 
+mod identity;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_proto::ids::ClusterId;
+use hancock_proto::time::SystemClock;
+use hancock_registry::embedded::Embedded;
 use hancock_wire::hub_server::HubServer;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use crate::hub::Service;
+use crate::api::{self, Api};
+use crate::deps::Deps;
+use crate::hub::{Service, Sessions};
+use crate::lead;
 use crate::raft::{Raft, StoreError};
+
+/// Largest frame taken from an agent: a whole report of a full node fits many times.
+const FRAME_LIMIT: usize = 16 << 20;
+/// Longest a start waits for its own election.
+const LEAD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What a master needs.
 pub struct Options {
     /// Its name, shown as the leader's.
     pub name: String,
-    /// Where it keeps what must survive.
+    /// Where it keeps what must survive; nobody else may use it meanwhile.
     pub data_dir: PathBuf,
     /// Where the API listens; bound by the caller, so that a port in use is found before anything starts.
     pub api: TcpListener,
@@ -27,34 +43,110 @@ pub enum StartError {
     /// What is on disk cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The data directory is not this version's, or half of it is missing.
+    #[error("{0}")]
+    DataDir(String),
+    /// The API's socket cannot be served.
+    #[error("cannot serve the API: {0}")]
+    Api(std::io::Error),
+    /// Nobody was elected.
+    #[error("no leader within {LEAD_DEADLINE:?} of the start; see the log of this process")]
+    NoLeader,
 }
 
 /// A running master.
 pub struct Master {
-    raft: Raft,
+    deps: Arc<Deps>,
     service: Service,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
 }
 
 impl Master {
-    /// Starts one; initialises a new cluster in an empty directory.
+    /// Starts one; initialises a new cluster in an empty directory. Returns when it leads and answers.
     ///
     /// # Errors
-    /// What is on disk cannot be used.
+    /// What is on disk cannot be used, or nobody could be elected.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let raft = Raft::start(&options.data_dir.join("raft"), &options.name).await?;
-        Ok(Self {
+        let cluster = identity::keep(&options.data_dir)?;
+        let raft = Raft::start(&options.data_dir.join(identity::RAFT), &options.name).await?;
+        let started = Self::assemble(options, cluster, raft.clone()).await;
+        if started.is_err() {
+            raft.shutdown(LEAD_DEADLINE).await;
+        }
+        started
+    }
+
+    async fn assemble(
+        options: Options,
+        cluster: ClusterId,
+        raft: Raft,
+    ) -> Result<Self, StartError> {
+        let deps = Arc::new(Deps::new(
+            options.name,
+            cluster,
             raft,
-            service: Service {},
+            Arc::new(SystemClock),
+        ));
+        let registry = Arc::new(Embedded::new(deps.clone()));
+        let leader = tokio::spawn(lead::run(deps.clone(), registry));
+        let mut leading = deps.leading();
+        let led = tokio::time::timeout(LEAD_DEADLINE, leading.wait_for(Option::is_some)).await;
+        if led.is_err() {
+            deps.stop.cancel();
+            return Err(StartError::NoLeader);
+        }
+        let sessions = Arc::new(Sessions::default());
+        let service = Service::new(deps.clone(), sessions.clone());
+        let api = Api {
+            deps: deps.clone(),
+            sessions,
+            proxy: options.proxy.map(Into::into),
+        };
+        let api = serve(options.api, api).map_err(StartError::Api)?;
+        Ok(Self {
+            deps,
+            service,
+            tasks: vec![("api", api), ("leader", leader)],
         })
     }
 
     /// The service agents call; as many as there are doors.
     pub fn hub(&self) -> HubServer<Service> {
-        HubServer::new(self.service.clone())
+        HubServer::new(self.service.clone()).max_decoding_message_size(FRAME_LIMIT)
     }
 
-    /// Ends: sessions and requests first, then the log.
-    pub async fn shutdown(self, deadline: Duration) {
-        self.raft.shutdown(deadline).await;
+    /// The cluster.
+    pub fn cluster(&self) -> &ClusterId {
+        &self.deps.cluster
     }
+
+    /// Ends: sessions and requests first, then the log. Late ones are named and left behind.
+    pub async fn shutdown(self, deadline: Duration) {
+        let end = Instant::now() + deadline;
+        self.deps.stop.cancel();
+        for (name, task) in self.tasks {
+            let abort = task.abort_handle();
+            if tokio::time::timeout_at(end, task).await.is_err() {
+                tracing::warn!(task = name, "did not end in time");
+                abort.abort();
+            }
+        }
+        // The log gets its time even when others used all of theirs: what it writes now, the next start need not replay.
+        let left = end.saturating_duration_since(Instant::now());
+        self.deps.raft.shutdown(left.max(deadline / 2)).await;
+    }
+}
+
+fn serve(listener: TcpListener, api: Api) -> std::io::Result<JoinHandle<()>> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let stop = api.deps.stop.clone();
+    let router = api::router(api);
+    Ok(tokio::spawn(async move {
+        let ended = stop.clone().cancelled_owned();
+        let server = axum::serve(listener, router).with_graceful_shutdown(ended);
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the API ended");
+        }
+    }))
 }

@@ -1,0 +1,76 @@
+//! Instances, nodes, events, status.
+
+use std::str::FromStr;
+
+use axum::Json;
+use axum::extract::State;
+use hancock_master_core::view;
+use hancock_proto::api::{InstanceView, NodeView, StatusView};
+use hancock_proto::event::Event;
+use hancock_proto::ids::AppName;
+use serde::Deserialize;
+
+use super::Api;
+use super::error::Failure;
+use super::query::{After, Patience, Query};
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+/// `?app=APP`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfApp {
+    app: Option<String>,
+}
+
+pub(super) async fn instances(
+    State(api): State<Api>,
+    Query(query): Query<OfApp>,
+) -> Answer<Vec<InstanceView>> {
+    let app = query.app.as_deref().map(AppName::from_str).transpose();
+    let app = app.map_err(|e| Failure::malformed(e.to_string()))?;
+    let list = api.deps.read(|ctx| {
+        // An app that is not there is a mistake, not an app without instances.
+        let known = app.as_ref().is_none_or(|a| ctx.state.apps.contains_key(a));
+        known.then(|| view::instances(ctx, app.as_ref()))
+    });
+    let name = app.as_ref().map(ToString::to_string).unwrap_or_default();
+    let missing = || Failure::new("app_not_found", format!("there is no app {name:?}"));
+    list.await?.ok_or_else(missing).map(Json)
+}
+
+pub(super) async fn nodes(State(api): State<Api>) -> Answer<Vec<NodeView>> {
+    Ok(Json(api.deps.read(view::nodes).await?))
+}
+
+pub(super) async fn events(
+    State(api): State<Api>,
+    Query(query): Query<After>,
+) -> Answer<Vec<Event>> {
+    let mut patience = Patience::new(&api.deps, query.wait);
+    loop {
+        let events = api
+            .deps
+            .read(|ctx| view::events_after(ctx.state, query.after))
+            .await?;
+        if !events.is_empty() || !patience.changed().await {
+            return Ok(Json(events));
+        }
+    }
+}
+
+pub(super) async fn status(State(api): State<Api>) -> Answer<StatusView> {
+    let version = env!("CARGO_PKG_VERSION");
+    let applied = api.deps.raft.newest();
+    // Also answered while nobody leads: then it says just that.
+    let view = api
+        .deps
+        .render(applied.state(), |ctx| view::status(ctx, version));
+    let leadership = api.deps.raft.leadership().borrow().clone();
+    let beginning = || Failure::new("no_leader", "the cluster is about to begin");
+    let mut view = view.ok_or_else(beginning)?;
+    view.leader = leadership.leader;
+    view.term = leadership.term;
+    view.proxy = api.proxy.as_deref().map(str::to_owned);
+    Ok(Json(view))
+}

@@ -1,0 +1,89 @@
+//! Mistakes as JSON with the right status.
+
+use std::fmt::Debug;
+
+use axum::Json;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hancock_proto::api::ApiError;
+use hancock_proto::app::Problem;
+
+use crate::raft::ProposeError;
+
+/// An answer that says why not.
+#[derive(Debug)]
+pub(super) struct Failure(ApiError);
+
+impl Failure {
+    pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
+        Self(ApiError {
+            code: code.to_owned(),
+            message: message.into(),
+            problems: Vec::new(),
+        })
+    }
+
+    pub(super) fn malformed(message: impl Into<String>) -> Self {
+        Self::new("malformed", message)
+    }
+
+    pub(super) fn invalid_spec(problems: Vec<Problem>) -> Self {
+        let count = problems.len();
+        let noun = if count == 1 { "problem" } else { "problems" };
+        Self(ApiError {
+            code: "invalid_spec".to_owned(),
+            message: format!("the app spec has {count} {noun}; nothing was changed"),
+            problems,
+        })
+    }
+
+    /// A command was answered with something that does not answer it: a mistake of ours.
+    pub(super) fn unexpected(reply: &impl Debug) -> Self {
+        tracing::error!(?reply, "unexpected reply of the state");
+        Self::new("internal", format!("the state answered with {reply:?}"))
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<ProposeError> for Failure {
+    fn from(error: ProposeError) -> Self {
+        let code = match &error {
+            ProposeError::NoLeader { .. } => "no_leader",
+            ProposeError::Unknown => "outcome_unknown",
+            ProposeError::Stopped { .. } => "stopped",
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The status of a code. Codes of the state name what is missing or in the way.
+fn status(code: &str) -> StatusCode {
+    match code {
+        "malformed" | "name_mismatch" => StatusCode::BAD_REQUEST,
+        "invalid_spec" => StatusCode::UNPROCESSABLE_ENTITY,
+        "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "no_leader" | "outcome_unknown" | "stopped" => StatusCode::SERVICE_UNAVAILABLE,
+        "internal" => StatusCode::INTERNAL_SERVER_ERROR,
+        _ if code.ends_with("not_found") => StatusCode::NOT_FOUND,
+        _ => StatusCode::CONFLICT,
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = status(&self.0.code);
+        let retry: Option<[(HeaderName, &str); 1]> =
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
+        let body = Json(self.0);
+        match retry {
+            Some(headers) => (status, headers, body).into_response(),
+            None => (status, body).into_response(),
+        }
+    }
+}

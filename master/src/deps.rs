@@ -1,0 +1,109 @@
+//! What leader loop, hub and API share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hancock_master_core::view::Context;
+use hancock_master_core::{Command, LeaderView, Reply, State};
+use hancock_proto::ids::{ClusterId, Term};
+use hancock_proto::registry::Fence;
+use hancock_proto::time::{Clock, Timestamp};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::raft::{ProposeError, Raft};
+
+/// Longest a write or a read waits for a leader.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Shared handles; made once.
+pub(crate) struct Deps {
+    pub(crate) name: String,
+    pub(crate) cluster: ClusterId,
+    pub(crate) raft: Raft,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Cancelled when the master ends.
+    pub(crate) stop: CancellationToken,
+    view: Mutex<LeaderView>,
+    /// The term this master leads and may act in.
+    leading: watch::Sender<Option<Term>>,
+    nudged: Notify,
+}
+
+impl Deps {
+    pub(crate) fn new(name: String, cluster: ClusterId, raft: Raft, clock: Arc<dyn Clock>) -> Self {
+        let view = LeaderView::new(Term(0), clock.now());
+        Self {
+            name,
+            cluster,
+            raft,
+            clock,
+            stop: CancellationToken::new(),
+            view: Mutex::new(view),
+            leading: watch::Sender::new(None),
+            nudged: Notify::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What the leader has seen. Held for calculations only, never across an await.
+    pub(crate) fn view(&self) -> MutexGuard<'_, LeaderView> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The term this master leads and may act in; None: it does not.
+    pub(crate) fn leading(&self) -> watch::Receiver<Option<Term>> {
+        self.leading.subscribe()
+    }
+
+    /// A term begins with an empty view, or ends.
+    pub(crate) fn set_leading(&self, term: Option<Term>) {
+        if let Some(term) = term {
+            *self.view() = LeaderView::new(term, self.now());
+        }
+        self.leading.send_replace(term);
+    }
+
+    /// Something volatile has changed: the leader shall plan again.
+    pub(crate) fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
+    pub(crate) async fn nudged(&self) {
+        self.nudged.notified().await;
+    }
+
+    pub(crate) fn fence(&self, term: Term) -> Fence {
+        Fence {
+            cluster: self.cluster.clone(),
+            term,
+        }
+    }
+
+    /// Writes a command.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Reply, ProposeError> {
+        Ok(self.raft.propose(command, DEADLINE).await?.reply)
+    }
+
+    /// Reads the newest state with everything answered before.
+    pub(crate) async fn read<T>(
+        &self,
+        render: impl FnOnce(Context<'_>) -> T,
+    ) -> Result<T, ProposeError> {
+        let applied = self.raft.read(DEADLINE).await?;
+        Ok(self.render(applied.state(), render))
+    }
+
+    /// Renders from a state and the view as they are.
+    pub(crate) fn render<T>(&self, state: &State, render: impl FnOnce(Context<'_>) -> T) -> T {
+        let view = self.view();
+        render(Context {
+            state,
+            leader: &view,
+            now: self.now(),
+        })
+    }
+}

@@ -1,0 +1,283 @@
+//! One agent's session: three loops that end together.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hancock_master_core::{Command, Reply, State, assignment};
+use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
+use hancock_proto::ids::{Generation, NodeId, Revision, Term};
+use hancock_proto::registry::Fence;
+use hancock_proto::report::Report;
+use hancock_wire::{AgentFrame, HubFrame};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::logs::{LogStream, Requests, Wanted};
+use super::{Sessions, frame};
+use crate::deps::Deps;
+
+/// Time an agent has for its first message.
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// Time a frame may wait for the connection; then the session is cut off and the agent comes back.
+const SLOW: Duration = Duration::from_secs(10);
+/// Messages other parts may have waiting for one session.
+const EXTRA: usize = 64;
+
+/// What others may ask of an open session.
+pub(super) struct Attached {
+    requests: Arc<Requests>,
+    extra: mpsc::Sender<HubMessage>,
+    ended: CancellationToken,
+}
+
+impl Attached {
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    pub(super) fn logs(&self, wanted: Wanted) -> Option<LogStream> {
+        self.requests.open(wanted, self.extra.clone())
+    }
+}
+
+/// A session being served.
+pub(super) struct Session {
+    deps: Arc<Deps>,
+    sessions: Arc<Sessions>,
+    fence: Fence,
+    out: mpsc::Sender<Result<HubFrame, Status>>,
+    /// Newest report not yet looked at: the one before is replaced.
+    report: Mutex<Option<Report>>,
+    reported: Notify,
+}
+
+/// Where a session's node is.
+struct Position {
+    /// Generation sent in this session.
+    generation: Option<Generation>,
+    /// Registry revision sent; None: list first.
+    revision: Option<Revision>,
+}
+
+impl Session {
+    pub(super) fn new(
+        deps: Arc<Deps>,
+        sessions: Arc<Sessions>,
+        term: Term,
+        out: mpsc::Sender<Result<HubFrame, Status>>,
+    ) -> Self {
+        let fence = deps.fence(term);
+        Self {
+            deps,
+            sessions,
+            fence,
+            out,
+            report: Mutex::new(None),
+            reported: Notify::new(),
+        }
+    }
+
+    pub(super) async fn run(self, inbound: Streaming<AgentFrame>) {
+        if let Err(status) = self.serve(inbound).await {
+            tracing::debug!(%status, "session ended");
+            // The other side may be gone already.
+            drop(self.out.try_send(Err(status)));
+        }
+    }
+
+    async fn serve(&self, mut inbound: Streaming<AgentFrame>) -> Result<(), Status> {
+        let (hello, knows_cluster) = self.hello(&mut inbound).await?;
+        self.register(&hello).await?;
+        let node = hello.info.node.clone();
+        let (extra, mut messages) = mpsc::channel(EXTRA);
+        let attached = Arc::new(Attached {
+            requests: Arc::default(),
+            extra,
+            ended: self.deps.stop.child_token(),
+        });
+        self.sessions.attach(&node, &attached);
+        tracing::info!(%node, boot = %hello.boot, "node connected");
+        let position = Position {
+            generation: None,
+            revision: hello.registry.filter(|_| knows_cluster),
+        };
+        let ended = tokio::select! {
+            ended = self.read(&mut inbound, &node, &attached) => ended,
+            ended = self.take_reports() => ended,
+            ended = self.send(&node, position, &mut messages) => ended,
+            () = attached.ended.cancelled() => Err(Status::aborted("another session of the node has begun, or the master ends")),
+        };
+        attached.requests.clear();
+        if self.sessions.detach(&node, &attached) {
+            self.deps.view().disconnected(&node, self.deps.now());
+            self.deps.nudge();
+            tracing::info!(%node, "node disconnected");
+        }
+        ended
+    }
+
+    async fn hello(&self, inbound: &mut Streaming<AgentFrame>) -> Result<(Hello, bool), Status> {
+        let first = tokio::time::timeout(HELLO_DEADLINE, inbound.message()).await;
+        let late = |_| Status::deadline_exceeded("no hello came within 10 s");
+        let first = first.map_err(late)??;
+        let first = first.ok_or_else(|| Status::invalid_argument("the session ended unsaid"))?;
+        match frame::read(&first, &self.fence)? {
+            AgentMessage::Hello(hello) => Ok((hello, frame::names_cluster(&first))),
+            _ => Err(Status::invalid_argument("a session begins with a hello")),
+        }
+    }
+
+    /// Makes the node part of the state when it is new or has changed.
+    async fn register(&self, hello: &Hello) -> Result<(), Status> {
+        let applied = self.deps.raft.newest();
+        let known = applied.state().nodes.get(&hello.info.node);
+        let same = known.is_some_and(|node| node.info == hello.info && node.boot == hello.boot);
+        if !same {
+            self.propose(Command::RegisterNode {
+                info: hello.info.clone(),
+                boot: hello.boot.clone(),
+                at: self.deps.now(),
+            })
+            .await?;
+        }
+        self.deps.view().hello(hello, self.deps.now());
+        self.deps.nudge();
+        Ok(())
+    }
+
+    async fn propose(&self, command: Command) -> Result<(), Status> {
+        match self.deps.propose(command).await {
+            Ok(Reply::Refused(error)) => Err(Status::failed_precondition(error.message)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        }
+    }
+
+    async fn read(
+        &self,
+        inbound: &mut Streaming<AgentFrame>,
+        node: &NodeId,
+        attached: &Attached,
+    ) -> Result<(), Status> {
+        while let Some(next) = inbound.message().await? {
+            match frame::read(&next, &self.fence)? {
+                AgentMessage::Hello(hello) => self.register(&hello).await?,
+                AgentMessage::Offer(offer) => {
+                    self.deps.view().offer(node, offer, self.deps.now());
+                    self.deps.nudge();
+                }
+                AgentMessage::Report(report) if report.node == *node => self.put_report(report),
+                AgentMessage::Report(report) => {
+                    let other = report.node;
+                    let message = format!("node {node} sent a report of node {other}");
+                    return Err(Status::invalid_argument(message));
+                }
+                AgentMessage::Logs(chunk) => {
+                    let id = chunk.id;
+                    if !attached.requests.deliver(chunk) {
+                        drop(attached.extra.try_send(HubMessage::LogsEnd { id }));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_report(&self, report: Report) {
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+        self.reported.notify_one();
+    }
+
+    /// Looks at the newest report; while its facts are written, newer ones replace each other.
+    async fn take_reports(&self) -> Result<(), Status> {
+        loop {
+            self.reported.notified().await;
+            let next = self
+                .report
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            let Some(report) = next else { continue };
+            let applied = self.deps.raft.newest();
+            let changed = self
+                .deps
+                .view()
+                .report(applied.state(), &report, self.deps.now());
+            self.deps.nudge();
+            let Some(command) = changed else { continue };
+            match self.deps.propose(command).await {
+                Ok(Reply::Refused(error)) => {
+                    tracing::debug!(node = %report.node, message = error.message, "report refused");
+                }
+                Ok(_) => {}
+                Err(error) => return Err(Status::unavailable(error.to_string())),
+            }
+        }
+    }
+
+    /// Sends what the node has not been sent: level, not edge.
+    async fn send(
+        &self,
+        node: &NodeId,
+        mut position: Position,
+        messages: &mut mpsc::Receiver<HubMessage>,
+    ) -> Result<(), Status> {
+        let mut applied = self.deps.raft.applied();
+        let mut leading = self.deps.leading();
+        loop {
+            applied.borrow_and_update();
+            if *leading.borrow_and_update() != Some(self.fence.term) {
+                return Err(Status::unavailable("this master no longer leads"));
+            }
+            let newest = self.deps.raft.newest();
+            for message in news(newest.state(), self.fence.term, node, &mut position) {
+                self.write(&message).await?;
+            }
+            tokio::select! {
+                changed = applied.changed() => changed.map_err(|_| ending())?,
+                changed = leading.changed() => changed.map_err(|_| ending())?,
+                Some(message) = messages.recv() => self.write(&message).await?,
+            }
+        }
+    }
+
+    async fn write(&self, message: &HubMessage) -> Result<(), Status> {
+        let frame = frame::write(message, &self.fence)?;
+        let sent = self.out.send_timeout(Ok(frame), SLOW).await;
+        sent.map_err(|_| Status::resource_exhausted("the node reads too slowly; cut off"))
+    }
+}
+
+fn ending() -> Status {
+    Status::unavailable("the master ends")
+}
+
+/// What the state says beyond what was sent.
+fn news(state: &State, term: Term, node: &NodeId, position: &mut Position) -> Vec<HubMessage> {
+    let mut out = Vec::new();
+    out.extend(registry_news(state, position));
+    if position.generation != Some(state.generation(node))
+        && let Some(assignment) = assignment(state, term, node)
+    {
+        position.generation = Some(assignment.generation);
+        out.push(HubMessage::Assignment(assignment));
+    }
+    out
+}
+
+fn registry_news(state: &State, position: &mut Position) -> Option<HubMessage> {
+    let store = &state.registry;
+    if position.revision == Some(store.revision()) {
+        return None;
+    }
+    let changes = position.revision.and_then(|at| store.changes_after(at));
+    position.revision = Some(store.revision());
+    Some(match changes {
+        Some(changes) => HubMessage::RegistryChanges {
+            revision: store.revision(),
+            changes,
+        },
+        None => HubMessage::RegistryList(store.list()),
+    })
+}
