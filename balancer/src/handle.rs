@@ -2,16 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::upstream::UpstreamDoc;
+
+use crate::admin::{Admin, Server};
+use crate::control::{Control, Parts};
+use crate::lastgood::{Log, Writer};
+use crate::listen::Listeners;
+use crate::probe::Prober;
+use crate::probe::net::NetProber;
+
+/// Time the admin interface has to finish its answers.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
 /// What a balancer needs to start.
 #[derive(Debug)]
@@ -66,18 +77,53 @@ pub struct LocalInstance {
 }
 
 /// A running balancer; owns its threads and tasks.
-#[derive(Debug)]
 pub struct Balancer {
     handle: Handle,
+    listeners: Listeners,
+    admin: Option<Server>,
+    turns: JoinHandle<()>,
 }
 
 impl Balancer {
-    /// Starts serving what was last known good.
+    /// Starts serving, with what was last known good.
     ///
     /// # Errors
     /// The data directory, a listener or a thread could not be used.
-    pub async fn start(_options: Options) -> Result<Balancer, StartError> {
-        Ok(Balancer { handle: Handle { changed: watch::channel(0).0 } })
+    pub async fn start(options: Options) -> Result<Balancer, StartError> {
+        Self::start_with(options, Arc::new(NetProber::new())).await
+    }
+
+    /// The same with another way to probe.
+    ///
+    /// # Errors
+    /// The data directory, a listener or a thread could not be used.
+    pub async fn start_with(
+        options: Options,
+        prober: Arc<dyn Prober>,
+    ) -> Result<Balancer, StartError> {
+        let control = Control::new(Parts {
+            node: options.node,
+            prober,
+            check_interval: options.check_interval,
+        });
+        restore(&control, &options.data_dir)?;
+        let address = options.http.local_addr();
+        let deed = format!("serve HTTP on {address:?}");
+        let listeners = Listeners::start(options.http, options.threads, &control.table)
+            .map_err(failed(deed))?;
+        let open = listeners.open();
+        let admin = options.admin.map(|listener| {
+            let control = control.clone();
+            Server::start(listener, Admin { control, open })
+        });
+        Ok(Balancer {
+            listeners,
+            admin: admin
+                .transpose()
+                .map_err(failed("start the admin interface"))?,
+            turns: tokio::spawn(Control::run(Arc::downgrade(&control))),
+            handle: Handle { control },
+        })
     }
 
     /// A door into it.
@@ -85,14 +131,53 @@ impl Balancer {
         self.handle.clone()
     }
 
-    /// Stops accepting, lets open requests finish for at most `grace`, ends.
-    pub async fn shutdown(self, _grace: Duration) {}
+    /// Stops accepting, lets open requests finish for at most `grace`, writes down what is left, ends.
+    pub async fn shutdown(self, grace: Duration) {
+        self.listeners.shutdown(grace).await;
+        if let Some(admin) = self.admin {
+            admin.shutdown(grace.min(ADMIN_GRACE)).await;
+        }
+        self.turns.abort();
+        let control = self.handle.control;
+        if tokio::task::spawn_blocking(move || control.close())
+            .await
+            .is_err()
+        {
+            tracing::error!("could not close the last known good documents");
+        }
+        tracing::info!("balancer stopped");
+    }
+}
+
+/// Serves what was last known good, and writes down what is applied from now on.
+fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
+    let log = Log::open(folder).map_err(failed(format!(
+        "use {} for last known good documents",
+        folder.display()
+    )))?;
+    control.restore(log.documents());
+    let told = Arc::downgrade(control);
+    let durable = move |name: &str, sequence| {
+        if let Some(control) = told.upgrade() {
+            control.durable(name, sequence);
+        }
+    };
+    let writer = Writer::start(log, durable).map_err(failed(
+        "start the thread that writes last known good documents",
+    ))?;
+    control.record(writer);
+    Ok(())
+}
+
+fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError {
+    let deed = deed.into();
+    move |source| StartError::Io { deed, source }
 }
 
 /// A door into a running balancer; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Handle {
-    changed: watch::Sender<u64>,
+    control: Arc<Control>,
 }
 
 impl Handle {
@@ -100,30 +185,34 @@ impl Handle {
     ///
     /// # Errors
     /// The document is wrong; the last good one stays.
-    pub fn apply(&self, _name: &str, _doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
-        Ok(())
+    pub fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
+        self.control.apply(name, doc)
     }
 
-    /// Which instances of this node are to be judged; replaces the whole set.
-    pub fn watch_local(&self, _instances: BTreeMap<InstanceId, LocalInstance>) {}
+    /// Which instances of this node are to be judged for readiness; replaces the whole set. Each is probed here once, and the same verdict
+    /// feeds routing on this node. An entry that stays the same keeps its verdict.
+    pub fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>) {
+        self.control.watch_local(instances);
+    }
 
     /// The verdicts on local instances; absent while not judged yet.
     pub fn readiness(&self) -> BTreeMap<InstanceId, Condition> {
-        BTreeMap::new()
+        self.control.readiness()
     }
 
-    /// What is served, refused and still draining, per service.
+    /// What is served, refused and still draining, per service of a master's documents.
     pub fn services(&self) -> BTreeMap<String, ServiceReport> {
-        BTreeMap::new()
+        self.control.services()
     }
 
-    /// Bumped whenever [`Handle::readiness`] or [`Handle::services`] would answer something else.
+    /// Bumped whenever [`Handle::readiness`] or [`Handle::services`] would answer something else; counts of open requests only when one
+    /// reaches zero.
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.control.subscribe()
     }
 
-    /// Names of all services known.
+    /// Names of all services that were written by a master, as far as this balancer knows.
     pub fn names(&self) -> Vec<String> {
-        Vec::new()
+        self.control.owned_names()
     }
 }

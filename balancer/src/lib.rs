@@ -7,6 +7,13 @@
 //!   served and on disk; a peer counts as drained only when no request, no session and no older routing phase can still use it.
 //! - **Never**: drops a service because data is missing, holds a lock across an await, lets one request wait for another's routing.
 
+mod admin;
+mod control;
 mod handle;
+mod http;
+mod lastgood;
+mod listen;
+mod live;
+pub mod probe;
 
 pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};

@@ -58,7 +58,8 @@ impl View {
         Self {
             index: upstream.index(),
             mode: upstream.mode,
-            checked: upstream.checks.enabled,
+            // A master's documents are judged by readiness, whatever the options say to other readers.
+            checked: upstream.checks.enabled || upstream.handover.is_some(),
             // The original's protection is in its verdicts; ours judges peers one by one, so it is needed here.
             protected: upstream.handover.is_some() && upstream.checks.protected,
             levels,

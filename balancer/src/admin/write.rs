@@ -1,0 +1,205 @@
+//! Changes through the management interface: the original's two forms of a document, its refusals word for word and in its order, and
+//! the stricter ones where the original would have harmed itself.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value};
+
+use hancock_proto::upstream::UpstreamDoc;
+
+use crate::control::Control;
+
+/// Why a change was not made.
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+}
+
+type Done<T> = Result<T, Refused>;
+
+fn bad<T>(message: impl Into<String>) -> Done<T> {
+    Err(Refused::new(StatusCode::BAD_REQUEST, message))
+}
+
+pub(super) fn put(control: &Control, name: &str, body: &[u8]) -> Done<()> {
+    let given = read(body)?;
+    free(control, name)?;
+    let whole = match given {
+        Given::Full(document) => document,
+        Given::Short { options, servers } => merge(control, name, options, servers)?,
+    };
+    let doc = document(whole)?;
+    match control.apply(name, Some(Arc::new(doc))) {
+        Ok(()) => Ok(()),
+        Err(error) => bad(error.to_string()),
+    }
+}
+
+pub(super) fn delete(control: &Control, name: &str) -> Done<()> {
+    free(control, name)?;
+    if control.document(name).is_none() {
+        return bad(format!("upstream {name} not found"));
+    }
+    match control.apply(name, None) {
+        Ok(()) => Ok(()),
+        Err(error) => bad(error.to_string()),
+    }
+}
+
+/// Names a master owns are written by the master alone.
+fn free(control: &Control, name: &str) -> Done<()> {
+    match control.owner(name) {
+        None => Ok(()),
+        Some(app) => {
+            let message =
+                format!("upstream {name} is owned by app {app}; change the app's spec instead");
+            Err(Refused::new(StatusCode::CONFLICT, message))
+        }
+    }
+}
+
+enum Given {
+    Full(Map<String, Value>),
+    Short {
+        options: Map<String, Value>,
+        servers: Value,
+    },
+}
+
+fn read(body: &[u8]) -> Done<Given> {
+    if body.is_empty() {
+        return bad("body too big");
+    }
+    let mut object = match serde_json::from_slice(body) {
+        Err(_) | Ok(Value::Bool(false)) => return bad("decode body error"),
+        Ok(Value::Object(object)) => object,
+        Ok(_) => return bad("body invalid"),
+    };
+    if object.contains_key("hancock") {
+        return bad("the member hancock is written by a master only");
+    }
+    let servers = object.get("servers").is_some_and(is_table);
+    match object.get("cluster") {
+        Some(cluster) if is_table(cluster) => {
+            check_cluster(cluster)?;
+            Ok(Given::Full(object))
+        }
+        Some(other) if servers && !other.is_null() => bad("cluster invalid"),
+        _ if servers => {
+            let servers = object.remove("servers").unwrap_or_default();
+            object.remove("cluster");
+            check_servers(&servers)?;
+            Ok(Given::Short {
+                options: object,
+                servers,
+            })
+        }
+        _ => bad("body invalid"),
+    }
+}
+
+fn is_table(value: &Value) -> bool {
+    value.is_object() || value.is_array()
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
+}
+
+/// Elements of a list, or of an object in its order.
+fn elements(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(list) => list.iter().collect(),
+        Value::Object(object) => object.values().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn check_cluster(cluster: &Value) -> Done<()> {
+    if is_empty(cluster) {
+        return bad("can not update empty level");
+    }
+    for level in elements(cluster) {
+        if !is_table(level) || is_empty(level) {
+            return bad("can not update empty level");
+        }
+        check_servers(level.get("servers").unwrap_or(&Value::Null))?;
+    }
+    Ok(())
+}
+
+fn check_servers(servers: &Value) -> Done<()> {
+    // The original takes an object and is left with an upstream without servers.
+    if !servers.is_array() || is_empty(servers) {
+        return bad("servers invalid");
+    }
+    for server in elements(servers) {
+        if !is_table(server) {
+            return bad("server must be a table");
+        }
+        let given = |key| server.get(key).is_some_and(|v| *v != Value::Bool(false));
+        if !given("host") || !given("port") {
+            return bad("no server.host nor server.port found");
+        }
+    }
+    Ok(())
+}
+
+/// The short form: options of the document there is stay, those given override, its servers are replaced.
+fn merge(
+    control: &Control,
+    name: &str,
+    options: Map<String, Value>,
+    servers: Value,
+) -> Done<Map<String, Value>> {
+    let existing = control
+        .document(name)
+        .map(|doc| serde_json::to_value(&*doc));
+    let mut whole = match existing {
+        Some(Ok(Value::Object(object))) => object,
+        _ => Map::new(),
+    };
+    whole.extend(options);
+    let level = Map::from_iter([("servers".to_owned(), servers)]);
+    whole.insert(
+        "cluster".to_owned(),
+        Value::Array(vec![Value::Object(level)]),
+    );
+    Ok(whole)
+}
+
+fn document(mut whole: Map<String, Value>) -> Done<UpstreamDoc> {
+    if let Some(cluster) = whole.get_mut("cluster") {
+        let levels: Vec<Value> = elements(cluster).into_iter().cloned().collect();
+        *cluster = Value::Array(levels.into_iter().map(with_numeric_ports).collect());
+    }
+    match serde_json::from_value(Value::Object(whole)) {
+        Ok(doc) => Ok(doc),
+        Err(error) => bad(format!("document invalid: {error}")),
+    }
+}
+
+/// Ports given as digits route correctly in the original, so they are taken.
+fn with_numeric_ports(mut level: Value) -> Value {
+    let servers = level.get_mut("servers").and_then(Value::as_array_mut);
+    for server in servers.into_iter().flatten() {
+        let port = server
+            .get("port")
+            .and_then(Value::as_str)
+            .and_then(|p| p.parse::<u16>().ok());
+        if let (Some(port), Some(object)) = (port, server.as_object_mut()) {
+            object.insert("port".to_owned(), port.into());
+        }
+    }
+    level
+}

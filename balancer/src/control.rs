@@ -1,0 +1,285 @@
+//! The balancer's one writer: takes documents and probe results in, asks the core, swaps views, keeps what is reported.
+//!
+//! Everything lives under one short lock that is never held across an await; requests never take it.
+
+mod local;
+mod report;
+mod service;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::{Notify, watch};
+
+use hancock_balancer_core::health::ProbeResult;
+use hancock_balancer_core::upstream::{PeerKey, Upstream};
+use hancock_proto::ids::{InstanceId, NodeId};
+use hancock_proto::time::{Clock, SystemClock, Timestamp};
+use hancock_proto::upstream::UpstreamDoc;
+
+use crate::handle::ApplyError;
+use crate::lastgood::{Documents, Writer};
+use crate::live::Table;
+use crate::probe::Prober;
+
+pub(crate) use report::{PeerLine, ServiceLines};
+
+use local::Local;
+use service::ServiceState;
+
+/// How often open drains and deadlines are looked at.
+const TURN: Duration = Duration::from_millis(25);
+
+/// See the module.
+pub(crate) struct Control {
+    pub(crate) node: NodeId,
+    pub(crate) table: Arc<Table>,
+    pub(crate) prober: Arc<dyn Prober>,
+    pub(crate) check_interval: Duration,
+    pub(crate) started: Timestamp,
+    /// For tasks that look after this very value.
+    me: Weak<Control>,
+    runtime: runtime::Handle,
+    changed: watch::Sender<u64>,
+    /// Set once, right after the documents were restored.
+    writer: OnceLock<Writer>,
+    /// Something became active.
+    wake: Arc<Notify>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    services: BTreeMap<String, ServiceState>,
+    /// Services with a deadline or a drain: the only ones looked at in turns.
+    active: BTreeSet<String>,
+    locals: BTreeMap<InstanceId, Local>,
+    /// Counts accepted changes.
+    version: u64,
+    last_check: Option<Timestamp>,
+    /// Distinguishes probing tasks from their predecessors.
+    generation: u64,
+}
+
+/// What a control is made of.
+pub(crate) struct Parts {
+    pub(crate) node: NodeId,
+    pub(crate) prober: Arc<dyn Prober>,
+    pub(crate) check_interval: Duration,
+}
+
+impl Control {
+    /// A control that serves nothing yet. Its tasks run on the current runtime.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            node: parts.node,
+            table: Arc::new(Table::new()),
+            prober: parts.prober,
+            check_interval: parts.check_interval,
+            started: now(),
+            me: me.clone(),
+            runtime: runtime::Handle::current(),
+            changed: watch::channel(0).0,
+            writer: OnceLock::new(),
+            wake: Arc::default(),
+            inner: Mutex::default(),
+        })
+    }
+
+    /// Serves what was last known good, before anything else happens.
+    pub(crate) fn restore(&self, documents: &Documents) {
+        let mut inner = self.lock();
+        for (name, doc) in documents {
+            match Upstream::new(name, doc.clone()) {
+                Ok(upstream) => inner.restore(self, Arc::new(upstream)),
+                Err(problem) => {
+                    tracing::error!(service = %name, %problem, "a last known good document is not valid any more, left out")
+                }
+            }
+        }
+        tracing::info!(
+            services = inner.services.len(),
+            "serving the last known good documents"
+        );
+    }
+
+    /// From now on applied documents are written down.
+    pub(crate) fn record(&self, writer: Writer) {
+        if self.writer.set(writer).is_err() {
+            tracing::error!(
+                "the writer of last known good documents was set twice, the first one stays"
+            );
+        }
+    }
+
+    /// One change of one service.
+    pub(crate) fn apply(
+        &self,
+        name: &str,
+        doc: Option<Arc<UpstreamDoc>>,
+    ) -> Result<(), ApplyError> {
+        let upstream = doc.map(|doc| Upstream::new(name, doc)).transpose();
+        let upstream = upstream.map_err(|problem| {
+            tracing::warn!(service = %name, %problem, "refused a document, the last good one stays");
+            ApplyError::Invalid {
+                name: name.to_owned(),
+                problem: problem.to_string(),
+            }
+        })?;
+        let mut inner = self.lock();
+        match upstream {
+            Some(upstream) => inner.document(self, Arc::new(upstream), now()),
+            None => inner.deleted(self, name),
+        }
+        drop(inner);
+        self.bump();
+        Ok(())
+    }
+
+    /// This balancer's own probe of an added peer ended.
+    pub(crate) fn accept_probed(&self, name: &str, instance: &InstanceId, result: ProbeResult) {
+        let result = match result {
+            ProbeResult::Ok => Ok(()),
+            ProbeResult::Failed(reason) => Err(reason.unwrap_or_else(|| "failed".to_owned())),
+            ProbeResult::Unstable(reason) => Err(reason),
+        };
+        let mut inner = self.lock();
+        let changed = inner.accept_probed(self, name, instance, result);
+        drop(inner);
+        if changed {
+            self.bump();
+        }
+    }
+
+    /// One good result of a round, counted at once.
+    pub(crate) fn round_good(&self, name: &str, generation: u64, key: &PeerKey) {
+        self.lock().round_good(name, generation, key, now());
+    }
+
+    /// All results of a round, in list order.
+    pub(crate) fn round_done(&self, name: &str, generation: u64, results: &[ProbeResult]) {
+        self.lock().round_done(name, generation, results, now());
+    }
+
+    /// A name was resolved.
+    pub(crate) fn resolved(&self, name: &str, key: &PeerKey, address: std::net::SocketAddr) {
+        self.lock().resolved(name, key, address);
+    }
+
+    /// A change is on disk.
+    pub(crate) fn durable(&self, name: &str, sequence: u64) {
+        if self.lock().durable(name, sequence) {
+            self.bump();
+        }
+    }
+
+    /// Replaces the set of judged instances.
+    pub(crate) fn watch_local(
+        &self,
+        instances: BTreeMap<InstanceId, crate::handle::LocalInstance>,
+    ) {
+        if self.lock().watch_local(self, instances) {
+            self.bump();
+        }
+    }
+
+    /// A probe of a judged instance ended. Answers whether it is ready; None: it is no longer judged by the asking task.
+    pub(crate) fn local_probed(
+        &self,
+        instance: &InstanceId,
+        generation: u64,
+        result: ProbeResult,
+    ) -> Option<bool> {
+        let (ready, changed) =
+            self.lock()
+                .local_probed(self, instance, generation, result, now())?;
+        if changed {
+            self.bump();
+        }
+        Some(ready)
+    }
+
+    /// Deadlines and drains, looked at in turns while there are any.
+    pub(crate) async fn run(me: Weak<Control>) {
+        let Some(wake) = me.upgrade().map(|control| control.wake.clone()) else {
+            return;
+        };
+        loop {
+            let Some(busy) = me.upgrade().map(|control| control.turn()) else {
+                return;
+            };
+            if busy {
+                tokio::time::sleep(TURN).await;
+            } else {
+                wake.notified().await;
+            }
+        }
+    }
+
+    /// Answers whether there is something to look at again.
+    fn turn(&self) -> bool {
+        let mut inner = self.lock();
+        let changed = inner.turn(self, now());
+        let busy = !inner.active.is_empty();
+        drop(inner);
+        if changed {
+            self.bump();
+        }
+        busy
+    }
+
+    /// Ends all probing and writes down what is left.
+    pub(crate) fn close(&self) {
+        let mut inner = self.lock();
+        inner.locals.clear();
+        inner
+            .services
+            .values_mut()
+            .for_each(ServiceState::stop_probing);
+        drop(inner);
+        if let Some(writer) = self.writer.get() {
+            writer.close();
+        }
+    }
+
+    pub(crate) fn me(&self) -> Weak<Control> {
+        self.me.clone()
+    }
+
+    pub(crate) fn runtime(&self) -> &runtime::Handle {
+        &self.runtime
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn bump(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn next_generation(&mut self) -> u64 {
+        self.generation += 1;
+        self.generation
+    }
+
+    /// Instances of this node that are ready by this balancer's own probes.
+    fn ready(&self) -> BTreeSet<InstanceId> {
+        let ready = self.locals.iter().filter(|(_, l)| l.is_ready());
+        ready.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+/// The one place where the time is read.
+pub(crate) fn now() -> Timestamp {
+    SystemClock.now()
+}

@@ -1,0 +1,156 @@
+//! Instances of this node: judged here, once each; the verdict tells readiness and feeds routing.
+
+use std::collections::BTreeMap;
+
+use hancock_balancer_core::health::{ProbeResult, Readiness};
+use hancock_balancer_core::peer::Verdict;
+use hancock_proto::ids::InstanceId;
+use hancock_proto::report::Condition;
+use hancock_proto::time::Timestamp;
+
+use super::{Control, Inner, now};
+use crate::handle::LocalInstance;
+use crate::probe::tasks::{self, Task};
+
+/// One judged instance.
+pub(super) struct Local {
+    spec: LocalInstance,
+    state: Readiness,
+    /// None: not judged yet.
+    pub(super) condition: Option<Condition>,
+    generation: u64,
+    /// None: there is nothing to ask.
+    _task: Option<Task>,
+}
+
+impl Local {
+    /// Judged, and good.
+    pub(super) fn is_ready(&self) -> bool {
+        self.condition.as_ref().is_some_and(|c| c.value)
+    }
+
+    /// Judged, and bad.
+    pub(super) fn is_bad(&self) -> bool {
+        self.condition.as_ref().is_some_and(|c| !c.value)
+    }
+
+    /// Answers whether the condition is another one now.
+    fn conclude(&mut self, value: bool, reason: String, now: Timestamp) -> bool {
+        let since = match &self.condition {
+            Some(before) if before.value == value => before.since,
+            _ => now,
+        };
+        let next = Some(Condition {
+            value,
+            since,
+            reason,
+        });
+        let changed = self.condition != next;
+        self.condition = next;
+        changed
+    }
+}
+
+impl Inner {
+    /// Answers whether readiness would say something else.
+    pub(super) fn watch_local(
+        &mut self,
+        control: &Control,
+        instances: BTreeMap<InstanceId, LocalInstance>,
+    ) -> bool {
+        let before = self.locals.len();
+        self.locals
+            .retain(|id, local| instances.get(id) == Some(&local.spec));
+        let mut changed = self.locals.len() != before;
+        for (id, spec) in instances {
+            if !self.locals.contains_key(&id) {
+                changed |= spec.check.is_none();
+                self.judge_local(control, id, spec);
+            }
+        }
+        changed
+    }
+
+    fn judge_local(&mut self, control: &Control, id: InstanceId, spec: LocalInstance) {
+        let generation = self.next_generation();
+        let check = spec.check.as_ref();
+        let (rise, fall) = check.map_or((1, 1), |(c, ..)| (c.rise, c.fall));
+        let mut local = Local {
+            state: Readiness::new(rise, fall),
+            condition: None,
+            generation,
+            _task: check.map(|(check, address, host)| {
+                tasks::local(control, &id, generation, check, *address, host)
+            }),
+            spec,
+        };
+        if local.spec.check.is_none() {
+            local.conclude(true, "no check".to_owned(), now());
+        }
+        self.locals.insert(id, local);
+    }
+
+    /// Answers whether the instance is ready, and whether readiness would say something else.
+    pub(super) fn local_probed(
+        &mut self,
+        control: &Control,
+        instance: &InstanceId,
+        generation: u64,
+        result: ProbeResult,
+        now: Timestamp,
+    ) -> Option<(bool, bool)> {
+        let local = self
+            .locals
+            .get_mut(instance)
+            .filter(|l| l.generation == generation)?;
+        let was = local.condition.as_ref().map(|c| c.value);
+        let ready = local.state.probed(result == ProbeResult::Ok);
+        let changed = match reason(&result) {
+            // A failure that has not told yet changes nothing.
+            Some(_) if ready && was == Some(true) => false,
+            Some(reason) => local.conclude(ready, reason, now),
+            None if ready => local.conclude(true, "check passed".to_owned(), now),
+            // On its way up: good, but not often enough.
+            None => false,
+        };
+        if was != Some(ready)
+            && self
+                .locals
+                .get(instance)
+                .is_some_and(|l| l.condition.is_some())
+        {
+            tracing::info!(%instance, ready, result = ?result, "readiness changed");
+            self.route_local(control, instance, ready);
+        }
+        Some((ready, changed))
+    }
+
+    /// The verdict feeds routing: peers of the instance, and documents that wait for it.
+    fn route_local(&mut self, control: &Control, instance: &InstanceId, ready: bool) {
+        let mut waiting = Vec::new();
+        for (name, state) in &self.services {
+            let peers = state
+                .peers
+                .iter()
+                .filter(|p| p.instance() == Some(instance));
+            let out = !ready || state.cutover.is_unpassed(instance);
+            peers.for_each(|p| p.set_verdict(if out { Verdict::Err } else { Verdict::Ok }));
+            let probed = state.cutover.to_probe();
+            if ready && probed.is_some_and(|(_, wanted)| wanted.contains(instance)) {
+                waiting.push(name.clone());
+            }
+        }
+        for name in waiting {
+            self.accept_probed(control, &name, instance, Ok(()));
+        }
+    }
+}
+
+/// What a probe that did not go well says.
+fn reason(result: &ProbeResult) -> Option<String> {
+    match result {
+        ProbeResult::Ok => None,
+        ProbeResult::Failed(None) => Some("check failed".to_owned()),
+        ProbeResult::Failed(Some(reason)) | ProbeResult::Unstable(reason) => Some(reason.clone()),
+    }
+}

@@ -1,0 +1,180 @@
+//! What control tells: readiness, services, and the lines of the status document.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hancock_balancer_core::health::PeerHealth;
+use hancock_balancer_core::peer::{Peer, Verdict};
+use hancock_balancer_core::upstream::{PeerSpec, Upstream};
+use hancock_proto::ids::{AppName, InstanceId};
+use hancock_proto::report::{Condition, ServiceReport};
+use hancock_proto::time::Timestamp;
+use hancock_proto::upstream::UpstreamDoc;
+
+use super::service::ServiceState;
+use super::{Control, Inner};
+
+/// Everything the status document shows.
+pub(crate) struct Overview {
+    pub(crate) version: u64,
+    pub(crate) last_check: Option<Timestamp>,
+    pub(crate) services: BTreeMap<String, ServiceLines>,
+}
+
+/// One service of it.
+pub(crate) struct ServiceLines {
+    pub(crate) levels: Vec<Vec<PeerLine>>,
+    pub(crate) checked: bool,
+    /// None: not written by a master.
+    pub(crate) report: Option<ServiceReport>,
+}
+
+/// One peer of it.
+pub(crate) struct PeerLine {
+    pub(crate) spec: PeerSpec,
+    /// As the document gives them.
+    pub(crate) max_fails: Option<u32>,
+    pub(crate) fail_timeout: Option<f64>,
+    /// Added and not passed yet.
+    pub(crate) warming: bool,
+    pub(crate) verdict: Verdict,
+    /// None: never probed.
+    pub(crate) health: Option<PeerHealth>,
+    pub(crate) open: (u64, u64),
+}
+
+impl Control {
+    pub(crate) fn readiness(&self) -> BTreeMap<InstanceId, Condition> {
+        let inner = self.lock();
+        let judged = inner.locals.iter();
+        judged
+            .filter_map(|(id, l)| Some((id.clone(), l.condition.clone()?)))
+            .collect()
+    }
+
+    /// Services of a master's documents, and what is left of deleted ones.
+    pub(crate) fn services(&self) -> BTreeMap<String, ServiceReport> {
+        let mut inner = self.lock();
+        let services = inner.services.iter_mut();
+        services
+            .filter_map(|(name, s)| Some((name.clone(), s.report()?)))
+            .collect()
+    }
+
+    /// Names a master owns.
+    pub(crate) fn owned_names(&self) -> Vec<String> {
+        let inner = self.lock();
+        let owned = inner.services.iter().filter(|(_, s)| s.owner().is_some());
+        owned.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The app that owns a name.
+    pub(crate) fn owner(&self, name: &str) -> Option<AppName> {
+        self.lock().services.get(name).and_then(ServiceState::owner)
+    }
+
+    /// The newest document of a name that was not refused.
+    pub(crate) fn document(&self, name: &str) -> Option<Arc<UpstreamDoc>> {
+        self.lock()
+            .services
+            .get(name)?
+            .newest()
+            .map(|up| up.doc.clone())
+    }
+
+    /// All of them.
+    pub(crate) fn documents(&self) -> BTreeMap<String, Arc<UpstreamDoc>> {
+        let inner = self.lock();
+        let all = inner.services.iter();
+        all.filter_map(|(name, s)| Some((name.clone(), s.newest()?.doc.clone())))
+            .collect()
+    }
+
+    pub(crate) fn overview(&self) -> Overview {
+        let mut inner = self.lock();
+        Overview {
+            version: inner.version,
+            last_check: inner.last_check,
+            services: inner.lines(),
+        }
+    }
+}
+
+impl Inner {
+    fn lines(&mut self) -> BTreeMap<String, ServiceLines> {
+        let shown = self.services.iter_mut().filter(|(_, s)| !s.deleted);
+        shown
+            .filter_map(|(name, s)| Some((name.clone(), s.lines()?)))
+            .collect()
+    }
+}
+
+impl ServiceState {
+    fn owner(&self) -> Option<AppName> {
+        let handover = self.newest()?.handover.as_ref();
+        handover.map(|h| h.app.clone())
+    }
+
+    fn newest(&self) -> Option<&Arc<Upstream>> {
+        self.cutover.waiting().or(self.cutover.serving())
+    }
+
+    /// None: not a master's.
+    fn report(&mut self) -> Option<ServiceReport> {
+        let refused = self.cutover.refused().cloned();
+        let ours = self.owner().is_some() || refused.is_some() || !self.draining.is_empty();
+        if !ours {
+            return None;
+        }
+        self.settle();
+        Some(ServiceReport {
+            seen: self.cutover.seen().max(self.confirmed),
+            confirmed: self.confirmed,
+            refused,
+            draining: self.draining.clone(),
+        })
+    }
+
+    fn lines(&mut self) -> Option<ServiceLines> {
+        let report = self.report();
+        let upstream = self.newest()?.clone();
+        let docs = upstream.doc.cluster.iter().map(|l| &l.servers);
+        let levels = upstream.levels.iter().zip(docs);
+        let levels = levels.map(|(specs, servers)| {
+            let lines = specs.iter().zip(servers);
+            let lines = lines.map(|(spec, server)| PeerLine {
+                max_fails: server.max_fails,
+                fail_timeout: server.fail_timeout,
+                ..self.line(spec)
+            });
+            lines.collect()
+        });
+        Some(ServiceLines {
+            levels: levels.collect(),
+            checked: upstream.checks.enabled,
+            report,
+        })
+    }
+
+    fn line(&self, spec: &PeerSpec) -> PeerLine {
+        let peer = self.peers.get(&spec.key);
+        let wanted = self
+            .cutover
+            .to_probe()
+            .map(|(_, wanted)| wanted)
+            .unwrap_or_default();
+        PeerLine {
+            spec: spec.clone(),
+            max_fails: None,
+            fail_timeout: None,
+            warming: spec
+                .key
+                .instance
+                .as_ref()
+                .is_some_and(|i| wanted.contains(i)),
+            verdict: peer.map_or(Verdict::Ok, |p| p.verdict()),
+            health: self.health.get(&spec.key).cloned(),
+            open: peer.map_or((0, 0), |p: &Arc<Peer>| p.open()),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What control keeps of one service.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hancock_balancer_core::cutover::Cutover;
+use hancock_balancer_core::drain::{Formers, Leaving};
+use hancock_balancer_core::health::PeerHealth;
+use hancock_balancer_core::peer::Verdict;
+use hancock_balancer_core::table::{Peers, View};
+use hancock_balancer_core::upstream::{PeerKey, Upstream};
+use hancock_proto::ids::{DocIndex, InstanceId};
+use hancock_proto::report::Draining;
+
+use super::local::Local;
+use crate::http::Dial;
+use crate::live::{LiveView, Service};
+use crate::probe::tasks::Task;
+
+/// See the module.
+pub(super) struct ServiceState {
+    pub(super) service: Arc<Service>,
+    pub(super) cutover: Cutover,
+    pub(super) peers: Peers,
+    dials: BTreeMap<PeerKey, Arc<Dial>>,
+    formers: Formers<LiveView>,
+    leaving: Leaving,
+    /// What is not drained, as last reported.
+    pub(super) draining: BTreeMap<InstanceId, Draining>,
+    /// Verdicts of rounds; kept over changes of the list.
+    pub(super) health: BTreeMap<PeerKey, PeerHealth>,
+    pub(super) confirmed: DocIndex,
+    /// Number of the write that will confirm, and its index.
+    pub(super) writing: Option<(u64, DocIndex)>,
+    /// Rounds of active checks, with their generation.
+    pub(super) rounds: Option<(u64, Task)>,
+    pub(super) resolving: Option<Task>,
+    /// Probes of added peers, by instance and index of the document.
+    pub(super) accepting: BTreeMap<(InstanceId, DocIndex), Task>,
+    /// Deleted; goes as soon as nothing is open any more.
+    pub(super) deleted: bool,
+}
+
+impl ServiceState {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            service: Arc::new(Service::new(name)),
+            cutover: Cutover::default(),
+            peers: Peers::default(),
+            dials: BTreeMap::new(),
+            formers: Formers::default(),
+            leaving: Leaving::default(),
+            draining: BTreeMap::new(),
+            health: BTreeMap::new(),
+            confirmed: DocIndex(0),
+            writing: None,
+            rounds: None,
+            resolving: None,
+            accepting: BTreeMap::new(),
+            deleted: false,
+        }
+    }
+
+    /// Routes by `upstream` from now on; peers that are no longer in it begin to leave.
+    pub(super) fn install(&mut self, upstream: &Upstream, locals: &BTreeMap<InstanceId, Local>) {
+        let view = View::new(upstream, &mut self.peers);
+        self.judge(&view, upstream, locals);
+        let keys = view.entries().iter().map(|e| e.peer.key().clone());
+        let dials = keys.map(|key| self.dial(key)).collect();
+        self.swap(LiveView { view, dials });
+        for spec in upstream.retiring() {
+            if let Some(peer) = self
+                .peers
+                .get(&spec.key)
+                .filter(|_| !upstream.peers().any(|p| p.key == spec.key))
+            {
+                self.leaving.add(peer);
+            }
+        }
+    }
+
+    /// Routes nothing from now on.
+    pub(super) fn uninstall(&mut self) {
+        self.swap(LiveView::empty());
+    }
+
+    fn swap(&mut self, next: LiveView) {
+        let served: BTreeSet<PeerKey> = next
+            .view
+            .entries()
+            .iter()
+            .map(|e| e.peer.key().clone())
+            .collect();
+        for instance in served.iter().filter_map(|k| k.instance.as_ref()) {
+            self.leaving.returned(instance);
+        }
+        let former = self.service.swap(next);
+        let gone = former
+            .view
+            .entries()
+            .iter()
+            .filter(|e| !served.contains(e.peer.key()));
+        gone.for_each(|e| self.leaving.add(&e.peer));
+        self.formers.retire(former);
+    }
+
+    /// Verdicts of a master's peers: not before they passed, not while their own node's probe says no.
+    fn judge(&self, view: &View, upstream: &Upstream, locals: &BTreeMap<InstanceId, Local>) {
+        if upstream.handover.is_none() {
+            return;
+        }
+        for entry in view.entries() {
+            let Some(instance) = entry.peer.instance() else {
+                continue;
+            };
+            let bad = self.cutover.is_unpassed(instance)
+                || locals.get(instance).is_some_and(Local::is_bad);
+            entry
+                .peer
+                .set_verdict(if bad { Verdict::Err } else { Verdict::Ok });
+        }
+    }
+
+    fn dial(&mut self, key: PeerKey) -> Arc<Dial> {
+        let made = || Arc::new(Dial::new(&key));
+        self.dials.entry(key.clone()).or_insert_with(made).clone()
+    }
+
+    /// The dial of a peer, to be told its address.
+    pub(super) fn dial_of(&self, key: &PeerKey) -> Option<&Arc<Dial>> {
+        self.dials.get(key)
+    }
+
+    /// Looks at what is open on leaving peers. Answers whether who is draining is not as it was reported.
+    pub(super) fn settle(&mut self) -> bool {
+        // Phases first: one that ends afterwards has counted its pick already.
+        let older_phase = self.formers.settle();
+        let draining = self.leaving.report(older_phase);
+        let changed = !draining.keys().eq(self.draining.keys());
+        self.draining = draining;
+        if !older_phase && self.leaving.is_empty() {
+            self.peers.prune();
+            self.dials.retain(|_, dial| Arc::strong_count(dial) > 1);
+        }
+        changed
+    }
+
+    /// Whether anything of a former view is still open.
+    pub(super) fn is_settled(&mut self) -> bool {
+        !self.formers.settle() && self.leaving.is_empty()
+    }
+
+    pub(super) fn stop_probing(&mut self) {
+        self.rounds = None;
+        self.resolving = None;
+        self.accepting.clear();
+    }
+}

@@ -1,0 +1,67 @@
+//! How one peer is dialled: prepared once, copied per attempt.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use pingora_core::upstreams::peer::HttpPeer;
+
+use hancock_balancer_core::upstream::PeerKey;
+
+const CONNECT: Duration = Duration::from_secs(3);
+const EXCHANGE: Duration = Duration::from_secs(60);
+/// Upgraded streams may be silent for as long as a session may last at all.
+const SESSION: Duration = Duration::from_secs(24 * 3600);
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A peer's address and everything the engine wants to know about it.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    /// Keeps pooled connections of one instance from ever serving another that got its port.
+    group: u64,
+    /// None: a host name that was not resolved yet.
+    target: ArcSwapOption<HttpPeer>,
+}
+
+impl Dial {
+    pub(crate) fn new(key: &PeerKey) -> Self {
+        let mut hasher = DefaultHasher::new();
+        key.instance.hash(&mut hasher);
+        let dial = Self {
+            // The lowest bit tells connections that must not come from the pool.
+            group: hasher.finish() & !1,
+            target: ArcSwapOption::empty(),
+        };
+        if let Some(ip) = key.ip() {
+            dial.resolved(SocketAddr::new(ip, key.port));
+        }
+        dial
+    }
+
+    /// The peer's address is `address` from now on.
+    pub(crate) fn resolved(&self, address: SocketAddr) {
+        let mut peer = HttpPeer::new(address, false, String::new());
+        peer.group_key = self.group;
+        peer.options.connection_timeout = Some(CONNECT);
+        peer.options.total_connection_timeout = Some(CONNECT);
+        peer.options.read_timeout = Some(EXCHANGE);
+        peer.options.write_timeout = Some(EXCHANGE);
+        peer.options.idle_timeout = Some(IDLE);
+        self.target.store(Some(Arc::new(peer)));
+    }
+
+    /// What to dial for one attempt. `afresh` avoids pooled connections, after one of them turned out to be dead. None: the address is
+    /// not known.
+    pub(super) fn prepare(&self, upgrade: bool, afresh: bool) -> Option<Box<HttpPeer>> {
+        let mut peer = Box::new(HttpPeer::clone(self.target.load().as_ref()?));
+        if upgrade {
+            peer.options.read_timeout = Some(SESSION);
+        }
+        if afresh {
+            peer.group_key |= 1;
+        }
+        Some(peer)
+    }
+}

@@ -1,0 +1,306 @@
+//! The engine's questions, answered from the live table by the core's rules.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper::http::{Method, StatusCode, Uri, header, uri::PathAndQuery};
+use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use hancock_balancer_core::key::RequestKey;
+use hancock_balancer_core::passive::Failure;
+use hancock_balancer_core::retry;
+
+use super::host::{Name, NoName};
+use super::page;
+use super::routing::{Repeatable, Routing};
+use crate::live::Table;
+
+/// Between two reads of a request's body, and for each write to a client.
+const CLIENT: Duration = Duration::from_secs(60);
+const FORWARDED: &str = "x-forwarded-for";
+
+pub(super) struct Proxy {
+    table: Arc<Table>,
+}
+
+impl Proxy {
+    pub(super) fn new(table: Arc<Table>) -> Self {
+        Self { table }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Routing;
+
+    fn new_ctx(&self) -> Routing {
+        Routing::default()
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    /// Finds the service; answers itself when there is none.
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Routing) -> Result<bool> {
+        session.set_write_timeout(Some(CLIENT));
+        if !session.is_upgrade_req() {
+            session.set_read_timeout(Some(CLIENT));
+        }
+        let request = session.req_header();
+        if request.method == Method::TRACE {
+            return answer(session, 405, "method").await;
+        }
+        match Name::of(&request.uri, &request.headers, request.version) {
+            Err(NoName::Bad) => answer(session, 400, "host").await,
+            Err(NoName::Absent) => self.unknown(session).await,
+            Ok(name) => match self.table.find(name.as_str()) {
+                None => self.unknown(session).await,
+                Some(service) => {
+                    ctx.begin(service);
+                    Ok(false)
+                }
+            },
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Routing,
+    ) -> Result<Box<HttpPeer>> {
+        let upgrade = session.is_upgrade_req();
+        while let Some((dial, afresh)) = ctx.pick(&key(session)) {
+            match dial.prepare(upgrade, afresh) {
+                Some(peer) => return Ok(peer),
+                None => ctx.undialable(),
+            }
+        }
+        ctx.end_phase();
+        Error::e_explain(ErrorType::HTTPStatus(502), "no peer").map_err(|e: Box<Error>| e.into_up())
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Routing,
+    ) -> Result<()> {
+        if !reused {
+            ctx.connected();
+        }
+        Ok(())
+    }
+
+    /// What origins are sent: the service's name as `Host`, the client appended to `X-Forwarded-For`, a path instead of an absolute target.
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Routing,
+    ) -> Result<()> {
+        if !retry::is_idempotent(request.method.as_str()) {
+            // From here on the origin may have acted on it.
+            ctx.end_phase();
+        }
+        if request.uri.authority().is_some() {
+            request.set_uri(path_only(&request.uri));
+        }
+        if let Some(service) = &ctx.service {
+            request.insert_header(header::HOST, service.host.clone())?;
+        }
+        let forwarded = forwarded(request, client(session));
+        request.insert_header(FORWARDED, forwarded)
+    }
+
+    /// The answer is coming, so no retry; unless it is a 502 that somebody else may do better.
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Routing,
+    ) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            ctx.upgraded();
+        } else if response.status.is_informational() {
+            return Ok(());
+        }
+        let bad = response.status == StatusCode::BAD_GATEWAY;
+        if bad
+            && ctx.failed(
+                Failure::BadGateway,
+                false,
+                &repeatable(session),
+                &key(session),
+            )
+        {
+            return Error::e_explain(ErrorType::HTTPStatus(502), "origin answered 502")
+                .map_err(|e: Box<Error>| e.into_up());
+        }
+        ctx.end_phase();
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Routing,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
+        let failure = match e.etype() {
+            ErrorType::ConnectRefused => Failure::Refused,
+            _ => Failure::Unreachable,
+        };
+        let again = ctx.failed(failure, false, &repeatable(session), &key(session));
+        e.set_retry(again);
+        e
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Routing,
+        reused: bool,
+    ) -> Box<Error> {
+        let again = match (e.esource(), e.etype()) {
+            // Decided when the 502 came.
+            (ErrorSource::Upstream, ErrorType::HTTPStatus(_)) => ctx.goes_on(),
+            (ErrorSource::Upstream, etype) => {
+                let failure = match etype {
+                    ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::TimedOut,
+                    _ => Failure::Lost,
+                };
+                ctx.failed(failure, reused, &repeatable(session), &key(session))
+            }
+            _ => false,
+        };
+        e.set_retry(again);
+        e
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        e: &Error,
+        ctx: &mut Routing,
+    ) -> FailToProxy {
+        ctx.end_phase();
+        let status = final_status(e, ctx.reason);
+        let begun = session.response_written().is_some();
+        tracing::debug!(error = %e, status, begun, reason = ctx.reason, "request failed");
+        if status != 0
+            && !begun
+            && let Err(error) = page::send(session, status, ctx.reason, false).await
+        {
+            tracing::debug!(%error, "the client was gone before it could be told");
+        }
+        FailToProxy {
+            error_code: status,
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Routing) {
+        let status = session.response_written().map_or(0, |r| r.status.as_u16());
+        if let Some(service) = &ctx.service {
+            service.stats.answered(status);
+        }
+    }
+
+    // Told by us, at debug: a dead origin must not fill the log.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Routing, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Routing,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+impl Proxy {
+    async fn unknown(&self, session: &mut Session) -> Result<bool> {
+        self.table.unknown.fetch_add(1, Ordering::Relaxed);
+        answer(session, 502, "unknown_host").await
+    }
+}
+
+/// Answers before any origin was involved; the connection may go on after a 502.
+async fn answer(session: &mut Session, status: u16, reason: &'static str) -> Result<bool> {
+    page::send(session, status, reason, status == 502).await?;
+    Ok(true)
+}
+
+fn key(session: &Session) -> RequestKey<'_> {
+    let request = session.req_header();
+    RequestKey {
+        target: request.raw_path(),
+        client: client(session),
+        header: request.headers.get("x-hash-key").map(|v| v.as_bytes()),
+    }
+}
+
+fn client(session: &Session) -> Option<IpAddr> {
+    Some(session.client_addr()?.as_inet()?.ip())
+}
+
+fn repeatable(session: &Session) -> Repeatable {
+    Repeatable {
+        idempotent: retry::is_idempotent(session.req_header().method.as_str()),
+        replayable: !session.as_ref().retry_buffer_truncated(),
+        answered: session.response_written().is_some(),
+    }
+}
+
+fn forwarded(request: &RequestHeader, client: Option<IpAddr>) -> String {
+    use std::fmt::Write;
+    let mut list = String::new();
+    for value in request.headers.get_all(FORWARDED) {
+        list.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        list.push_str(", ");
+    }
+    // Writing to a string cannot fail.
+    let _ = match client {
+        Some(ip) => write!(list, "{ip}"),
+        None => write!(list, "unknown"),
+    };
+    list
+}
+
+fn path_only(uri: &Uri) -> Uri {
+    let path = uri.path_and_query().cloned();
+    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+}
+
+/// 0: the client is gone.
+fn final_status(e: &Error, reason: &str) -> u16 {
+    match (e.esource(), e.etype()) {
+        (
+            ErrorSource::Downstream,
+            ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
+        ) => 0,
+        (ErrorSource::Downstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => 408,
+        (ErrorSource::Downstream, _) => 400,
+        (ErrorSource::Upstream, _) if reason == "timeout" => 504,
+        (_, ErrorType::HTTPStatus(status)) => *status,
+        (ErrorSource::Upstream, _) => 502,
+        _ => 500,
+    }
+}

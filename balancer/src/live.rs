@@ -1,0 +1,165 @@
+//! What requests look up: names to services, each service's view swapped whole. One writer (control), many readers, no lock.
+//!
+//! Two levels, so that a change costs what it changes: a new document swaps one service's view; only a new or deleted name copies a
+//! shard of the map.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use hyper::http::HeaderValue;
+
+use hancock_balancer_core::table::View;
+
+use crate::http::Dial;
+
+const SHARDS: usize = 256;
+
+type Shard = HashMap<Arc<str>, Arc<Service>>;
+
+/// All services by name.
+pub(crate) struct Table {
+    hasher: RandomState,
+    shards: Box<[ArcSwap<Shard>]>,
+    /// Answers to hosts nobody serves.
+    pub(crate) unknown: AtomicU64,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
+            unknown: AtomicU64::new(0),
+        }
+    }
+
+    fn shard(&self, name: &str) -> &ArcSwap<Shard> {
+        let hash = self.hasher.hash_one(name);
+        &self.shards[hash as usize % SHARDS]
+    }
+
+    /// The service called `name`.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Service>> {
+        self.shard(name).load().get(name).cloned()
+    }
+
+    /// Adds a service. Only control calls it, under its lock.
+    pub(crate) fn insert(&self, service: Arc<Service>) {
+        let shard = self.shard(&service.name);
+        let mut next = Shard::clone(&shard.load());
+        next.insert(service.name.clone(), service);
+        shard.store(Arc::new(next));
+    }
+
+    /// Takes a service out. Only control calls it, under its lock.
+    pub(crate) fn remove(&self, name: &str) {
+        let shard = self.shard(name);
+        let mut next = Shard::clone(&shard.load());
+        next.remove(name);
+        shard.store(Arc::new(next));
+    }
+
+    /// All services, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Service>> {
+        let shards = self.shards.iter().map(|s| s.load_full());
+        shards
+            .flat_map(|s| s.values().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+}
+
+/// One service as requests see it.
+pub(crate) struct Service {
+    pub(crate) name: Arc<str>,
+    /// What origins are sent as `Host`.
+    pub(crate) host: HeaderValue,
+    view: ArcSwap<LiveView>,
+    pub(crate) stats: Stats,
+}
+
+/// A view and how each of its entries is dialled.
+#[derive(Debug)]
+pub(crate) struct LiveView {
+    pub(crate) view: View,
+    pub(crate) dials: Vec<Arc<Dial>>,
+}
+
+impl LiveView {
+    pub(crate) fn empty() -> Self {
+        Self {
+            view: View::empty(),
+            dials: Vec::new(),
+        }
+    }
+}
+
+impl Service {
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            host: HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("-")),
+            view: ArcSwap::from_pointee(LiveView::empty()),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Begins a routing phase: it lasts as long as the caller holds what it got.
+    pub(crate) fn load(&self) -> Arc<LiveView> {
+        self.view.load_full()
+    }
+
+    /// Routes by `next` from now on; answers the former view, which running phases may still hold.
+    pub(crate) fn swap(&self, next: LiveView) -> Arc<LiveView> {
+        self.stats.swaps.fetch_add(1, Ordering::Relaxed);
+        self.view.swap(Arc::new(next))
+    }
+}
+
+/// Counters of one service.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    /// Answers by first digit of the status; 0: ended without an answer.
+    pub(crate) answers: [AtomicU64; 6],
+    pub(crate) retries: AtomicU64,
+    pub(crate) swaps: AtomicU64,
+    pub(crate) probes_good: AtomicU64,
+    pub(crate) probes_bad: AtomicU64,
+}
+
+impl Stats {
+    /// A request ended with `status`; 0: without an answer.
+    pub(crate) fn answered(&self, status: u16) {
+        let class = usize::from(status / 100).min(5);
+        self.answers[class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A probe ended.
+    pub(crate) fn probed(&self, good: bool) {
+        let counter = if good {
+            &self.probes_good
+        } else {
+            &self.probes_bad
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_and_go() {
+        let table = Table::new();
+        for n in 0..1000 {
+            table.insert(Arc::new(Service::new(&format!("s{n}.example"))));
+        }
+        assert!(table.find("s7.example").is_some() && table.find("s1000.example").is_none());
+        table.remove("s7.example");
+        assert!(table.find("s7.example").is_none());
+        assert_eq!(table.all().len(), 999);
+    }
+}

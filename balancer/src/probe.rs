@@ -1,0 +1,93 @@
+//! Asking a peer whether it is well: one question, one new connection, one result.
+
+pub mod fake;
+pub(crate) mod net;
+pub(crate) mod tasks;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use hancock_balancer_core::health::ProbeResult;
+use hancock_balancer_core::upstream::ProbeKind;
+use hancock_proto::app::{CheckKind, HealthCheck};
+
+/// Asks one peer one question.
+#[async_trait]
+pub trait Prober: Send + Sync {
+    /// Asks, within the probe's own time limit.
+    async fn probe(&self, probe: &Probe) -> ProbeResult;
+}
+
+/// One question to one peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Host or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// What is asked.
+    pub question: Question,
+    /// Time for the whole probe, or for each step of it where a plain document asks.
+    pub timeout: Duration,
+}
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// A connection opens.
+    Connect,
+    /// `GET path` answers as expected.
+    Get {
+        /// Path.
+        path: String,
+        /// Host header.
+        host: String,
+        /// Good statuses; empty: 200 to 399.
+        expect: Vec<u16>,
+    },
+    /// Raw bytes are answered with a line.
+    Raw {
+        /// Sent as they are.
+        query: Vec<u8>,
+        /// The line must be a status line with none of these codes; None: any line will do.
+        refused: Option<Vec<u64>>,
+    },
+}
+
+impl Probe {
+    /// The probe of a plain document.
+    pub(crate) fn plain(host: &str, port: u16, kind: &ProbeKind, timeout: Duration) -> Self {
+        let question = match kind {
+            ProbeKind::Connect => Question::Connect,
+            ProbeKind::Http { query, refused } => Question::Raw {
+                query: query.clone(),
+                refused: refused.clone(),
+            },
+        };
+        Self {
+            host: host.to_owned(),
+            port,
+            question,
+            timeout,
+        }
+    }
+
+    /// The probe of a readiness check.
+    pub(crate) fn check(host: &str, port: u16, check: &HealthCheck, name: &str) -> Self {
+        let question = match check.kind {
+            CheckKind::Tcp => Question::Connect,
+            CheckKind::Http => Question::Get {
+                path: check.path.clone().unwrap_or_else(|| "/".to_owned()),
+                host: name.to_owned(),
+                expect: check.expect.clone(),
+            },
+        };
+        Self {
+            host: host.to_owned(),
+            port,
+            question,
+            timeout: check.timeout.duration(),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Probes over the network, a new connection each: a reused one would hide a dead listener.
+
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use hancock_balancer_core::health::ProbeResult;
+
+use super::{Probe, Prober, Question};
+
+/// Probes at the same time; more wait for their turn, outside their own time limit.
+const AT_ONCE: usize = 256;
+/// A first line longer than this is none.
+const MAX_LINE: usize = 8192;
+
+/// Dials for real.
+pub(crate) struct NetProber {
+    turns: Semaphore,
+}
+
+impl NetProber {
+    pub(crate) fn new() -> Self {
+        Self {
+            turns: Semaphore::new(AT_ONCE),
+        }
+    }
+}
+
+#[async_trait]
+impl Prober for NetProber {
+    async fn probe(&self, probe: &Probe) -> ProbeResult {
+        let _turn = self.turns.acquire().await;
+        match &probe.question {
+            Question::Get { .. } => {
+                let whole = timeout(probe.timeout, ask(probe)).await;
+                whole.unwrap_or_else(|_| Err(Some("timeout".to_owned())))
+            }
+            Question::Connect | Question::Raw { .. } => ask(probe).await,
+        }
+        .map_or_else(ProbeResult::Failed, |()| ProbeResult::Ok)
+    }
+}
+
+type Asked = Result<(), Option<String>>;
+
+async fn ask(probe: &Probe) -> Asked {
+    let mut stream = step(probe.timeout, dial(&probe.host, probe.port)).await?;
+    match &probe.question {
+        Question::Connect => Ok(()),
+        Question::Get { path, host, expect } => {
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: hancock-check\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+            );
+            let line = exchange(&mut stream, request.as_bytes(), probe.timeout).await?;
+            judge_status(&line, expect)
+        }
+        Question::Raw { query, refused } => {
+            let line = exchange(&mut stream, query, probe.timeout).await?;
+            refused
+                .as_ref()
+                .map_or(Ok(()), |codes| judge_refused(&line, codes))
+        }
+    }
+}
+
+async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let host = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
+    TcpStream::connect((host, port)).await
+}
+
+/// One network step within its time, failures in the words of the original.
+async fn step<T>(
+    limit: Duration,
+    deed: impl Future<Output = io::Result<T>>,
+) -> Result<T, Option<String>> {
+    match timeout(limit, deed).await {
+        Err(_) => Err(Some("timeout".to_owned())),
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(Some(match error.kind() {
+            io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+            io::ErrorKind::TimedOut => "timeout".to_owned(),
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => "closed".to_owned(),
+            _ => error.to_string(),
+        })),
+    }
+}
+
+/// Sends `request`, answers the first line without its end.
+async fn exchange(
+    stream: &mut TcpStream,
+    request: &[u8],
+    limit: Duration,
+) -> Result<Vec<u8>, Option<String>> {
+    step(limit, stream.write_all(request)).await?;
+    let mut line = Vec::new();
+    loop {
+        let mut chunk = [0; 512];
+        let got = step(limit, stream.read(&mut chunk)).await?;
+        if got == 0 || line.len() > MAX_LINE {
+            return Err(Some("closed".to_owned()));
+        }
+        line.extend_from_slice(&chunk[..got]);
+        if let Some(end) = line.windows(2).position(|w| w == b"\r\n") {
+            line.truncate(end);
+            return Ok(line);
+        }
+    }
+}
+
+fn judge_status(line: &[u8], expect: &[u16]) -> Asked {
+    let code = status(line).and_then(|code| u16::try_from(code).ok());
+    let good = code.is_some_and(|code| match expect {
+        [] => (200..400).contains(&code),
+        some => some.contains(&code),
+    });
+    match (good, code) {
+        (true, _) => Ok(()),
+        (false, Some(code)) => Err(Some(format!("answered {code}"))),
+        (false, None) => Err(Some("did not answer in HTTP".to_owned())),
+    }
+}
+
+fn judge_refused(line: &[u8], refused: &[u64]) -> Asked {
+    match status(line) {
+        None => Err(None),
+        Some(code) if refused.contains(&code) => Err(Some("bad status code".to_owned())),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The code of `HTTP/<digits>.<digits> <blanks> <digits>`, in any case.
+fn status(line: &[u8]) -> Option<u64> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (name, rest) = line.split_at_checked(5)?;
+    name.eq_ignore_ascii_case("HTTP/").then_some(())?;
+    let rest = digits(rest)?.1.strip_prefix('.')?;
+    let rest = digits(rest)?.1;
+    let code = rest.trim_start();
+    (code.len() < rest.len()).then_some(())?;
+    digits(code)?.0.parse().ok()
+}
+
+fn digits(text: &str) -> Option<(&str, &str)> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lines() {
+        for (line, code) in [
+            ("HTTP/1.1 200 OK", Some(200)),
+            ("http/1.0   404", Some(404)),
+            ("HTTP/2 200", None),
+            ("HTTP/1.1200", None),
+            ("SSH-2.0-x", None),
+            ("HTTP/1.1 x", None),
+        ] {
+            assert_eq!(status(line.as_bytes()), code, "{line}");
+        }
+        assert!(judge_status(b"HTTP/1.1 302 Found", &[]).is_ok());
+        assert_eq!(
+            judge_status(b"HTTP/1.1 503 No", &[]),
+            Err(Some("answered 503".into()))
+        );
+        assert!(judge_status(b"HTTP/1.1 503 No", &[503]).is_ok());
+        assert_eq!(
+            judge_refused(b"HTTP/1.1 503 No", &[503]),
+            Err(Some("bad status code".into()))
+        );
+        assert_eq!(judge_refused(b"what", &[503]), Err(None));
+    }
+
+    async fn result(answer: &'static [u8], question: Question) -> ProbeResult {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bound");
+        let port = listener.local_addr().expect("an address").port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("accepted");
+            let mut chunk = [0; 512];
+            let _ = stream.read(&mut chunk).await;
+            let _ = stream.write_all(answer).await;
+        });
+        let probe = Probe {
+            host: "127.0.0.1".into(),
+            port,
+            question,
+            timeout: Duration::from_secs(5),
+        };
+        let result = NetProber::new().probe(&probe).await;
+        server.abort();
+        result
+    }
+
+    #[tokio::test]
+    async fn real_connections() {
+        let get = |expect: &[u16]| Question::Get {
+            path: "/health".into(),
+            host: "x".into(),
+            expect: expect.to_vec(),
+        };
+        assert_eq!(result(b"", Question::Connect).await, ProbeResult::Ok);
+        assert_eq!(
+            result(b"HTTP/1.1 204 No Content\r\n\r\n", get(&[])).await,
+            ProbeResult::Ok
+        );
+        let failed = |reason: &str| ProbeResult::Failed(Some(reason.to_owned()));
+        assert_eq!(
+            result(b"HTTP/1.1 500 No\r\n\r\n", get(&[])).await,
+            failed("answered 500")
+        );
+        assert_eq!(result(b"", get(&[])).await, failed("closed"));
+        let raw = |refused| Question::Raw {
+            query: b"PING\r\n".to_vec(),
+            refused,
+        };
+        assert_eq!(result(b"+PONG\r\n", raw(None)).await, ProbeResult::Ok);
+        assert_eq!(
+            result(b"+PONG\r\n", raw(Some(vec![]))).await,
+            ProbeResult::Failed(None)
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_there() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let probe = Probe {
+            host: "127.0.0.1".into(),
+            port,
+            question: Question::Connect,
+            timeout: Duration::from_secs(5),
+        };
+        let refused = ProbeResult::Failed(Some("connection refused".to_owned()));
+        assert_eq!(NetProber::new().probe(&probe).await, refused);
+    }
+}
