@@ -4,5 +4,5 @@ mod assignment;
 mod documents;
 
 pub use assignment::assignment;
-pub(crate) use assignment::{derive_assigned, is_ready};
+pub(crate) use assignment::{assigned, derive_assigned, is_ready};
 pub use documents::{batch, documents};

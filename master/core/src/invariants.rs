@@ -1,9 +1,131 @@
-//! What must hold after every command.
+//! What must hold after every command. Tests and the simulator run it after each step.
 
-use crate::state::State;
+use crate::desired;
+use crate::state::{App, Phase, Stage, State};
 
 /// Everything that is wrong with a state; empty when it is sound.
 pub fn check(state: &State) -> Vec<String> {
-    let _ = state;
-    Vec::new()
+    let mut wrong = Vec::new();
+    for app in state.apps.values() {
+        membership(state, app, &mut wrong);
+        routes(state, app, &mut wrong);
+        generations(state, app, &mut wrong);
+    }
+    instances(state, &mut wrong);
+    assignments(state, &mut wrong);
+    ports(state, &mut wrong);
+    wrong
+}
+
+/// The app's set of instances is exactly those that say so.
+fn membership(state: &State, app: &App, wrong: &mut Vec<String>) {
+    let theirs = state.instances.values().filter(|i| i.app == app.name);
+    let theirs: std::collections::BTreeSet<_> = theirs.map(|i| i.id.clone()).collect();
+    if theirs != app.instances {
+        wrong.push(format!("{} does not know its instances", app.name));
+    }
+}
+
+/// Documents speak of known instances only, of none twice, and are empty only on demand.
+fn routes(state: &State, app: &App, wrong: &mut Vec<String>) {
+    let name = &app.name;
+    for id in &app.routes.serving {
+        match state.instances.get(id).map(|i| i.stage) {
+            Some(Stage::Live) => {}
+            stage => wrong.push(format!("{name} routes to {id}, which is {stage:?}")),
+        }
+    }
+    for id in app.routes.retiring() {
+        if app.routes.serving.contains(id) {
+            wrong.push(format!("{name} both routes to and retires {id}"));
+        }
+        if !state.instances.contains_key(id) {
+            wrong.push(format!("{name} retires {id}, which is gone"));
+        }
+    }
+    let wanted = app.live_spec().map_or(0, |s| s.replicas);
+    if wanted > 0 && app.routes.serving.is_empty() {
+        wrong.push(format!("{name} is live and routes to nobody"));
+    }
+    if app.routes.published > app.routes.index {
+        wrong.push(format!("{name} has published what it has not decided"));
+    }
+}
+
+/// At most two generations leave at a time, one deployment switches, one waits.
+fn generations(state: &State, app: &App, wrong: &mut Vec<String>) {
+    let name = &app.name;
+    // One more when a deployment goes back while two leave.
+    if app.generations() > crate::apply::MAX_GENERATIONS {
+        wrong.push(format!(
+            "{name} has {} generations leaving",
+            app.generations()
+        ));
+    }
+    let blocking = state.active_of(app).filter(|d| d.phase.blocks()).count();
+    let queued = state
+        .active_of(app)
+        .filter(|d| d.phase == Phase::Queued)
+        .count();
+    if blocking > 1 || queued > 1 || (blocking == 0 && queued > 0) {
+        wrong.push(format!(
+            "{name} has {blocking} deployments under way and {queued} queued"
+        ));
+    }
+    if app
+        .active
+        .iter()
+        .any(|id| !state.deployments.contains_key(id))
+    {
+        wrong.push(format!("{name} lost a deployment"));
+    }
+}
+
+/// Nobody is told to stop while the documents route to it; versions in use are kept.
+fn instances(state: &State, wrong: &mut Vec<String>) {
+    for instance in state.instances.values() {
+        let Some(app) = state.apps.get(&instance.app) else {
+            wrong.push(format!("{} has no app", instance.id));
+            continue;
+        };
+        let routed = app.routes.serving.contains(&instance.id);
+        if instance.stage == Stage::Ending && routed {
+            wrong.push(format!("{} is told to stop and routed to", instance.id));
+        }
+        if instance.stage == Stage::Leaving && app.leaving(&instance.id).is_none() {
+            wrong.push(format!("{} leaves by no cutover", instance.id));
+        }
+        if instance.stage == Stage::Live && !routed {
+            wrong.push(format!("{} is live and not routed to", instance.id));
+        }
+        if app.spec(instance.version).is_none() || app.spec(instance.rules).is_none() {
+            wrong.push(format!("{} lost its spec", instance.id));
+        }
+    }
+}
+
+/// What is maintained is what would be derived.
+fn assignments(state: &State, wrong: &mut Vec<String>) {
+    for (id, node) in &state.nodes {
+        if *node.assigned != desired::derive_assigned(state, id) {
+            wrong.push(format!(
+                "assignment of {id} is not what follows from the state"
+            ));
+        }
+    }
+}
+
+/// No host port is given to two instances of a node.
+fn ports(state: &State, wrong: &mut Vec<String>) {
+    let mut seen = std::collections::BTreeMap::new();
+    for instance in state.instances.values() {
+        for port in &instance.ports {
+            if let Some(other) = seen.insert((&instance.node, port.host), &instance.id) {
+                wrong.push(format!(
+                    "{other} and {} share port {} of {}",
+                    instance.id, port.host, instance.node
+                ));
+            }
+        }
+    }
 }

@@ -16,10 +16,12 @@ pub mod invariants;
 pub mod state;
 pub mod view;
 
+mod acks;
 mod apply;
 mod desired;
 mod leader;
 mod plan;
+mod refuse;
 mod schedule;
 mod snapshot;
 

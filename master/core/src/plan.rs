@@ -1,12 +1,23 @@
-//! The leader's turn.
+//! The leader's turn: what state and leader's view ask for, now. Plans nothing that `apply` would not check again.
 
-use hancock_proto::ids::{AppName, DocIndex};
+mod cutovers;
+mod deployments;
+mod heal;
+mod nodes;
+
+pub(crate) use deployments::{condition, peers};
+
+use std::collections::BTreeSet;
+
+use hancock_proto::ids::{AppName, DocIndex, InstanceId};
 use hancock_proto::registry::Batch;
 use hancock_proto::time::Timestamp;
 
-use crate::command::Command;
-use crate::leader::LeaderView;
-use crate::state::State;
+use crate::command::{Command, Purpose};
+use crate::desired;
+use crate::leader::{LEASE, LeaderView};
+use crate::schedule::{Board, Choice, Demand, Misfits};
+use crate::state::{App, Instance, State};
 
 /// What the leader shall do now.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,8 +41,137 @@ pub struct Publication {
     pub batch: Batch,
 }
 
-/// The leader's turn: what the state and what was seen of nodes ask for, now.
+/// The leader's turn. `seed` is for choices that nothing else decides; the ones there are today are all decided by name.
 pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan {
-    let _ = (state, view, now, seed);
-    Plan::default()
+    let _ = seed;
+    let mut turn = Turn::new(state, view, now);
+    nodes::plan(&mut turn);
+    for app in state.apps.values() {
+        cutovers::plan(&mut turn, app);
+        deployments::plan(&mut turn, app);
+        heal::plan(&mut turn, app);
+    }
+    Plan {
+        commands: turn.commands,
+        publish: publications(state),
+        wake_at: turn.wake_at,
+    }
+}
+
+fn publications(state: &State) -> Vec<Publication> {
+    let behind = state.apps.values().filter(|a| !a.routes.is_published());
+    behind
+        .filter_map(|app| {
+            Some(Publication {
+                app: app.name.clone(),
+                index: app.routes.index,
+                batch: desired::batch(state, &app.name)?,
+            })
+        })
+        .collect()
+}
+
+/// One plan being made.
+struct Turn<'a> {
+    state: &'a State,
+    view: &'a LeaderView,
+    now: Timestamp,
+    commands: Vec<Command>,
+    wake_at: Option<Timestamp>,
+    board: Option<Board<'a>>,
+    /// Highest instance number after the commands planned so far.
+    last_instance: u64,
+}
+
+impl<'a> Turn<'a> {
+    fn new(state: &'a State, view: &'a LeaderView, now: Timestamp) -> Self {
+        Self {
+            state,
+            view,
+            // The state's clock never goes back, whoever leads.
+            now: now.max(state.clock),
+            commands: Vec::new(),
+            wake_at: None,
+            board: None,
+            last_instance: state.last_instance,
+        }
+    }
+
+    fn propose(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+
+    /// Whether `at` has come; if not, the next plan is made then at the latest.
+    fn due(&mut self, at: Timestamp) -> bool {
+        if self.now >= at {
+            return true;
+        }
+        self.wake_at = Some(self.wake_at.map_or(at, |have| have.min(at)));
+        false
+    }
+
+    /// As [`Turn::due`], but never before the term is one lease old: silence from before the term proves nothing.
+    fn overdue(&mut self, at: Timestamp) -> bool {
+        self.due(at.max(self.view.since() + LEASE))
+    }
+
+    fn instance(&self, id: &InstanceId) -> Option<&'a Instance> {
+        self.state.instances.get(id).map(|i| &**i)
+    }
+
+    /// Looks for places on the board as the plan so far leaves it. `whole`: all or none.
+    fn seek(
+        &mut self,
+        demand: Demand<'_>,
+        count: usize,
+        whole: bool,
+    ) -> (Vec<Choice>, Option<Misfits>) {
+        let (state, view, now) = (self.state, self.view, self.now);
+        let board = self
+            .board
+            .get_or_insert_with(|| Board::new(state, view, now));
+        let mut trial = board.clone();
+        let (choices, misfits) = trial.place(state, demand, count);
+        if whole && misfits.is_some() {
+            return (Vec::new(), misfits);
+        }
+        *board = trial;
+        (choices, misfits)
+    }
+
+    fn place(&mut self, purpose: Purpose, choices: Vec<Choice>) {
+        if choices.is_empty() {
+            return;
+        }
+        let first = self.last_instance + 1;
+        self.last_instance += choices.len() as u64;
+        let at = self.now;
+        self.propose(Command::Place {
+            purpose,
+            first,
+            placements: choices.into_iter().map(|c| c.placement).collect(),
+            at,
+        });
+    }
+
+    /// Live instances of the app that can be counted on.
+    fn live(&self, app: &'a App) -> impl Iterator<Item = &'a Instance> + use<'a> {
+        let state = self.state;
+        state
+            .instances_of(app)
+            .map(|i| &**i)
+            .filter(move |i| is_counted(state, i))
+    }
+}
+
+/// Whether a live instance counts as a replica.
+fn is_counted(state: &State, instance: &Instance) -> bool {
+    instance.stage == crate::state::Stage::Live
+        && !instance.is_over()
+        && !state.is_lost(&instance.node)
+}
+
+/// Ids of instances.
+fn ids<'a>(instances: impl IntoIterator<Item = &'a Instance>) -> BTreeSet<InstanceId> {
+    instances.into_iter().map(|i| i.id.clone()).collect()
 }

@@ -59,12 +59,12 @@ pub struct State {
     pub events: Arc<VecDeque<Arc<Event>>>,
     /// The embedded registry.
     pub registry: Arc<Store>,
-    /// Number of the next instance; never used again.
-    pub next_instance: u64,
-    /// Number of the next deployment; never used again.
-    pub next_deployment: u64,
-    /// Number of the next event; never used again.
-    pub next_event: u64,
+    /// Highest number given to an instance; never used again.
+    pub last_instance: u64,
+    /// Highest number given to a deployment; never used again.
+    pub last_deployment: u64,
+    /// Highest number given to an event; never used again.
+    pub last_event: u64,
 }
 
 impl State {

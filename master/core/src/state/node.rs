@@ -1,6 +1,6 @@
 //! A registered node. It stays registered whatever happens to it: who must confirm does not depend on open streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hancock_proto::assignment::AssignedInstance;
@@ -50,6 +50,8 @@ pub struct Released {
     pub app: AppName,
     /// The instance that had it.
     pub instance: InstanceId,
-    /// Index of the first documents without the instance.
+    /// Index of the first documents without the instance; 0: it never was in any.
     pub index: DocIndex,
+    /// Services whose balancers may remember it.
+    pub names: BTreeSet<String>,
 }

@@ -1,0 +1,228 @@
+//! Who has confirmed a cutover, who has not, and what that means for the instances that leave by it.
+//!
+//! Every node of the replicated registry has to confirm: lost and silent ones too, as they may still serve clients. Deadlines never lie
+//! before the term is one lease old, so a new leader hears everybody first.
+
+use std::collections::BTreeMap;
+
+use hancock_proto::app::{Stop, Update};
+use hancock_proto::ids::{InstanceId, NodeId};
+use hancock_proto::report::{Draining, Refusal};
+use hancock_proto::time::Timestamp;
+
+use crate::command::{Confirmation, Evidence, StopCause};
+use crate::leader::{LEASE, LeaderView};
+use crate::state::{App, Cutover, Instance, Node, State};
+
+/// How every registered node stands to one cutover.
+pub(crate) struct Acks {
+    pub(crate) confirmed: BTreeMap<NodeId, Confirmation>,
+    pub(crate) missing: BTreeMap<NodeId, Missing>,
+    pub(crate) refused: BTreeMap<NodeId, Refusal>,
+}
+
+/// A node that has not confirmed.
+pub(crate) struct Missing {
+    /// Why, as far as it is known.
+    pub(crate) why: String,
+    /// From then on drain goes on without it.
+    pub(crate) deadline: Timestamp,
+    /// Until then instances it may still use are held.
+    pub(crate) hold_until: Timestamp,
+}
+
+/// What may be done with an instance on its way out.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Verdict {
+    /// It may stop.
+    May(StopCause),
+    /// Requests are open.
+    Draining { until: Timestamp, open: Draining },
+    /// Only sessions are open.
+    Lingering { until: Timestamp, sessions: u64 },
+    /// A balancer may still use it.
+    Held { until: Timestamp },
+}
+
+/// How every registered node stands to a cutover that is published.
+pub(crate) fn acks(
+    state: &State,
+    view: &LeaderView,
+    now: Timestamp,
+    app: &App,
+    cutover: &Cutover,
+) -> Acks {
+    let mut acks = Acks {
+        confirmed: BTreeMap::new(),
+        missing: BTreeMap::new(),
+        refused: BTreeMap::new(),
+    };
+    for (id, node) in &state.nodes {
+        let confirmed = view.confirmed(id, &node.boot, app.hosts());
+        match confirmed {
+            // An app without hosts has nobody to ask.
+            _ if app.hosts().is_empty() => confirm(&mut acks, id, node, cutover.index),
+            Some(index) if index >= cutover.index => confirm(&mut acks, id, node, index),
+            _ => {
+                let refusal = view.refusal(id, app.hosts(), cutover.index).cloned();
+                let absent = missing(view, now, app, cutover, id, refusal.as_ref());
+                acks.missing.insert(id.clone(), absent);
+                acks.refused
+                    .extend(refusal.map(|refusal| (id.clone(), refusal)));
+            }
+        }
+    }
+    acks
+}
+
+fn confirm(acks: &mut Acks, id: &NodeId, node: &Node, index: hancock_proto::ids::DocIndex) {
+    let confirmation = Confirmation {
+        boot: node.boot.clone(),
+        index,
+    };
+    acks.confirmed.insert(id.clone(), confirmation);
+}
+
+fn missing(
+    view: &LeaderView,
+    now: Timestamp,
+    app: &App,
+    cutover: &Cutover,
+    node: &NodeId,
+    refusal: Option<&Refusal>,
+) -> Missing {
+    let update = update(app);
+    let alive = view.is_alive(node, now);
+    let published = cutover.published_at.unwrap_or(now);
+    let heard = view.last_contact(node);
+    // A balancer that is there has `accept_timeout` of its own to decide; silence gets `ack_timeout` only.
+    let accept = if alive {
+        update.accept_timeout
+    } else {
+        Default::default()
+    };
+    let mature = view.since() + LEASE;
+    let deadline = (published + accept.duration() + update.ack_timeout.duration()).max(mature);
+    let last = if refusal.is_some() { published } else { heard };
+    let hold_until = (last + update.hold_unconfirmed.duration()).max(deadline);
+    let why = match refusal {
+        Some(refusal) => format!("refused {}: {}", refusal.peer, refusal.reason),
+        None if alive => "has not confirmed yet".to_owned(),
+        None => format!("silent for {} s", now.since(heard).as_secs()),
+    };
+    Missing {
+        why,
+        deadline,
+        hold_until,
+    }
+}
+
+/// The update rules that hold for an app's documents.
+pub(crate) fn update(app: &App) -> Update {
+    app.routed_spec()
+        .map(|s| s.update.clone())
+        .unwrap_or_default()
+}
+
+/// The stop rules that hold for an instance.
+pub(crate) fn stop(app: &App, instance: &Instance) -> Stop {
+    app.spec(instance.rules)
+        .map(|s| s.stop.clone())
+        .unwrap_or_default()
+}
+
+impl Acks {
+    /// When drain may go on without everybody who is missing; None: nobody is.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        self.missing.values().map(|m| m.deadline).max()
+    }
+
+    /// As it goes into the log.
+    pub(crate) fn evidence(&self) -> Evidence {
+        let silent = self.missing.iter();
+        Evidence {
+            confirmed: self.confirmed.clone(),
+            silent: silent
+                .map(|(node, missing)| (node.clone(), missing.why.clone()))
+                .collect(),
+        }
+    }
+
+    /// Whether refusals of peers this cutover adds are too many: more than a tenth of the zone, in a small zone any.
+    pub(crate) fn is_refused(&self, cutover: &Cutover) -> Option<String> {
+        let nodes = self.confirmed.len() + self.missing.len();
+        let mut ours = self.refused.iter();
+        let (first, refusal) = ours.find(|(_, r)| cutover.added.contains(&r.peer))?;
+        let count = self
+            .refused
+            .values()
+            .filter(|r| cutover.added.contains(&r.peer))
+            .count();
+        let too_many = if nodes < 10 {
+            count > 0
+        } else {
+            count * 10 > nodes
+        };
+        too_many.then(|| {
+            format!(
+                "{count} of {nodes} balancers refused; {first} cannot reach {}: {}",
+                refusal.peer, refusal.reason
+            )
+        })
+    }
+
+    /// What may be done with `instance`, which leaves by `cutover`, whose drain has begun.
+    pub(crate) fn verdict(
+        &self,
+        view: &LeaderView,
+        now: Timestamp,
+        app: &App,
+        cutover: &Cutover,
+        instance: &Instance,
+    ) -> Verdict {
+        let held = self.missing.values().map(|m| m.hold_until).max();
+        if let Some(until) = held.filter(|until| now < *until) {
+            return Verdict::Held { until };
+        }
+        let open = self.open(view, app, &instance.id);
+        let stop = stop(app, instance);
+        let began = cutover.drain_at.unwrap_or(now);
+        let mature = view.since() + LEASE;
+        let requests = (began + stop.drain_timeout.duration()).max(mature);
+        let sessions = (began + stop.session_drain_timeout.duration()).max(mature);
+        if now < requests && !open.is_drained() {
+            return Verdict::Draining {
+                until: requests,
+                open,
+            };
+        }
+        if now < sessions && open.sessions > 0 {
+            return Verdict::Lingering {
+                until: sessions,
+                sessions: open.sessions,
+            };
+        }
+        Verdict::May(self.cause(open))
+    }
+
+    fn cause(&self, open: Draining) -> StopCause {
+        match open {
+            _ if !self.missing.is_empty() => StopCause::Unconfirmed,
+            open if open.is_drained() => StopCause::Drained,
+            open if open.sessions > 0 => StopCause::SessionTimeout,
+            _ => StopCause::DrainTimeout,
+        }
+    }
+
+    /// What is open on a peer over every balancer that confirmed.
+    fn open(&self, view: &LeaderView, app: &App, peer: &InstanceId) -> Draining {
+        let mut sum = Draining::default();
+        for node in self.confirmed.keys() {
+            let open = view.open(node, app.hosts(), peer);
+            sum.requests = sum.requests.saturating_add(open.requests);
+            sum.sessions = sum.sessions.saturating_add(open.sessions);
+            sum.older_phase |= open.older_phase;
+        }
+        sum
+    }
+}

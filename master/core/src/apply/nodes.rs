@@ -1,0 +1,241 @@
+//! The cluster, its terms, its nodes and what they report.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hancock_proto::api::ApiError;
+use hancock_proto::event::Level;
+use hancock_proto::ids::{BootId, ClusterId, Generation, InstanceId, NodeId, Term};
+use hancock_proto::report::{InstanceReport, Life};
+use hancock_proto::resources::NodeInfo;
+
+use super::step::{About, Step};
+use crate::command::Reply;
+use crate::desired::is_ready;
+use crate::refuse;
+use crate::state::{Instance, Node, NodeState, Phase, Stage};
+
+pub(super) fn init(step: &mut Step<'_>, cluster: &ClusterId) -> Result<Reply, ApiError> {
+    if let Some(have) = &step.state.cluster {
+        return Err(refuse::conflict(format!("this is cluster {have} already")));
+    }
+    step.state.cluster = Some(cluster.clone());
+    Ok(Reply::Done)
+}
+
+pub(super) fn term_started(
+    step: &mut Step<'_>,
+    term: Term,
+    leader: &str,
+) -> Result<Reply, ApiError> {
+    if term < step.state.term {
+        return Err(refuse::outdated(format!("term {term}")));
+    }
+    step.state.term = term;
+    step.state.leader = Some(leader.to_owned());
+    Ok(Reply::Done)
+}
+
+pub(super) fn register(
+    step: &mut Step<'_>,
+    info: &NodeInfo,
+    boot: &BootId,
+) -> Result<Reply, ApiError> {
+    let at = step.at;
+    let id = &info.node;
+    if let Some(node) = step.state.nodes.get_mut(id) {
+        let node = Arc::make_mut(node);
+        if node.boot != *boot {
+            node.sequence = 0;
+        }
+        node.info = info.clone();
+        node.boot = boot.clone();
+        return found(step, id);
+    }
+    let node = Node {
+        info: info.clone(),
+        boot: boot.clone(),
+        sequence: 0,
+        state: NodeState::Alive,
+        joined: at,
+        generation: Generation(0),
+        assigned: Arc::default(),
+        released: BTreeMap::new(),
+    };
+    step.state.nodes.insert(id.clone(), Arc::new(node));
+    joined(step, id, "has joined");
+    Ok(Reply::Done)
+}
+
+fn joined(step: &mut Step<'_>, id: &NodeId, how: &str) {
+    let about = About {
+        node: Some(id),
+        ..About::default()
+    };
+    step.event(
+        Level::Info,
+        "node_joined",
+        about,
+        format!("node {id} {how}"),
+    );
+}
+
+pub(super) fn found(step: &mut Step<'_>, id: &NodeId) -> Result<Reply, ApiError> {
+    if step.state.is_lost(id) {
+        set_state(step, id, NodeState::Alive)?;
+        joined(step, id, "is back");
+    }
+    Ok(Reply::Done)
+}
+
+/// Replacements may be placed. The published list stays as it is: the node may still serve clients.
+pub(super) fn lost(step: &mut Step<'_>, id: &NodeId) -> Result<Reply, ApiError> {
+    if step.state.is_lost(id) {
+        return Err(refuse::outdated(format!("lose node {id}")));
+    }
+    set_state(step, id, NodeState::Lost)?;
+    let about = About {
+        node: Some(id),
+        ..About::default()
+    };
+    let message = format!("node {id} is lost, its instances are replaced");
+    step.event(Level::Warning, "node_lost", about, message);
+    replace_starting(step, id);
+    Ok(Reply::Done)
+}
+
+fn set_state(step: &mut Step<'_>, id: &NodeId, state: NodeState) -> Result<(), ApiError> {
+    let node = step.state.nodes.get_mut(id);
+    let node = node.ok_or_else(|| refuse::outdated(format!("node {id}")))?;
+    Arc::make_mut(node).state = state;
+    Ok(())
+}
+
+/// Deployments look for another place for what they were starting there.
+fn replace_starting(step: &mut Step<'_>, node: &NodeId) {
+    let early: Vec<_> = step
+        .state
+        .apps
+        .values()
+        .flat_map(|app| step.state.active_of(app))
+        .filter(|d| matches!(d.phase, Phase::Placing | Phase::Starting))
+        .cloned()
+        .collect();
+    for d in early {
+        let here = |id: &&InstanceId| {
+            let known = step.state.instances.get(*id);
+            known.is_some_and(|i| i.node == *node)
+        };
+        let stranded: Vec<_> = d.new.iter().filter(here).cloned().collect();
+        if stranded.is_empty() {
+            continue;
+        }
+        for id in &stranded {
+            step.end_instance(id);
+        }
+        step.edit_deployment(d.id, |d| {
+            d.new.retain(|id| !stranded.contains(id));
+            d.phase = Phase::Placing;
+        });
+    }
+}
+
+pub(super) fn report(
+    step: &mut Step<'_>,
+    id: &NodeId,
+    boot: &BootId,
+    sequence: u64,
+    instances: &BTreeMap<InstanceId, InstanceReport>,
+) -> Result<Reply, ApiError> {
+    let late = || refuse::outdated(format!("report of {id}"));
+    let node = step.state.nodes.get_mut(id).ok_or_else(late)?;
+    // A former boot, or older than what is known: drop it.
+    if node.boot != *boot || sequence < node.sequence {
+        return Err(late());
+    }
+    Arc::make_mut(node).sequence = sequence;
+    for (instance, facts) in instances {
+        take(step, id, instance, facts);
+    }
+    Ok(Reply::Done)
+}
+
+fn take(step: &mut Step<'_>, node: &NodeId, id: &InstanceId, facts: &InstanceReport) {
+    let Some(known) = step.state.instances.get(id).cloned() else {
+        return;
+    };
+    // What is over stays over.
+    if known.node != *node || known.is_over() {
+        return;
+    }
+    let was_ready = is_ready(step.state, &known);
+    step.edit_instance(id, |i| i.facts = facts.clone());
+    let now_ready = step
+        .state
+        .instances
+        .get(id)
+        .is_some_and(|i| is_ready(step.state, i));
+    let at = step.at;
+    step.edit_instance(id, |i| {
+        i.ready_at = match (was_ready, now_ready) {
+            (true, true) => i.ready_at.or(Some(at)),
+            (false, true) => Some(at),
+            (_, false) => None,
+        }
+    });
+    progress(step, &known, was_ready, now_ready);
+    announce(step, &known, facts);
+}
+
+/// A deployment moves forward whenever one of its instances becomes ready.
+fn progress(step: &mut Step<'_>, known: &Instance, was: bool, now: bool) {
+    if was || !now {
+        return;
+    }
+    let Ok(app) = step.app(&known.app) else {
+        return;
+    };
+    let at = step.at;
+    for id in &app.active {
+        step.edit_deployment(*id, |d| {
+            if d.new.contains(&known.id) && d.phase == Phase::Starting {
+                d.progress = at;
+            }
+        });
+    }
+}
+
+fn announce(step: &mut Step<'_>, known: &Instance, facts: &InstanceReport) {
+    let Some((level, kind, what)) = news(known, facts) else {
+        return;
+    };
+    let about = About {
+        app: Some(&known.app),
+        instance: Some(&known.id),
+        node: Some(&known.node),
+        ..About::default()
+    };
+    let why = facts.reason.as_deref();
+    let why = why.map(|r| format!(": {r}")).unwrap_or_default();
+    let message = format!("instance {} {what}{why}", known.id);
+    step.event(level, kind, about, message);
+}
+
+fn news(known: &Instance, facts: &InstanceReport) -> Option<(Level, &'static str, &'static str)> {
+    let old = &known.facts;
+    match facts.life {
+        Life::Failed => Some((Level::Error, "instance_failed", "has failed")),
+        Life::Rejected => Some((Level::Error, "instance_failed", "was rejected")),
+        Life::Stopped if known.stage == Stage::Ending => {
+            Some((Level::Info, "instance_stopped", "has stopped"))
+        }
+        Life::Stopped => Some((Level::Warning, "instance_stopped", "has stopped by itself")),
+        _ if facts.restarts > old.restarts => {
+            Some((Level::Warning, "instance_restarted", "was restarted"))
+        }
+        Life::Running if old.life != Life::Running => {
+            Some((Level::Info, "instance_running", "is running"))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,132 @@
+//! Instances get a node and ports.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hancock_proto::api::ApiError;
+use hancock_proto::event::Level;
+use hancock_proto::ids::{AppName, DocIndex, InstanceId, NodeId, Version};
+use hancock_proto::report::{InstanceReport, Life};
+
+use super::step::{About, Step};
+use crate::command::{Placement, Purpose, Reply};
+use crate::refuse;
+use crate::state::{App, Instance, Origin, Phase, Stage};
+
+pub(super) fn place(
+    step: &mut Step<'_>,
+    purpose: &Purpose,
+    first: u64,
+    placements: &[Placement],
+) -> Result<Reply, ApiError> {
+    let (app, version, origin) = demand(step, purpose, placements.len())?;
+    if first != step.state.last_instance + 1 || !ports_free(step, placements) {
+        return Err(refuse::outdated("place"));
+    }
+    let mut ids = BTreeSet::new();
+    for placement in placements {
+        ids.insert(insert(step, &app, version, origin, placement));
+    }
+    if let Purpose::Deployment(id) = purpose {
+        let at = step.at;
+        step.edit_deployment(*id, |d| {
+            d.new.extend(ids);
+            d.progress = at;
+            if d.new.len() >= d.brings as usize {
+                d.phase = Phase::Starting;
+                d.since = at;
+            }
+        });
+    }
+    Ok(Reply::Done)
+}
+
+/// Which app and version, if so many are still wanted.
+fn demand(
+    step: &Step<'_>,
+    purpose: &Purpose,
+    count: usize,
+) -> Result<(Arc<App>, Version, Origin), ApiError> {
+    match purpose {
+        Purpose::Deployment(id) => {
+            let d = step.deployment(*id)?;
+            let missing = (d.brings as usize).saturating_sub(d.new.len());
+            if d.phase != Phase::Placing || count > missing {
+                return Err(refuse::outdated("place"));
+            }
+            Ok((step.app(&d.app)?, d.version, Origin::Deployment(*id)))
+        }
+        Purpose::Heal(name) => {
+            let app = step.app(name)?;
+            let live = app.live.filter(|_| !app.stopped);
+            let version = live.ok_or_else(|| refuse::outdated("place"))?;
+            Ok((app, version, Origin::Healing))
+        }
+    }
+}
+
+fn ports_free(step: &Step<'_>, placements: &[Placement]) -> bool {
+    let mut seen: BTreeSet<(&NodeId, u16)> = BTreeSet::new();
+    placements.iter().all(|p| {
+        let Some(node) = step.state.nodes.get(&p.node) else {
+            return false;
+        };
+        let taken = |port: u16| {
+            let mut here = node.assigned.values().flat_map(|a| &a.run.ports);
+            here.any(|b| b.host == port)
+        };
+        let mut ports = p.ports.iter().map(|b| b.host);
+        ports.all(|port| !taken(port) && seen.insert((&p.node, port)))
+    })
+}
+
+fn insert(
+    step: &mut Step<'_>,
+    app: &App,
+    version: Version,
+    origin: Origin,
+    placement: &Placement,
+) -> InstanceId {
+    step.state.last_instance += 1;
+    let id = InstanceId::new(&app.name, step.state.last_instance);
+    step.insert_instance(Instance {
+        id: id.clone(),
+        app: app.name.clone(),
+        version,
+        rules: version,
+        node: placement.node.clone(),
+        ports: placement.ports.clone(),
+        stage: Stage::Starting,
+        origin,
+        placed_at: step.at,
+        ready_at: None,
+        ending_at: None,
+        joined: DocIndex(0),
+        left: None,
+        facts: InstanceReport {
+            version,
+            life: Life::Placed,
+            since: step.at,
+            reason: None,
+            ready: None,
+            restarts: 0,
+        },
+    });
+    announce(step, &app.name, &id, &placement.node, origin);
+    id
+}
+
+fn announce(step: &mut Step<'_>, app: &AppName, id: &InstanceId, node: &NodeId, origin: Origin) {
+    let deployment = match origin {
+        Origin::Deployment(id) => Some(id),
+        Origin::Healing => None,
+    };
+    let about = About {
+        app: Some(app),
+        deployment,
+        instance: Some(id),
+        node: Some(node),
+    };
+    let message = format!("instance {id} is placed on {node}");
+    step.event(Level::Info, "instance_placed", about, message);
+}

@@ -1,0 +1,182 @@
+//! One command being carried out: every change to the state goes through here, so that assignments and views follow.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hancock_proto::api::ApiError;
+use hancock_proto::event::{Event, Level};
+use hancock_proto::ids::{AppName, DeploymentId, DocIndex, InstanceId, LogIndex, NodeId};
+use hancock_proto::time::Timestamp;
+
+use super::sweep;
+use crate::desired;
+use crate::refuse;
+use crate::state::{App, Deployment, Instance, MAX_EVENTS, Stage, State};
+
+/// The state while one command is applied.
+pub(super) struct Step<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) index: LogIndex,
+    pub(super) at: Timestamp,
+    /// Instances whose place in their node's assignment may have changed.
+    touched: BTreeSet<(NodeId, InstanceId)>,
+    /// Apps with instances that may have become removable.
+    dirty: BTreeSet<AppName>,
+}
+
+/// What an event is about.
+#[derive(Default)]
+pub(super) struct About<'a> {
+    pub(super) app: Option<&'a AppName>,
+    pub(super) deployment: Option<DeploymentId>,
+    pub(super) instance: Option<&'a InstanceId>,
+    pub(super) node: Option<&'a NodeId>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(state: &'a mut State, index: LogIndex) -> Self {
+        let at = state.clock;
+        Self {
+            state,
+            index,
+            at,
+            touched: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    /// The index documents get that change by this command.
+    pub(super) fn doc(&self) -> DocIndex {
+        DocIndex(self.index.0)
+    }
+
+    pub(super) fn app(&self, name: &AppName) -> Result<Arc<App>, ApiError> {
+        let found = self.state.apps.get(name).cloned();
+        found.ok_or_else(|| refuse::app_not_found(name))
+    }
+
+    pub(super) fn deployment(&self, id: DeploymentId) -> Result<Arc<Deployment>, ApiError> {
+        let found = self.state.deployments.get(&id).cloned();
+        found.ok_or_else(|| refuse::deployment_not_found(id))
+    }
+
+    pub(super) fn edit_app(&mut self, name: &AppName, edit: impl FnOnce(&mut App)) {
+        if let Some(app) = self.state.apps.get_mut(name) {
+            edit(Arc::make_mut(app));
+            self.dirty.insert(name.clone());
+        }
+    }
+
+    pub(super) fn edit_deployment(&mut self, id: DeploymentId, edit: impl FnOnce(&mut Deployment)) {
+        if let Some(deployment) = self.state.deployments.get_mut(&id) {
+            let deployment = Arc::make_mut(deployment);
+            edit(deployment);
+            deployment.changed = self.index;
+        }
+    }
+
+    pub(super) fn edit_instance(&mut self, id: &InstanceId, edit: impl FnOnce(&mut Instance)) {
+        if let Some(instance) = self.state.instances.get_mut(id) {
+            let instance = Arc::make_mut(instance);
+            edit(instance);
+            self.touched.insert((instance.node.clone(), id.clone()));
+            self.dirty.insert(instance.app.clone());
+        }
+    }
+
+    pub(super) fn insert_instance(&mut self, instance: Instance) {
+        let id = instance.id.clone();
+        self.touched.insert((instance.node.clone(), id.clone()));
+        self.edit_app(&instance.app.clone(), |app| {
+            app.instances.insert(id.clone());
+        });
+        self.state.instances.insert(id, Arc::new(instance));
+    }
+
+    pub(super) fn remove_instance(&mut self, id: &InstanceId) -> Option<Arc<Instance>> {
+        let gone = self.state.instances.remove(id)?;
+        self.touched.insert((gone.node.clone(), id.clone()));
+        self.edit_app(&gone.app, |app| {
+            app.instances.remove(id);
+        });
+        Some(gone)
+    }
+
+    /// Tells an instance to stop; it leaves the state when it has.
+    pub(super) fn end_instance(&mut self, id: &InstanceId) {
+        let at = self.at;
+        self.edit_instance(id, |instance| {
+            if instance.stage != Stage::Ending {
+                instance.stage = Stage::Ending;
+                instance.ending_at = Some(at);
+            }
+        });
+    }
+
+    pub(super) fn event(&mut self, level: Level, kind: &str, about: About<'_>, message: String) {
+        self.state.last_event += 1;
+        let event = Event {
+            number: self.state.last_event,
+            index: self.index,
+            at: self.at,
+            level,
+            kind: kind.to_owned(),
+            app: about.app.cloned(),
+            deployment: about.deployment,
+            instance: about.instance.cloned(),
+            node: about.node.cloned(),
+            message,
+        };
+        let events = Arc::make_mut(&mut self.state.events);
+        events.push_back(Arc::new(event));
+        while events.len() > MAX_EVENTS {
+            events.pop_front();
+        }
+    }
+
+    /// Removes what is gone and brings assignments up to date. A generation rises only when something really changed.
+    pub(super) fn finish(mut self) {
+        for app in std::mem::take(&mut self.dirty) {
+            sweep::sweep(&mut self, &app);
+            self.mark_deployments(&app);
+        }
+        let mut changed = BTreeSet::new();
+        for (node, instance) in std::mem::take(&mut self.touched) {
+            if self.reassign(&node, &instance) {
+                changed.insert(node);
+            }
+        }
+        for node in changed {
+            if let Some(node) = self.state.nodes.get_mut(&node) {
+                let node = Arc::make_mut(node);
+                node.generation = node.generation.next();
+            }
+        }
+    }
+
+    /// Deployments that are not over show their instances: readers that wait for a change have one.
+    fn mark_deployments(&mut self, app: &AppName) {
+        let active = self.state.apps.get(app).map(|a| a.active.clone());
+        for id in active.unwrap_or_default() {
+            self.edit_deployment(id, |_| ());
+        }
+    }
+
+    /// Whether the instance's entry in its node's assignment changed.
+    fn reassign(&mut self, node: &NodeId, id: &InstanceId) -> bool {
+        let instance = self.state.instances.get(id);
+        let wanted = instance.and_then(|i| desired::assigned(self.state, i));
+        let Some(node) = self.state.nodes.get_mut(node) else {
+            return false;
+        };
+        if node.assigned.get(id) == wanted.as_ref() {
+            return false;
+        }
+        let assigned = Arc::make_mut(&mut Arc::make_mut(node).assigned);
+        match wanted {
+            Some(wanted) => drop(assigned.insert(id.clone(), wanted)),
+            None => drop(assigned.remove(id)),
+        }
+        true
+    }
+}

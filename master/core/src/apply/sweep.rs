@@ -1,0 +1,136 @@
+//! Removes what nobody needs any more: ended instances no document speaks of, old versions, old deployments.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hancock_proto::ids::{AppName, DeploymentId, DocIndex, InstanceId, Version};
+
+use super::step::Step;
+use crate::state::{
+    App, Instance, MAX_DEPARTED, MAX_DEPLOYMENTS, MAX_VERSIONS, Released, Stage, State,
+};
+
+/// How long a node remembers a port it gave back.
+pub(crate) const QUARANTINE: Duration = Duration::from_secs(24 * 3600);
+
+/// Removes the app's instances that have ended and left the published documents.
+pub(super) fn sweep(step: &mut Step<'_>, name: &AppName) {
+    let Some(app) = step.state.apps.get(name).cloned() else {
+        return;
+    };
+    let gone: Vec<_> = step
+        .state
+        .instances_of(&app)
+        .filter(|i| removable(&app, i))
+        .map(|i| i.id.clone())
+        .collect();
+    for id in gone {
+        remove(step, &id);
+    }
+    versions(step, name);
+}
+
+fn removable(app: &App, instance: &Instance) -> bool {
+    instance.stage == Stage::Ending
+        && instance.is_over()
+        && !app.routes.mentions(&instance.id)
+        && instance
+            .left
+            .is_none_or(|left| app.routes.published >= left)
+}
+
+/// Removes one instance, remembering its ports, and itself when it ended badly.
+pub(super) fn remove(step: &mut Step<'_>, id: &InstanceId) {
+    let Some(gone) = step.remove_instance(id) else {
+        return;
+    };
+    release_ports(step, &gone);
+    if gone.has_failed() {
+        let departed = Arc::make_mut(&mut step.state.departed);
+        departed.push_back(gone);
+        while departed.len() > MAX_DEPARTED {
+            departed.pop_front();
+        }
+    }
+}
+
+fn release_ports(step: &mut Step<'_>, gone: &Instance) {
+    let at = step.at;
+    let names: BTreeSet<String> = match step.state.apps.get(&gone.app) {
+        Some(app) if gone.joined > DocIndex(0) => {
+            let hosts = app.hosts().into_iter().map(str::to_owned);
+            hosts.chain(app.routes.names.iter().cloned()).collect()
+        }
+        _ => BTreeSet::new(),
+    };
+    let Some(node) = step.state.nodes.get_mut(&gone.node) else {
+        return;
+    };
+    let node = Arc::make_mut(node);
+    node.released.retain(|_, r| at.since(r.at) < QUARANTINE);
+    for port in &gone.ports {
+        let released = Released {
+            at,
+            app: gone.app.clone(),
+            instance: gone.id.clone(),
+            index: gone.left.unwrap_or_default(),
+            names: names.clone(),
+        };
+        node.released.insert(port.host, released);
+    }
+}
+
+/// Drops the oldest versions nobody uses.
+fn versions(step: &mut Step<'_>, name: &AppName) {
+    let Some(app) = step.state.apps.get(name) else {
+        return;
+    };
+    let excess = app.versions.len().saturating_sub(MAX_VERSIONS);
+    if excess == 0 {
+        return;
+    }
+    let used = used_versions(step.state, app);
+    let unused = app.versions.keys().filter(|v| !used.contains(v));
+    let drop: Vec<_> = unused.take(excess).copied().collect();
+    if let Some(app) = step.state.apps.get_mut(name) {
+        Arc::make_mut(app).versions.retain(|v, _| !drop.contains(v));
+    }
+}
+
+fn used_versions(state: &State, app: &App) -> BTreeSet<Version> {
+    let instances = state.instances_of(app).flat_map(|i| [i.version, i.rules]);
+    let deployments = state
+        .active_of(app)
+        .flat_map(|d| [Some(d.version), d.from].into_iter().flatten());
+    // The newest stable one stays: something to go back to.
+    let stable = app.versions.iter().rev().find(|(_, v)| v.stable);
+    [app.wanted, app.routes.version]
+        .into_iter()
+        .chain(app.live)
+        .chain(stable.map(|(v, _)| *v))
+        .chain(instances)
+        .chain(deployments)
+        .collect()
+}
+
+/// Drops the oldest finished deployments.
+pub(super) fn deployments(step: &mut Step<'_>) {
+    let excess = step.state.deployments.len().saturating_sub(MAX_DEPLOYMENTS);
+    if excess == 0 {
+        return;
+    }
+    let newest: BTreeSet<DeploymentId> =
+        step.state.apps.values().filter_map(|a| a.newest).collect();
+    let drop: Vec<_> = step
+        .state
+        .deployments
+        .values()
+        .filter(|d| d.phase.is_over() && !newest.contains(&d.id))
+        .take(excess)
+        .map(|d| d.id)
+        .collect();
+    for id in drop {
+        step.state.deployments.remove(&id);
+    }
+}

@@ -1,0 +1,135 @@
+//! Takes each cutover one step further: drain, stop, settle; or back, when balancers refuse.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use hancock_proto::ids::InstanceId;
+use hancock_proto::time::Timestamp;
+
+use super::Turn;
+use crate::acks::{Acks, Verdict, acks, stop};
+use crate::command::{Command, StopCause};
+use crate::state::{App, Cutover, Instance, Phase, Stage};
+
+/// What an agent gets beyond the grace period to report a stop before the deployment goes on without.
+const STOP_SLACK: Duration = Duration::from_secs(60);
+
+pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
+    for cutover in &app.routes.cutovers {
+        // Not known to be written: nothing follows from it, and no deadline runs.
+        if cutover.published_at.is_none() {
+            continue;
+        }
+        let acks = acks(turn.state, turn.view, turn.now, app, cutover);
+        match cutover.drain_at {
+            None => begin(turn, app, cutover, &acks),
+            Some(_) => {
+                stop_drained(turn, app, cutover, &acks);
+                settle(turn, app, cutover);
+            }
+        }
+    }
+}
+
+/// Drain begins when nobody is waited for any more.
+fn begin(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) {
+    if refused(turn, cutover, acks) {
+        return;
+    }
+    if acks
+        .deadline()
+        .is_some_and(|deadline| !turn.overdue(deadline))
+    {
+        return;
+    }
+    let at = turn.now;
+    turn.propose(Command::BeginDrain {
+        app: app.name.clone(),
+        index: cutover.index,
+        evidence: acks.evidence(),
+        at,
+    });
+}
+
+/// A deployment whose instances balancers cannot reach goes back.
+fn refused(turn: &mut Turn<'_>, cutover: &Cutover, acks: &Acks) -> bool {
+    let deployment = cutover.deployment;
+    let deployment = deployment.and_then(|id| turn.state.deployments.get(&id));
+    let Some(d) = deployment.filter(|d| d.phase == Phase::Promoting) else {
+        return false;
+    };
+    let Some(reason) = acks.is_refused(cutover) else {
+        return false;
+    };
+    let at = turn.now;
+    turn.propose(Command::FailDeployment {
+        deployment: d.id,
+        reason,
+        at,
+    });
+    true
+}
+
+fn stop_drained(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) {
+    let mut stops: BTreeMap<InstanceId, StopCause> = BTreeMap::new();
+    for id in &cutover.retiring {
+        let leaving = turn.instance(id).filter(|i| i.stage == Stage::Leaving);
+        let Some(instance) = leaving.filter(|i| !i.is_over()) else {
+            continue;
+        };
+        match acks.verdict(turn.view, turn.now, app, cutover, instance) {
+            Verdict::May(cause) => drop(stops.insert(id.clone(), cause)),
+            Verdict::Draining { until, .. }
+            | Verdict::Lingering { until, .. }
+            | Verdict::Held { until } => drop(turn.due(until)),
+        }
+    }
+    if stops.is_empty() {
+        return;
+    }
+    let at = turn.now;
+    turn.propose(Command::StopInstances {
+        app: app.name.clone(),
+        index: cutover.index,
+        stops,
+        evidence: acks.evidence(),
+        at,
+    });
+}
+
+/// A cutover is over when everybody on the way out has ended, or cannot tell.
+fn settle(turn: &mut Turn<'_>, app: &App, cutover: &Cutover) {
+    let mut unreported = BTreeSet::new();
+    for id in &cutover.retiring {
+        let Some(instance) = turn.instance(id).filter(|i| !i.is_over()) else {
+            continue;
+        };
+        if !cannot_tell(turn, app, instance) {
+            return;
+        }
+        unreported.insert(id.clone());
+    }
+    let at = turn.now;
+    turn.propose(Command::Settle {
+        app: app.name.clone(),
+        index: cutover.index,
+        unreported,
+        at,
+    });
+}
+
+/// Whether an instance was told to stop and nobody will say that it did: its agent is silent, or stuck.
+fn cannot_tell(turn: &mut Turn<'_>, app: &App, instance: &Instance) -> bool {
+    let Some(told) = instance
+        .ending_at
+        .filter(|_| instance.stage == Stage::Ending)
+    else {
+        return false;
+    };
+    let grace = stop(app, instance).grace_period.duration();
+    if turn.overdue(told + grace + STOP_SLACK) {
+        return true;
+    }
+    let silent = !turn.view.is_alive(&instance.node, turn.now);
+    silent && turn.overdue(Timestamp::default())
+}

@@ -1,0 +1,223 @@
+//! Takes each deployment one step further: place, wait for readiness, promote, finish; or fail.
+
+use std::collections::BTreeSet;
+
+use hancock_proto::app::AppSpec;
+use hancock_proto::ids::InstanceId;
+
+use super::{Turn, ids};
+use crate::acks::{Verdict, acks};
+use crate::apply::MAX_GENERATIONS;
+use crate::command::{Command, Purpose};
+use crate::desired::is_ready;
+use crate::schedule::Demand;
+use crate::state::{App, Cutover, Deployment, Instance, Kind, Phase, Stage, State};
+
+pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
+    for d in turn.state.active_of(app) {
+        match d.phase {
+            Phase::Placing => place(turn, app, d),
+            Phase::Starting => start(turn, app, d),
+            Phase::Draining | Phase::Stopping => finish(turn, app, d),
+            // Queued ones are started by apply; the cutover takes the others on.
+            Phase::Queued | Phase::Promoting | Phase::Failing => {}
+            Phase::Successful | Phase::Failed | Phase::Aborted | Phase::Superseded => {}
+        }
+    }
+}
+
+fn fail(turn: &mut Turn<'_>, d: &Deployment, reason: String) {
+    let at = turn.now;
+    turn.propose(Command::FailDeployment {
+        deployment: d.id,
+        reason,
+        at,
+    });
+}
+
+fn place<'a>(turn: &mut Turn<'a>, app: &'a App, d: &'a Deployment) {
+    let Some(spec) = app.spec(d.version) else {
+        return;
+    };
+    if crashed(turn, d) {
+        return;
+    }
+    let missing = (d.brings as usize).saturating_sub(d.new.len());
+    let peers = peers(turn.state, app, d);
+    let demand = Demand {
+        spec,
+        peers: &peers,
+    };
+    // Half a second set helps nobody; half of an addition does.
+    let whole = matches!(d.kind, Kind::Replace | Kind::Restart);
+    let (choices, misfits) = turn.seek(demand, missing, whole);
+    let found = choices.len();
+    turn.place(Purpose::Deployment(d.id), choices);
+    let Some(misfits) = misfits else { return };
+    if turn.overdue(d.progress + spec.update.progress_deadline.duration()) {
+        let short = missing - found;
+        let all = d.brings;
+        fail(
+            turn,
+            d,
+            format!("no place for {short} of {all} instances: {misfits}"),
+        );
+    }
+}
+
+/// The set the new instances are spread within.
+pub(crate) fn peers(state: &State, app: &App, d: &Deployment) -> BTreeSet<InstanceId> {
+    let mut peers = d.new.clone();
+    if d.kind == Kind::Scale {
+        let live = state.instances_of(app);
+        peers.extend(ids(live.map(|i| &**i).filter(|i| i.stage == Stage::Live)));
+    }
+    peers
+}
+
+fn start(turn: &mut Turn<'_>, app: &App, d: &Deployment) {
+    let Some(spec) = app.spec(d.version) else {
+        return;
+    };
+    if crashed(turn, d) || late(turn, spec, d) {
+        return;
+    }
+    let progress = d.progress + spec.update.progress_deadline.duration();
+    if !settled(turn, spec, d) || app.generations() >= MAX_GENERATIONS {
+        if turn.overdue(progress) {
+            fail(turn, d, stuck(app, spec));
+        }
+        return;
+    }
+    let at = turn.now;
+    turn.propose(Command::Promote {
+        deployment: d.id,
+        at,
+    });
+}
+
+fn stuck(app: &App, spec: &AppSpec) -> String {
+    let after = spec.update.progress_deadline;
+    if app.generations() >= MAX_GENERATIONS {
+        format!("two earlier generations have not left within {after}")
+    } else {
+        format!("no progress within {after}")
+    }
+}
+
+/// An instance that ended fails the whole deployment, with its own words.
+fn crashed(turn: &mut Turn<'_>, d: &Deployment) -> bool {
+    let mut new = d.new.iter().filter_map(|id| turn.instance(id));
+    let Some(ended) = new.find(|i| i.is_over()) else {
+        return false;
+    };
+    let why = ended.facts.reason.as_deref();
+    let why = why.map(|r| format!(": {r}")).unwrap_or_default();
+    let reason = format!(
+        "instance {} on {} is {}{why}",
+        ended.id, ended.node, ended.facts.life
+    );
+    fail(turn, d, reason);
+    true
+}
+
+/// An instance that takes too long fails the deployment as well.
+fn late(turn: &mut Turn<'_>, spec: &AppSpec, d: &Deployment) -> bool {
+    let deadline = spec.update.healthy_deadline;
+    let (state, now) = (turn.state, turn.now);
+    let new = d.new.iter().filter_map(|id| turn.instance(id));
+    let waiting: Vec<&Instance> = new.filter(|i| !is_ready(state, i)).collect();
+    for instance in waiting {
+        if turn.overdue(instance.placed_at + deadline.duration()) {
+            let reason = format!(
+                "instance {} on {} was not ready within {deadline}: {}",
+                instance.id,
+                instance.node,
+                condition(instance, now)
+            );
+            fail(turn, d, reason);
+            return true;
+        }
+    }
+    false
+}
+
+/// How an instance is, in a few words.
+pub(crate) fn condition(instance: &Instance, now: hancock_proto::time::Timestamp) -> String {
+    let facts = &instance.facts;
+    let seconds = now.since(facts.since).as_secs();
+    let not_ready = facts.ready.as_ref().filter(|c| !c.value);
+    let why = facts
+        .reason
+        .as_deref()
+        .or(not_ready.map(|c| c.reason.as_str()));
+    let why = why.filter(|w| !w.is_empty());
+    let why = why.map(|w| format!(" ({w})")).unwrap_or_default();
+    format!("{} for {seconds} s{why}", facts.life)
+}
+
+/// Every new instance is ready and has been for `min_healthy_time`.
+fn settled(turn: &mut Turn<'_>, spec: &AppSpec, d: &Deployment) -> bool {
+    let mut all = true;
+    for id in &d.new {
+        let Some(instance) = turn.instance(id) else {
+            return false;
+        };
+        let since = instance.ready_at.unwrap_or(turn.now);
+        all &= is_ready(turn.state, instance)
+            && turn.due(since + spec.update.min_healthy_time.duration());
+    }
+    all
+}
+
+/// A deployment has gone well when its cutover is settled, or when all that is left is held or lingers.
+fn finish(turn: &mut Turn<'_>, app: &App, d: &Deployment) {
+    let cutover = d.cutover.and_then(|index| app.routes.cutover(index));
+    let rest = match cutover {
+        None if is_clean(app, d) => Some(Rest::default()),
+        None => None,
+        Some(cutover) => rest(turn, app, cutover),
+    };
+    let Some(rest) = rest else { return };
+    let at = turn.now;
+    turn.propose(Command::FinishDeployment {
+        deployment: d.id,
+        holding: rest.holding,
+        lingering: rest.lingering,
+        at,
+    });
+}
+
+fn is_clean(app: &App, d: &Deployment) -> bool {
+    let routes = &app.routes;
+    let gone = d.kind != Kind::Delete || (routes.closed && routes.names.is_empty());
+    routes.is_published() && gone
+}
+
+/// Old instances a finished deployment leaves behind.
+#[derive(Default)]
+struct Rest {
+    holding: BTreeSet<InstanceId>,
+    lingering: BTreeSet<InstanceId>,
+}
+
+/// What a deployment would leave behind if it finished now; None: it has something to wait for.
+fn rest(turn: &Turn<'_>, app: &App, cutover: &Cutover) -> Option<Rest> {
+    let acks = acks(turn.state, turn.view, turn.now, app, cutover);
+    let mut rest = Rest::default();
+    for id in &cutover.retiring {
+        let Some(instance) = turn.instance(id).filter(|i| !i.is_over()) else {
+            continue;
+        };
+        if instance.stage == Stage::Ending {
+            return None;
+        }
+        match acks.verdict(turn.view, turn.now, app, cutover, instance) {
+            Verdict::Held { .. } => rest.holding.insert(id.clone()),
+            Verdict::Lingering { .. } => rest.lingering.insert(id.clone()),
+            Verdict::May(_) | Verdict::Draining { .. } => return None,
+        };
+    }
+    let waits = rest.holding.is_empty() && rest.lingering.is_empty();
+    (!waits).then_some(rest)
+}

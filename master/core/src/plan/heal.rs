@@ -1,0 +1,104 @@
+//! Keeps live apps whole: replacements for what has failed or is lost, surplus away.
+
+use std::collections::BTreeSet;
+
+use hancock_proto::app::AppSpec;
+use hancock_proto::ids::InstanceId;
+
+use super::{Turn, ids};
+use crate::apply::{effect, is_replacement};
+use crate::command::{Command, Purpose};
+use crate::desired::is_ready;
+use crate::schedule::Demand;
+use crate::state::{App, Instance, Phase};
+
+pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
+    let Some(spec) = app.live_spec().filter(|_| !app.stopped) else {
+        return;
+    };
+    let hopeless = hopeless(turn, app, spec);
+    let coming: Vec<&Instance> = replacements(turn, app)
+        .filter(|i| !hopeless.contains(&i.id))
+        .collect();
+    let live = turn.live(app).count();
+    if !hopeless.is_empty() {
+        let at = turn.now;
+        turn.propose(Command::Discard {
+            app: app.name.clone(),
+            instances: hopeless,
+            at,
+        });
+        // The pause it causes decides about the next ones.
+        return;
+    }
+    align(turn, app, &coming);
+    let missing = (spec.replicas as usize).saturating_sub(live + coming.len());
+    if missing > 0 && !is_switching(turn, app) {
+        replace(turn, app, spec, missing, &coming);
+    }
+}
+
+fn replacements<'a>(turn: &Turn<'a>, app: &'a App) -> impl Iterator<Item = &'a Instance> + use<'a> {
+    let all = turn.state.instances_of(app).map(|i| &**i);
+    all.filter(|i| is_replacement(app, i))
+}
+
+/// The routed set is about to change as a whole.
+fn is_switching(turn: &Turn<'_>, app: &App) -> bool {
+    turn.state
+        .active_of(app)
+        .any(|d| matches!(d.phase, Phase::Promoting | Phase::Failing))
+}
+
+/// Replacements that ended, whose node is lost, that took too long, or that are too many.
+fn hopeless<'a>(turn: &mut Turn<'a>, app: &'a App, spec: &AppSpec) -> BTreeSet<InstanceId> {
+    let deadline = spec.update.healthy_deadline.duration();
+    let mut room = (spec.replicas as usize).saturating_sub(turn.live(app).count());
+    let mut hopeless = BTreeSet::new();
+    for instance in replacements(turn, app).collect::<Vec<_>>() {
+        let ended = instance.is_over() || turn.state.is_lost(&instance.node);
+        let late = !is_ready(turn.state, instance) && turn.overdue(instance.placed_at + deadline);
+        if ended || late || room == 0 {
+            hopeless.insert(instance.id.clone());
+        } else {
+            room -= 1;
+        }
+    }
+    hopeless
+}
+
+/// Ready replacements join, dead instances leave, surplus retires: one change of the documents.
+fn align(turn: &mut Turn<'_>, app: &App, coming: &[&Instance]) {
+    let state = turn.state;
+    let ready = coming.iter().filter(|i| is_ready(state, i)).copied();
+    let effect = effect(state, app, &ids(ready));
+    if effect.is_empty() {
+        return;
+    }
+    let at = turn.now;
+    turn.propose(Command::Heal {
+        app: app.name.clone(),
+        join: effect.join,
+        at,
+    });
+}
+
+fn replace<'a>(
+    turn: &mut Turn<'a>,
+    app: &'a App,
+    spec: &AppSpec,
+    missing: usize,
+    coming: &[&Instance],
+) {
+    if !turn.due(app.heal_after) {
+        return;
+    }
+    let mut peers = ids(turn.live(app));
+    peers.extend(ids(coming.iter().copied()));
+    let demand = Demand {
+        spec,
+        peers: &peers,
+    };
+    let (choices, _) = turn.seek(demand, missing, false);
+    turn.place(Purpose::Heal(app.name.clone()), choices);
+}

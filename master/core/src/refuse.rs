@@ -1,0 +1,96 @@
+//! Refusals: a stable code, and a sentence with the way out.
+
+use std::fmt::Display;
+
+use hancock_proto::api::ApiError;
+use hancock_proto::app::Problem;
+use hancock_proto::ids::{AppName, DeploymentId};
+
+fn error(code: &str, message: String) -> ApiError {
+    ApiError {
+        code: code.to_owned(),
+        message,
+        problems: Vec::new(),
+    }
+}
+
+/// There is no such app.
+pub(crate) fn app_not_found(app: &AppName) -> ApiError {
+    error(
+        "app_not_found",
+        format!("there is no app {app}; `hancock app list` shows those there are"),
+    )
+}
+
+/// There is no such deployment.
+pub(crate) fn deployment_not_found(id: impl Display) -> ApiError {
+    error(
+        "deployment_not_found",
+        format!("there is no deployment {id}; `hancock app show APP` names the newest one"),
+    )
+}
+
+/// An app was never deployed.
+pub(crate) fn never_deployed(app: &AppName) -> ApiError {
+    error(
+        "deployment_not_found",
+        format!("app {app} has no deployment yet; `hancock app start {app}` begins one"),
+    )
+}
+
+/// The state does not allow it just now.
+pub(crate) fn conflict(message: String) -> ApiError {
+    error("conflict", message)
+}
+
+/// The leader's step was planned on an older state.
+pub(crate) fn outdated(what: impl Display) -> ApiError {
+    error("outdated", format!("{what}: the state has moved on"))
+}
+
+/// A host belongs to another app.
+pub(crate) fn host_taken(host: &str, owner: &AppName, problems: Vec<Problem>) -> ApiError {
+    ApiError {
+        problems,
+        ..error(
+            "host_taken",
+            format!("host {host} belongs to app {owner}; choose another host or delete {owner}"),
+        )
+    }
+}
+
+/// A spec that cannot be honoured.
+pub(crate) fn invalid_spec(app: &AppName, problems: Vec<Problem>) -> ApiError {
+    let first = problems.first().map_or("", |p| p.message.as_str());
+    ApiError {
+        problems: problems.clone(),
+        ..error("invalid_spec", format!("spec of {app} is refused: {first}"))
+    }
+}
+
+/// A version that is not kept.
+pub(crate) fn version_not_found(app: &AppName, version: impl Display) -> ApiError {
+    error(
+        "version_not_found",
+        format!(
+            "app {app} has no version {version}; `hancock app history {app}` shows those there are"
+        ),
+    )
+}
+
+/// Nothing to go back to.
+pub(crate) fn nothing_stable(app: &AppName) -> ApiError {
+    error(
+        "version_not_found",
+        format!(
+            "app {app} has no older version that was deployed successfully; name one with --version"
+        ),
+    )
+}
+
+/// The deployment cannot be touched any more.
+pub(crate) fn too_late(id: DeploymentId, phase: &str) -> ApiError {
+    conflict(format!(
+        "deployment {id} is {phase} and cannot be aborted; use `hancock app rollback`"
+    ))
+}

@@ -1,0 +1,96 @@
+//! Host ports: fixed ones are free or not; chosen ones are those free for longest, so that no balancer mistakes a newcomer for the
+//! instance that had the port before.
+
+use std::collections::BTreeSet;
+
+use hancock_proto::app::AppSpec;
+use hancock_proto::assignment::PortBinding;
+use hancock_proto::ids::DocIndex;
+use hancock_proto::time::Timestamp;
+
+use super::{Misfit, Slot};
+use crate::apply::QUARANTINE;
+use crate::leader::LeaderView;
+use crate::state::{Released, State};
+
+/// A port for each one the spec names.
+pub(super) fn choose(slot: &Slot<'_>, spec: &AppSpec) -> Result<Vec<PortBinding>, Misfit> {
+    let mut mine: BTreeSet<u16> = spec.ports.iter().filter_map(|p| p.host).collect();
+    let mut bindings = Vec::with_capacity(spec.ports.len());
+    for port in &spec.ports {
+        let host = match port.host {
+            Some(fixed) => {
+                held(slot, fixed).map_or(Ok(fixed), |by| Err(Misfit::Port { port: fixed, by }))?
+            }
+            None => pick(slot, &mine)?,
+        };
+        mine.insert(host);
+        bindings.push(PortBinding {
+            name: port.name.clone(),
+            container: port.container,
+            host,
+        });
+    }
+    Ok(bindings)
+}
+
+/// Who has the port.
+fn held(slot: &Slot<'_>, port: u16) -> Option<String> {
+    if let Some(instance) = slot.taken.get(&port) {
+        return Some(instance.clone());
+    }
+    if slot.offer.is_some_and(|o| o.ports_in_use.contains(&port)) {
+        return Some("another program on the node".to_owned());
+    }
+    match slot.released.get(&port) {
+        Some((_, true)) => Some("an instance that balancers may still remember".to_owned()),
+        _ => None,
+    }
+}
+
+/// A port never given out, or else the one free for longest.
+fn pick(slot: &Slot<'_>, mine: &BTreeSet<u16>) -> Result<u16, Misfit> {
+    let range = slot.info.ports;
+    let free = |port: &u16| !mine.contains(port) && held(slot, *port).is_none();
+    let mut oldest: Option<(Timestamp, u16)> = None;
+    for port in (range.first..=range.last).filter(free) {
+        match slot.released.get(&port) {
+            None => return Ok(port),
+            Some((at, _)) if oldest.is_none_or(|(have, _)| *at < have) => {
+                oldest = Some((*at, port));
+            }
+            Some(_) => {}
+        }
+    }
+    oldest.map(|(_, port)| port).ok_or(Misfit::NoPort {
+        first: range.first,
+        last: range.last,
+    })
+}
+
+/// Whether some balancer may still send to the instance that gave the port back.
+pub(super) fn may_be_used(
+    state: &State,
+    view: &LeaderView,
+    now: Timestamp,
+    released: &Released,
+) -> bool {
+    if released.index == DocIndex(0) || now.since(released.at) >= QUARANTINE {
+        return false;
+    }
+    state.nodes.keys().any(|node| {
+        released
+            .names
+            .iter()
+            .any(|name| match view.service(node, name) {
+                // Nothing heard in this term: it may.
+                None => true,
+                // No such service there: nothing to remember.
+                Some(None) => false,
+                Some(Some(report)) => {
+                    report.confirmed < released.index
+                        || report.draining.contains_key(&released.instance)
+                }
+            })
+    })
+}
