@@ -1,1 +1,19 @@
-fn main() {}
+//! `hancock`: one binary for node daemon, master, command line and the whole system on a laptop.
+//!
+//! Parses the command line, calls one function, prints the error it ends with. Exit codes: see [`cli::exit`].
+
+mod boot;
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // First of all: an HTTP client built before a TLS provider is chosen panics. It fails only when one is chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    cli::run(cli::Cli::parse()).unwrap_or_else(|error| cli::exit::report(&error))
+}

@@ -5,6 +5,7 @@
 
 mod decode;
 mod defaults;
+pub mod path;
 
 use std::collections::BTreeMap;
 
@@ -271,7 +272,7 @@ impl AppSpec {
     /// Reads a spec from any of its encodings, already turned into a JSON value, or tells everything that is wrong with it.
     ///
     /// # Errors
-    /// All problems, in the order of the document; never an empty list.
+    /// All problems, section by section in the order of the schema; never an empty list.
     pub fn decode(value: &serde_json::Value) -> Result<Self, Vec<Problem>> {
         decode::decode(value)
     }

@@ -1,6 +1,24 @@
-//! Reads an app spec from a JSON value and finds every mistake at once.
-use super::AppSpec;
+//! Reads an app spec from a JSON value and finds every mistake at once: types, unknown fields, missing ones, contradictions.
+//!
+//! One file per section; each names its fields once, through [`reader::Section`], so that a field that is not read is unknown.
+
+mod check;
+mod health;
+mod later;
+mod lifecycle;
+mod ports;
+mod reader;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{AppSpec, Kind, Resources};
+use crate::template;
+use crate::units::{Cpu, Size};
+use later::Shape;
+use reader::{Field, Section, Sink};
 
 /// One thing wrong with a spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,11 +29,192 @@ pub struct Problem {
     pub message: String,
 }
 
-pub(super) fn decode(value: &serde_json::Value) -> Result<AppSpec, Vec<Problem>> {
-    serde_json::from_value(value.clone()).map_err(|e| {
-        vec![Problem {
-            path: String::new(),
-            message: e.to_string(),
-        }]
+/// Instances one app may have.
+const MOST_REPLICAS: u64 = 10_000;
+/// Least memory a container engine accepts.
+const LEAST_MEMORY: Size = Size::mib(6);
+
+pub(super) fn decode(value: &Value) -> Result<AppSpec, Vec<Problem>> {
+    let sink = Sink::default();
+    let spec = Field::root(value, &sink).section().and_then(app);
+    match (spec, sink.into_problems()) {
+        (Some(spec), problems) if problems.is_empty() => Ok(spec),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// `None` only after a problem was reported.
+fn app(mut top: Section<'_>) -> Option<AppSpec> {
+    let app = top.field("app").required("app: web").parsed();
+    let kind = top
+        .field("kind")
+        .word(&[("service", Kind::Service)], &["daemon", "cron", "task"]);
+    let image = top.field("image");
+    let command = top.field("command");
+    if !image.is_present() && !command.is_present() {
+        top.problem("an app needs `image`, or `command` where nodes run plain processes, or both");
+    }
+    let (image, command) = (image.word_text(), texts(&command));
+    let workdir = top.field("workdir").folder();
+    let user = top.field("user").word_text();
+    let environment = top.field("environment");
+    let labels = table(&top.field("labels"));
+    let replicas = top.field("replicas").whole(0..=MOST_REPLICAS).unwrap_or(1);
+    let resources = resources(&top.field("resources"));
+    let ports = ports::ports(&top.field("ports"));
+    placeholders(&top.field("command"), &environment, &ports);
+    let environment = self::environment(&environment);
+    let service = ports::services(&top.field("service"), &ports);
+    let healthcheck = health::check(&top.field("healthcheck"), &ports);
+    let update = lifecycle::update(&top.field("update"), replicas);
+    let stop = lifecycle::stop(&top.field("stop"));
+    let placement = lifecycle::placement(&top.field("placement"));
+    let restart = lifecycle::restart(&top.field("restart"));
+    let volumes = lifecycle::volumes(&top.field("volumes"));
+    later(&mut top);
+    top.end();
+    Some(AppSpec {
+        app: app?,
+        kind: kind.unwrap_or(Kind::Service),
+        image,
+        command,
+        workdir,
+        user,
+        environment,
+        labels,
+        // In range, so nothing is cut off.
+        replicas: replicas as u32,
+        resources,
+        ports: ports.list,
+        service,
+        healthcheck,
+        update,
+        stop,
+        placement,
+        restart,
+        volumes,
     })
 }
+
+/// Whole sections whose features come later.
+fn later(top: &mut Section<'_>) {
+    use Shape::{Flag, List, Span, Table, Text, Whole, Word};
+    const SECRET: Shape = Shape::Either(&Text, &Table(&[("name", &Text), ("file", &Text)]));
+    const LIVENESS: Shape = Table(&[("after_failures", &Whole)]);
+    const HOOK: Shape = Table(&[("command", &List(&Text)), ("timeout", &Span)]);
+    const NOTIFY: Shape = Table(&[("on", &List(&Text)), ("webhook", &Text)]);
+    const RESCHEDULE: Shape = Table(&[
+        ("delay", &Span),
+        ("max_delay", &Span),
+        ("unlimited", &Flag),
+        ("attempts", &Whole),
+    ]);
+    const DISCONNECT: Shape = Table(&[
+        ("lost_after", &Span),
+        ("replace", &Flag),
+        (
+            "reconcile",
+            &Word(&[
+                "keep_original",
+                "keep_replacement",
+                "best_score",
+                "longest_running",
+            ]),
+        ),
+    ]);
+    const CRON: Shape = Table(&[
+        ("schedule", &Text),
+        ("timezone", &Text),
+        ("overlap", &Word(&["allow", "skip", "replace", "queue_one"])),
+        ("catch_up", &Text),
+        ("start_deadline", &Span),
+        ("timeout", &Span),
+        ("retries", &Whole),
+        ("history", &Whole),
+    ]);
+    let hooks = Table(&[("pre_deploy", &HOOK), ("post_deploy", &HOOK)]);
+    top.field("namespace").later("namespaces", &Text);
+    top.field("secrets").later("secrets", &List(&SECRET));
+    top.field("depends_on")
+        .later("dependencies between apps", &List(&Text));
+    top.field("liveness")
+        .later("restarts by failed checks", &LIVENESS);
+    top.field("reschedule")
+        .later("rescheduling rules of an app's own", &RESCHEDULE);
+    top.field("disconnect")
+        .later("rules for cut-off nodes", &DISCONNECT);
+    top.field("hooks").later("hooks", &hooks);
+    top.field("notify").later("notifications", &List(&NOTIFY));
+    top.field("cron").later("cron jobs", &CRON);
+}
+
+fn resources(field: &Field<'_>) -> Resources {
+    let default = Resources::default();
+    let Some(mut section) = field.section() else {
+        return default;
+    };
+    let memory = section.field("memory");
+    let resources = Resources {
+        cpu: section.field("cpu").cores().unwrap_or(default.cpu),
+        memory: memory.parsed().unwrap_or(default.memory),
+        disk: section.field("disk").parsed().unwrap_or(default.disk),
+    };
+    if resources.memory < LEAST_MEMORY {
+        memory.problem(format!("must be at least {LEAST_MEMORY}"));
+    }
+    section
+        .field("bandwidth")
+        .later("bandwidth as a reserved resource", &Shape::Rate);
+    section.end();
+    resources
+}
+
+fn texts(field: &Field<'_>) -> Vec<String> {
+    let items = field.items("[\"/bin/web\", \"--verbose\"]");
+    items
+        .iter()
+        .filter_map(Field::text)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn table(field: &Field<'_>) -> BTreeMap<String, String> {
+    let entries = field.entries().into_iter();
+    entries
+        .filter_map(|(name, field)| Some((name.to_owned(), field.text()?.to_owned())))
+        .collect()
+}
+
+fn environment(field: &Field<'_>) -> BTreeMap<String, String> {
+    for (name, entry) in field.entries_silently() {
+        if name.is_empty() || name.contains(['=', '\0']) || name.contains(char::is_whitespace) {
+            entry.problem("the name of a variable has no \"=\", no space and is not empty");
+        }
+    }
+    table(field)
+}
+
+/// Every `{{ … }}` must name something, or the instance could not start.
+fn placeholders(command: &Field<'_>, environment: &Field<'_>, ports: &ports::Ports) {
+    let names = ports.names();
+    let values = environment
+        .entries_silently()
+        .into_iter()
+        .map(|(_, field)| field);
+    for field in command.items_silently().into_iter().chain(values) {
+        if let Some(Err(error)) = field.raw_text().map(|text| template::check(text, &names)) {
+            field.problem(error);
+        }
+    }
+}
+
+impl Field<'_> {
+    /// Processor time in cores.
+    fn cores(&self) -> Option<Cpu> {
+        let cores = self.number("0.5")?;
+        self.accept(Cpu::try_from(cores))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,557 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::app::HealthCheck;
+use crate::units::Span;
+
+/// A valid spec with `change` laid over its top level.
+fn spec(change: Value) -> Value {
+    let mut spec = json!({"app": "web", "command": ["/bin/web"], "ports": [{"name": "http"}]});
+    let (Some(spec_map), Value::Object(change)) = (spec.as_object_mut(), change) else {
+        unreachable!()
+    };
+    spec_map.extend(change);
+    spec
+}
+
+/// Problems as `path: message`.
+fn problems(value: &Value) -> Vec<String> {
+    let problems = AppSpec::decode(value).err().unwrap_or_default();
+    problems
+        .iter()
+        .map(|p| format!("{}: {}", p.path, p.message))
+        .collect()
+}
+
+#[test]
+fn the_smallest_spec_gets_every_default() {
+    let spec = AppSpec::decode(&spec(
+        json!({"service": [{"hosts": ["a.b"]}], "healthcheck": {"type": "http"}}),
+    ))
+    .unwrap();
+    assert_eq!((spec.replicas, spec.kind), (1, Kind::Service));
+    assert_eq!(spec.resources, Resources::default());
+    assert_eq!(spec.service[0].port, "http");
+    assert_eq!(
+        (spec.service[0].weight, spec.stop.signal.as_str()),
+        (1, "SIGTERM")
+    );
+    let HealthCheck {
+        port,
+        path,
+        interval,
+        start_interval,
+        timeout,
+        rise,
+        fall,
+        ..
+    } = spec.healthcheck.unwrap();
+    assert_eq!((port.as_str(), path.as_deref()), ("http", Some("/")));
+    assert_eq!(
+        (interval, start_interval, timeout),
+        (Span::seconds(2), Span::millis(200), Span::seconds(1))
+    );
+    assert_eq!((rise, fall), (1, 3));
+}
+
+#[test]
+fn defaults_follow_what_is_written() {
+    let spec = spec(json!({
+        "healthcheck": {"type": "tcp", "interval": "100ms"},
+        "update": {"progress_deadline": "30s"},
+        "stop": {"drain_timeout": "2h", "signal": "INT"},
+        "restart": {"delay": "5m"},
+    }));
+    let spec = AppSpec::decode(&spec).unwrap();
+    let check = spec.healthcheck.unwrap();
+    assert_eq!(
+        (check.start_interval, check.timeout),
+        (Span::millis(100), Span::millis(100))
+    );
+    assert_eq!(spec.update.healthy_deadline, Span::seconds(30));
+    assert_eq!(spec.stop.session_drain_timeout, Span::seconds(7200));
+    assert_eq!(spec.stop.signal, "SIGINT");
+    assert_eq!(spec.restart.max_delay, Span::seconds(300));
+}
+
+/// One mistake each: where it is told, and a part of what is told.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        r#"{"app": 5}"#,
+        "app",
+        "expected a name, found the number 5; write it like web",
+    ),
+    (
+        r#"{"kind": "cron"}"#,
+        "kind",
+        "not supported yet: \"cron\"; for now there is service",
+    ),
+    (
+        r#"{"kind": "servise"}"#,
+        "kind",
+        "did you mean \"service\"?",
+    ),
+    (r#"{"image": "a b"}"#, "image", "one word"),
+    (
+        r#"{"command": "/bin/web"}"#,
+        "command",
+        "expected a list, found the text \"/bin/web\"",
+    ),
+    (
+        r#"{"command": ["x", 8080]}"#,
+        "command[1]",
+        "write it like \"8080\"",
+    ),
+    (
+        r#"{"command": ["{{ port.grpc }}"]}"#,
+        "command[0]",
+        "unknown placeholder",
+    ),
+    (
+        r#"{"environment": {"A": "{{ app"}}"#,
+        "environment.A",
+        "without",
+    ),
+    (
+        r#"{"environment": {"A=B": "x"}}"#,
+        "environment[\"A=B\"]",
+        "name of a variable",
+    ),
+    (r#"{"environment": null}"#, "environment", "found nothing"),
+    (r#"{"workdir": "srv"}"#, "workdir", "must begin with \"/\""),
+    (
+        r#"{"replicas": -1}"#,
+        "replicas",
+        "a whole number from 0 to 10000",
+    ),
+    (
+        r#"{"replicas": 10001}"#,
+        "replicas",
+        "found the number 10001",
+    ),
+    (
+        r#"{"replicas": "3"}"#,
+        "replicas",
+        "found the text \"3\"; write it like 1",
+    ),
+    (
+        r#"{"resources": {"cpu": "half"}}"#,
+        "resources.cpu",
+        "expected a number",
+    ),
+    (
+        r#"{"resources": {"cpu": -0.5}}"#,
+        "resources.cpu",
+        "not a number of cores",
+    ),
+    (
+        r#"{"resources": {"memory": 256}}"#,
+        "resources.memory",
+        "expected a size, found the number 256",
+    ),
+    (
+        r#"{"resources": {"memory": "1MiB"}}"#,
+        "resources.memory",
+        "at least 6MiB",
+    ),
+    (
+        r#"{"resources": {"bandwidth": "50mbps"}}"#,
+        "resources.bandwidth",
+        "not supported yet: bandwidth",
+    ),
+    (
+        r#"{"resources": {"mem": "1GiB"}}"#,
+        "resources.mem",
+        "did you mean \"memory\"?",
+    ),
+    (
+        r#"{"ports": {"http": 80}}"#,
+        "ports",
+        "expected a list, found a table",
+    ),
+    (
+        r#"{"ports": [{"name": "http"}, {"name": "http"}]}"#,
+        "ports[1].name",
+        "another port has the same name",
+    ),
+    (
+        r#"{"ports": [{"name": "Http"}]}"#,
+        "ports[0].name",
+        "not a port name",
+    ),
+    (
+        r#"{"ports": [{"name": "a", "host": 80}, {"name": "b", "host": 80}]}"#,
+        "ports[1].host",
+        "the same host port",
+    ),
+    (
+        r#"{"ports": [{"name": "a", "container": 0}]}"#,
+        "ports[0].container",
+        "from 1 to 65535",
+    ),
+    (
+        r#"{"service": [{"port": "http"}]}"#,
+        "service[0].hosts",
+        "is missing",
+    ),
+    (
+        r#"{"service": [{"port": "https", "hosts": ["a"]}]}"#,
+        "service[0].port",
+        "did you mean \"http\"?",
+    ),
+    (
+        r#"{"service": [{"hosts": ["*.a"]}]}"#,
+        "service[0].hosts[0]",
+        "wildcards",
+    ),
+    (
+        r#"{"service": [{"hosts": ["store"]}]}"#,
+        "service[0].hosts[0]",
+        "balancers use themselves",
+    ),
+    (
+        r#"{"service": [{"hosts": ["a..b"]}]}"#,
+        "service[0].hosts[0]",
+        "not a host name",
+    ),
+    (
+        r#"{"service": [{"hosts": ["a"]}, {"hosts": ["a"]}]}"#,
+        "service[1].hosts[0]",
+        "named twice",
+    ),
+    (
+        r#"{"service": [{"hosts": ["a"], "weight": 0}]}"#,
+        "service[0].weight",
+        "from 1 to 1000",
+    ),
+    (
+        r#"{"service": [{"hosts": ["a"], "balance": "hash"}]}"#,
+        "service[0].balance",
+        "not supported yet",
+    ),
+    (
+        r#"{"service": [{"hosts": ["a"], "zone": "east"}]}"#,
+        "service[0].zone",
+        "not supported yet: zones",
+    ),
+    (
+        r#"{"service": [{"listen": 1935}]}"#,
+        "service[0].listen",
+        "not supported yet: TCP",
+    ),
+    (
+        r#"{"healthcheck": {"path": "/"}}"#,
+        "healthcheck.type",
+        "is missing; write it like type: http",
+    ),
+    (
+        r#"{"healthcheck": {"type": "mysql"}}"#,
+        "healthcheck.type",
+        "not supported yet",
+    ),
+    (
+        r#"{"healthcheck": {"type": "tcp", "path": "/"}}"#,
+        "healthcheck.path",
+        "only a check of type http",
+    ),
+    (
+        r#"{"healthcheck": {"type": "tcp", "timeout": "3s"}}"#,
+        "healthcheck.timeout",
+        "timeout 3s is more than interval 2s",
+    ),
+    (
+        r#"{"healthcheck": {"type": "tcp", "interval": 2}}"#,
+        "healthcheck.interval",
+        "write it like \"10s\"",
+    ),
+    (
+        r#"{"healthcheck": {"type": "tcp", "rise": 0}}"#,
+        "healthcheck.rise",
+        "from 1 to 100",
+    ),
+    (
+        r#"{"healthcheck": {"type": "http", "expect": [20]}}"#,
+        "healthcheck.expect[0]",
+        "from 100 to 599",
+    ),
+    (
+        r#"{"healthcheck": {"type": "http", "start_period": "30s"}}"#,
+        "healthcheck.start_period",
+        "not supported yet",
+    ),
+    (
+        r#"{"liveness": {"after_failures": 10}}"#,
+        "liveness",
+        "not supported yet",
+    ),
+    (
+        r#"{"update": {"strategy": "canary"}}"#,
+        "update.strategy",
+        "not supported yet",
+    ),
+    (
+        r#"{"update": {"canary": 1}}"#,
+        "update.canary",
+        "not supported yet",
+    ),
+    (
+        r#"{"update": {"auto_promote": false}}"#,
+        "update.auto_promote",
+        "not supported yet",
+    ),
+    (
+        r#"{"update": {"auto_promote": {"after": "5m"}}}"#,
+        "update.auto_promote",
+        "not supported yet",
+    ),
+    (
+        r#"{"update": {"max_unavailable": 1}}"#,
+        "update.max_unavailable",
+        "less than replicas 1",
+    ),
+    (
+        r#"{"update": {"healthy_deadline": "1h"}}"#,
+        "update.healthy_deadline",
+        "is more than progress_deadline 10m",
+    ),
+    (
+        r#"{"stop": {"signal": "SIGTREM"}}"#,
+        "stop.signal",
+        "did you mean \"SIGTERM\"?",
+    ),
+    (
+        r#"{"stop": {"session_drain_timeout": "25h"}}"#,
+        "stop.session_drain_timeout",
+        "from 0s to 1d",
+    ),
+    (
+        r#"{"placement": {"strategy": "script:mine"}}"#,
+        "placement.strategy",
+        "not supported yet",
+    ),
+    (
+        r#"{"placement": {"constraints": ["node.arch == amd64"]}}"#,
+        "placement.constraints",
+        "not supported yet",
+    ),
+    (
+        r#"{"restart": {"delay": "2m", "max_delay": "1m"}}"#,
+        "restart.delay",
+        "delay 2m is more than max_delay 1m",
+    ),
+    (
+        r#"{"volumes": [{"source": "data", "target": "/x"}]}"#,
+        "volumes[0].source",
+        "must begin",
+    ),
+    (
+        r#"{"volumes": [{"source": "/a", "target": "/x"}, {"source": "/b", "target": "/x"}]}"#,
+        "volumes[1].target",
+        "same target",
+    ),
+    (
+        r#"{"volumes": [{"source": "/a", "target": "/x", "read_only": "yes"}]}"#,
+        "volumes[0].read_only",
+        "true or false",
+    ),
+    (
+        r#"{"secrets": ["DB_PASSWORD", {"name": "A", "file": "/a"}]}"#,
+        "secrets",
+        "not supported yet",
+    ),
+    (
+        r#"{"disconnect": {"lost_after": "5m", "replace": true, "reconcile": "keep_original"}}"#,
+        "disconnect",
+        "not supported yet",
+    ),
+    (
+        r#"{"reschedule": {"delay": "5s", "max_delay": "10m", "unlimited": true}}"#,
+        "reschedule",
+        "not supported yet",
+    ),
+    (
+        r#"{"hooks": {"pre_deploy": {"command": ["migrate"], "timeout": "5m"}}}"#,
+        "hooks",
+        "not supported yet",
+    ),
+    (
+        r#"{"notify": [{"on": ["deployment_failed"], "webhook": "ops"}]}"#,
+        "notify",
+        "not supported yet",
+    ),
+    (
+        r#"{"depends_on": ["db"]}"#,
+        "depends_on",
+        "not supported yet",
+    ),
+    (r#"{"namespace": "shop"}"#, "namespace", "not supported yet"),
+    (
+        r#"{"env": {}}"#,
+        "env",
+        "unknown field; did you mean \"environment\"?",
+    ),
+    (
+        r#"{"qqq": 1}"#,
+        "qqq",
+        "unknown field; there is app, kind, image, command",
+    ),
+];
+
+#[test]
+fn each_mistake_is_told_once_and_in_its_place() {
+    for (change, path, message) in MISTAKES {
+        let found = problems(&spec(serde_json::from_str(change).unwrap()));
+        assert!(found.len() == 1, "{change}: {found:#?}");
+        assert!(
+            found[0].starts_with(&format!("{path}: ")) && found[0].contains(message),
+            "{change}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn features_of_later_are_type_checked_too() {
+    let cron = json!({"app": "report", "kind": "cron", "command": ["x"], "cron": {
+        "schedule": "*/15 * * * *", "timezone": "Asia/Shanghai", "overlap": "skip", "catch_up": "one",
+        "start_deadline": "5m", "timeout": "10m", "retries": 1, "history": 20}});
+    assert_eq!(problems(&cron).len(), 2, "{:?}", problems(&cron));
+    let wrong =
+        spec(json!({"cron": {"schedule": 5, "overlap": "skipp", "retry": 1}, "secrets": [5]}));
+    assert_eq!(
+        problems(&wrong),
+        [
+            "secrets: not supported yet: secrets; remove the field",
+            "secrets[0]: expected a table of fields, found the number 5; write it like name: value",
+            "cron: not supported yet: cron jobs; remove the field",
+            "cron.schedule: expected text, found the number 5; write it like \"5\"",
+            "cron.overlap: \"skipp\" is unknown; did you mean \"skip\"?",
+            "cron.retry: unknown field; did you mean \"retries\"?",
+        ]
+    );
+}
+
+#[test]
+fn all_mistakes_come_at_once_and_own_notes_are_left_alone() {
+    let spec = json!({
+        "x-owner": "me",
+        "replicas": 1.5,
+        "resources": {"x-why": 1, "disk": "lots"},
+        "ports": [{"x-a": 1}, 7],
+        "service": [{}],
+    });
+    assert_eq!(
+        problems(&spec),
+        [
+            "app: is missing; write it like app: web",
+            ": an app needs `image`, or `command` where nodes run plain processes, or both",
+            "replicas: expected a whole number from 0 to 10000, found the number 1.5; write it like 1",
+            "resources.disk: \"lots\" is not a size, write it like \"256MiB\", \"1GiB\" or \"64KiB\"",
+            "ports[0].name: is missing; write it like name: http",
+            "ports[1]: expected a table of fields, found the number 7; write it like name: value",
+            "service[0].port: is missing, and the app has no ports; add one to `ports`",
+            "service[0].hosts: is missing; write it like [web.example]",
+        ]
+    );
+}
+
+#[test]
+fn an_app_has_a_bounded_number_of_hosts() {
+    let hosts: Vec<_> = (0..65).map(|n| format!("h{n}.example")).collect();
+    let found = problems(&spec(json!({"service": [{"hosts": hosts}]})));
+    assert_eq!(
+        found,
+        ["service: 65 hosts are more than the 64 one app may have"]
+    );
+}
+
+#[test]
+fn redundant_words_of_the_present_are_accepted() {
+    let spec = spec(
+        json!({"kind": "service", "update": {"auto_promote": true, "strategy": "blue_green"},
+        "placement": {"strategy": "spread"}, "service": [{"protocol": "http", "hosts": ["localhost"]}]}),
+    );
+    assert_eq!(problems(&spec), Vec::<String>::new());
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        "(10s|5m|1GiB|50mbps|http|web|\\{\\{ app \\}\\})".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 64, 8, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            proptest::collection::vec((any_key(), inner), 0..8)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_key() -> impl Strategy<Value = String> {
+    let known = "(app|kind|image|command|environment|labels|replicas|resources|cpu|memory|ports|name|container|host|service|port|protocol\
+        |hosts|balance|weight|healthcheck|type|path|expect|interval|timeout|update|strategy|auto_promote|stop|signal|placement|restart\
+        |volumes|source|target|cron|secrets|hooks|notify|x-y)";
+    prop_oneof![known, ".{0,8}"]
+}
+
+prop_compose! {
+    fn any_spec()(
+        (app, replicas, cpu, memory) in ("[a-z][a-z0-9]{0,20}", 1u32..100, 0u32..100_000, 6u64..100_000),
+        names in proptest::collection::btree_set("[a-z][a-z0-9_-]{0,8}", 1..4),
+        hosts in proptest::collection::btree_set("[a-z0-9]{1,8}\\.[a-z]{1,5}", 1..5),
+        (container, weight, rise) in (proptest::option::of(1u16..), 1u32..1000, 1u32..100),
+        interval in 10u64..3_600_000,
+        environment in proptest::collection::btree_map("[A-Z_]{1,8}", "[^{\0]{0,20}", 0..4),
+        (grace, balance) in (0u64..3_600_000, prop_oneof![Just("round_robin"), Just("url_hash"), Just("ip_hash")]),
+        max_per_node in proptest::option::of(1u32..50),
+    ) -> Value {
+        let ports: Vec<_> = names.iter().map(|name| match container {
+            Some(container) => json!({"name": name, "container": container}),
+            None => json!({"name": name}),
+        }).collect();
+        let port = names.first();
+        let placement = match max_per_node {
+            Some(most) => json!({"max_per_node": most}),
+            None => json!({}),
+        };
+        json!({
+            "app": app, "command": ["x", "{{ app }}"], "replicas": replicas, "environment": environment,
+            "resources": {"cpu": f64::from(cpu) / 1000.0, "memory": format!("{memory}MiB")},
+            "ports": ports, "placement": placement, "stop": {"grace_period": format!("{grace}ms")},
+            "service": [{"port": port, "hosts": hosts, "weight": weight, "balance": balance}],
+            "healthcheck": {"type": "http", "port": port, "interval": format!("{interval}ms"), "rise": rise},
+        })
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_json_makes_it_panic(value in any_json()) {
+        if let Err(problems) = AppSpec::decode(&value) {
+            prop_assert!(!problems.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_section_makes_it_panic(key in any_key(), value in any_json()) {
+        let _ = AppSpec::decode(&spec(json!({key: value})));
+    }
+
+    #[test]
+    fn canonical_json_decodes_to_itself(value in any_spec()) {
+        let spec = AppSpec::decode(&value).unwrap();
+        let canonical = spec.canonical();
+        let again = AppSpec::decode(&serde_json::from_str(&canonical).unwrap()).unwrap();
+        prop_assert_eq!(&again, &spec);
+        prop_assert_eq!(again.canonical(), canonical.clone());
+        let by_serde: AppSpec = serde_json::from_str(&canonical).unwrap();
+        prop_assert_eq!(by_serde, spec);
+    }
+}

@@ -1,0 +1,182 @@
+//! The command line: one file per command, each with its arguments and one function.
+
+mod app;
+mod args;
+pub mod client;
+mod completions;
+mod demo_app;
+mod deployment;
+pub mod dev;
+mod events;
+pub mod exit;
+mod help;
+mod logs;
+mod node;
+mod out;
+mod ps;
+mod show;
+pub mod spec_file;
+mod status;
+mod table;
+mod wait;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use client::Client;
+use out::{Format, Out};
+
+/// One place to run containers on many small machines.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "hancock",
+    version,
+    about,
+    help_template = help::TEMPLATE,
+    before_help = help::COMMANDS,
+    after_help = help::EXAMPLES,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options every command understands.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Where the master's API is
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "HANCOCK_MASTER",
+        default_value = client::DEFAULT_MASTER
+    )]
+    master: String,
+    /// Text for people, or one JSON value per line as the API gives it
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the whole system on this machine
+    Dev(dev::Args),
+    /// Describe, start and change apps
+    #[command(subcommand)]
+    App(app::Command),
+    /// Look at a deployment or stop it
+    #[command(subcommand)]
+    Deployment(deployment::Command),
+    /// List instances
+    Ps(ps::Args),
+    /// Look at nodes
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Print what an app's instances print
+    Logs(logs::Args),
+    /// List what happened
+    Events(events::Args),
+    /// Show how the cluster is
+    Status,
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Stays beside one instance of the process runtime
+    #[command(hide = true)]
+    Shim(ShimArgs),
+    /// The demo application
+    #[command(hide = true)]
+    DemoApp(demo_app::Args),
+}
+
+/// Arguments of the shim, passed on as they are: only the process runtime writes and reads them.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+struct ShimArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<std::ffi::OsString>,
+}
+
+/// What a command needs to talk to the master and to the user.
+struct Context {
+    client: Client,
+    out: Out,
+}
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// What the command ends with; [`exit::report`] turns it into text and an exit code.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Dev(args) => dev::run(args),
+        Command::DemoApp(args) => demo_app::run(args),
+        Command::Shim(shim) => hancock_agent::runtime::process::shim_main(shim.args),
+        Command::Completions(args) => completions::run(&args),
+        Command::App(app::Command::Init(args)) => app::init::run(&args),
+        Command::App(app::Command::Validate(args)) => {
+            app::validate::run(&args, &Out::new(global.output))
+        }
+        command => with_master(global, command),
+    }
+}
+
+fn with_master(global: Global, command: Command) -> anyhow::Result<ExitCode> {
+    let context = Context {
+        client: Client::new(&global.master)?,
+        out: Out::new(global.output),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(ask(&context, command))
+}
+
+async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::App(command) => app::run(context, command).await,
+        Command::Deployment(command) => deployment::run(context, command).await,
+        Command::Ps(args) => ps::run(context, &args).await,
+        Command::Node(command) => node::run(context, &command).await,
+        Command::Logs(args) => logs::run(context, &args).await,
+        Command::Events(args) => events::run(context, &args).await,
+        Command::Status => status::run(context).await,
+        // Answered by `run` without a master.
+        Command::Dev(_) | Command::DemoApp(_) | Command::Shim(_) | Command::Completions(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_grouped_help_names_every_command() {
+        let root = Cli::command();
+        for command in root.get_subcommands().filter(|c| !c.is_hide_set()) {
+            let name = command.get_name();
+            assert!(help::COMMANDS.contains(&format!("  {name} ")), "{name}");
+            for nested in command.get_subcommands() {
+                let nested = nested.get_name();
+                assert!(help::COMMANDS.contains(nested), "{name} {nested}");
+            }
+        }
+        assert!(!help::COMMANDS.contains("shim"));
+    }
+}

@@ -1,0 +1,294 @@
+//! The master's REST API as functions. Every wait has a deadline; every error names the address and the way out.
+
+mod error;
+mod logs;
+
+use std::time::Duration;
+
+use hancock_proto::api::{
+    ApiError, AppDetail, AppSummary, ApplyReply, DeploymentView, InstanceView, NodeView, PlanReply,
+    RollbackRequest, ScaleRequest, StatusView, VersionInfo,
+};
+use hancock_proto::app::AppSpec;
+use hancock_proto::event::Event;
+use hancock_proto::ids::{AppName, DeploymentId, LogIndex, Version};
+use reqwest::{Method, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+pub use error::ClientError;
+pub use logs::LogQuery;
+
+/// Where `hancock dev` serves the API.
+pub const DEFAULT_MASTER: &str = "http://127.0.0.1:7400";
+
+/// Time to open a connection: a master is near or it is not there.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Time a request may take beyond what it asked the master to wait.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long "there is no leader just now" is waited out: longer than an election, shorter than patience.
+const ELECTION: Duration = Duration::from_secs(5);
+/// Time between two tries while there is no leader.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// One master, reached over HTTP.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+}
+
+impl Client {
+    /// A client of the master at `url`, like `http://127.0.0.1:7400`.
+    ///
+    /// # Errors
+    /// `url` is not an HTTP address.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            // The master is an address of our own; a proxy for the web has no part in reaching it.
+            .no_proxy()
+            .build()
+            .map_err(|e| ClientError::address(url, &e))?;
+        Ok(Self {
+            http,
+            base: error::parse_address(url)?,
+        })
+    }
+
+    /// What applying `spec` would do.
+    ///
+    /// # Errors
+    /// As all of these: the master cannot be reached, or refuses.
+    pub async fn plan(&self, spec: &AppSpec) -> Result<PlanReply, ClientError> {
+        self.send(Method::POST, "/v1/plan", Some(spec)).await
+    }
+
+    /// Asks for `spec`.
+    pub async fn apply(&self, spec: &AppSpec) -> Result<ApplyReply, ClientError> {
+        let path = format!("/v1/apps/{}", spec.app);
+        self.send(Method::PUT, &path, Some(spec)).await
+    }
+
+    /// All apps.
+    pub async fn apps(&self) -> Result<Vec<AppSummary>, ClientError> {
+        self.get("/v1/apps").await
+    }
+
+    /// One app; `None`: there is no such app.
+    pub async fn app(&self, app: &str) -> Result<Option<AppDetail>, ClientError> {
+        match self.get(&format!("/v1/apps/{app}")).await {
+            Ok(detail) => Ok(Some(detail)),
+            Err(ClientError::Refused(e)) if e.code == "app_not_found" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One app; an unknown one is an error.
+    pub async fn existing_app(&self, app: &AppName) -> Result<AppDetail, ClientError> {
+        self.get(&format!("/v1/apps/{app}")).await
+    }
+
+    /// Versions of an app.
+    pub async fn history(&self, app: &AppName) -> Result<Vec<VersionInfo>, ClientError> {
+        self.get(&format!("/v1/apps/{app}/history")).await
+    }
+
+    /// Back to `version`, or to the newest good one before this.
+    pub async fn rollback(
+        &self,
+        app: &AppName,
+        version: Option<Version>,
+    ) -> Result<ApplyReply, ClientError> {
+        let path = format!("/v1/apps/{app}/rollback");
+        let body = RollbackRequest { version };
+        self.send(Method::POST, &path, Some(&body)).await
+    }
+
+    /// Changes the number of replicas.
+    pub async fn scale(&self, app: &AppName, replicas: u32) -> Result<ApplyReply, ClientError> {
+        let path = format!("/v1/apps/{app}/scale");
+        let body = ScaleRequest { replicas };
+        self.send(Method::POST, &path, Some(&body)).await
+    }
+
+    /// `restart`, `stop` or `start`.
+    pub async fn app_deed(&self, app: &AppName, deed: &str) -> Result<ApplyReply, ClientError> {
+        let path = format!("/v1/apps/{app}/{deed}");
+        self.send(Method::POST, &path, None::<&()>).await
+    }
+
+    /// Deletes an app.
+    pub async fn delete(&self, app: &AppName) -> Result<ApplyReply, ClientError> {
+        let path = format!("/v1/apps/{app}");
+        self.send(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// The newest deployment of an app.
+    pub async fn app_deployment(&self, app: &AppName) -> Result<DeploymentView, ClientError> {
+        self.get(&format!("/v1/apps/{app}/deployment")).await
+    }
+
+    /// A deployment as it is now.
+    pub async fn deployment(&self, id: DeploymentId) -> Result<DeploymentView, ClientError> {
+        self.get(&format!("/v1/deployments/{id}")).await
+    }
+
+    /// A deployment when it has changed after `after`, or as it is when `wait` is over.
+    pub async fn deployment_after(
+        &self,
+        id: DeploymentId,
+        after: LogIndex,
+        wait: Duration,
+    ) -> Result<DeploymentView, ClientError> {
+        let path = format!(
+            "/v1/deployments/{id}?after={after}&wait={}ms",
+            wait.as_millis()
+        );
+        self.call(Method::GET, &path, None::<&()>, wait + ANSWER)
+            .await
+    }
+
+    /// Stops a deployment.
+    pub async fn abort(&self, id: DeploymentId) -> Result<DeploymentView, ClientError> {
+        let path = format!("/v1/deployments/{id}/abort");
+        self.send(Method::POST, &path, None::<&()>).await
+    }
+
+    /// Instances, of one app or of all.
+    pub async fn instances(&self, app: Option<&AppName>) -> Result<Vec<InstanceView>, ClientError> {
+        let query = app.map(|app| format!("?app={app}")).unwrap_or_default();
+        self.get(&format!("/v1/instances{query}")).await
+    }
+
+    /// All nodes.
+    pub async fn nodes(&self) -> Result<Vec<NodeView>, ClientError> {
+        self.get("/v1/nodes").await
+    }
+
+    /// Events after number `after`; waits up to `wait` for the first.
+    pub async fn events(&self, after: u64, wait: Duration) -> Result<Vec<Event>, ClientError> {
+        let path = format!("/v1/events?after={after}&wait={}ms", wait.as_millis());
+        self.call(Method::GET, &path, None::<&()>, wait + ANSWER)
+            .await
+    }
+
+    /// How the cluster is.
+    pub async fn status(&self) -> Result<StatusView, ClientError> {
+        self.get("/v1/status").await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.send(Method::GET, path, None::<&()>).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, ClientError> {
+        self.call(method, path, body, ANSWER).await
+    }
+
+    /// One request; tried again for a while when there is no leader, which means nothing was carried out.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        deadline: Duration,
+    ) -> Result<T, ClientError> {
+        let give_up = Instant::now() + ELECTION;
+        loop {
+            let reply = self.try_call(method.clone(), path, body, deadline).await;
+            match reply {
+                Err(ClientError::NoLeader { .. }) if Instant::now() < give_up => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                reply => return reply,
+            }
+        }
+    }
+
+    async fn try_call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        deadline: Duration,
+    ) -> Result<T, ClientError> {
+        let request = self.request(method, path)?.timeout(deadline);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let response = self.opened(request).await?;
+        let text = response.bytes().await.map_err(|e| self.unreachable(e))?;
+        serde_json::from_slice(&text).map_err(|e| self.unreadable(path, &e.to_string()))
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, ClientError> {
+        let url = self
+            .base
+            .join(path.trim_start_matches('/'))
+            .map_err(|e| ClientError::address(path, &e))?;
+        Ok(self.http.request(method, url))
+    }
+
+    /// Sends and turns every status but success into an error.
+    async fn opened(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, ClientError> {
+        let response = request.send().await.map_err(|e| self.unreachable(e))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.map_err(|e| self.unreachable(e))?;
+        Err(self.refusal(status, &body))
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<ApiError>(body) {
+            Ok(error) if status == StatusCode::SERVICE_UNAVAILABLE => ClientError::NoLeader {
+                url: self.url(),
+                message: error.message,
+            },
+            Ok(error) => ClientError::Refused(error),
+            Err(_) => {
+                let start: String = String::from_utf8_lossy(body).chars().take(200).collect();
+                let reason = format!("status {status} with {:?}", start.trim());
+                self.unreadable("", &reason)
+            }
+        }
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> ClientError {
+        ClientError::unreachable(self.url(), source)
+    }
+
+    fn late(&self) -> ClientError {
+        ClientError::Unreachable {
+            url: self.url(),
+            reason: error::LATE.to_owned(),
+        }
+    }
+
+    fn unreadable(&self, path: &str, reason: &str) -> ClientError {
+        ClientError::Reply {
+            url: format!("{}{path}", self.url()),
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// The address as people write it.
+    fn url(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

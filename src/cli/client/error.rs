@@ -1,0 +1,140 @@
+//! What can go wrong between command line and master, in words that say what to do.
+
+use std::error::Error;
+use std::fmt::{self, Display, Write as _};
+
+use hancock_proto::api::ApiError;
+use reqwest::Url;
+
+use crate::cli::exit;
+
+/// The words for an answer that does not come.
+pub(super) const LATE: &str = "no answer in time";
+
+/// Why the master did not do what was asked.
+#[derive(Debug)]
+pub enum ClientError {
+    /// The address is not one.
+    Address {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody answers there.
+    Unreachable {
+        /// The master's address.
+        url: String,
+        /// The innermost cause, like "connection refused".
+        reason: String,
+    },
+    /// A master answers but no leader is elected.
+    NoLeader {
+        /// The master's address.
+        url: String,
+        /// Its words.
+        message: String,
+    },
+    /// The master understood and refused.
+    Refused(ApiError),
+    /// Something answers, but not as a master of this version does.
+    Reply {
+        /// What was asked.
+        url: String,
+        /// What is odd about the answer.
+        reason: String,
+    },
+}
+
+impl ClientError {
+    pub(super) fn address(url: &str, reason: &impl Display) -> Self {
+        Self::Address {
+            url: url.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    pub(super) fn unreachable(url: String, source: reqwest::Error) -> Self {
+        let reason = match source.is_timeout() {
+            true => LATE.to_owned(),
+            false => innermost(&source),
+        };
+        Self::Unreachable { url, reason }
+    }
+
+    /// The exit code it stands for.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Address { .. } | Self::Unreachable { .. } | Self::NoLeader { .. } => {
+                exit::UNREACHABLE
+            }
+            Self::Refused(_) => exit::REFUSED,
+            Self::Reply { .. } => exit::FAILED,
+        }
+    }
+
+    /// Whether asking again later may help.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NoLeader { .. })
+    }
+}
+
+impl Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { url, reason } => write!(
+                f,
+                "{url:?} is not the address of a master ({reason}); write it like http://127.0.0.1:7400"
+            ),
+            Self::Unreachable { url, reason } => write!(
+                f,
+                "cannot reach the master at {url}: {reason}; start one with `hancock dev`, or name another with --master URL or HANCOCK_MASTER"
+            ),
+            Self::NoLeader { url, message } => write!(
+                f,
+                "the master at {url} has no leader to ask just now: {message}; try again in some seconds"
+            ),
+            Self::Refused(error) => refused(f, error),
+            Self::Reply { url, reason } => write!(
+                f,
+                "{url} does not answer as a master of this version does ({reason}); is it another program's address or another version?"
+            ),
+        }
+    }
+}
+
+impl Error for ClientError {}
+
+fn refused(f: &mut fmt::Formatter<'_>, error: &ApiError) -> fmt::Result {
+    f.write_str(&error.message)?;
+    for problem in &error.problems {
+        f.write_char('\n')?;
+        match problem.path.as_str() {
+            "" => write!(f, "  {}", problem.message)?,
+            path => write!(f, "  {path}: {}", problem.message)?,
+        }
+    }
+    Ok(())
+}
+
+/// The operating system's words; the layers around them say only "error sending request".
+fn innermost(error: &dyn Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string().to_lowercase()
+}
+
+/// An HTTP address, with a slash at its end so that paths can be joined.
+pub(super) fn parse_address(url: &str) -> Result<Url, ClientError> {
+    let parsed = Url::parse(&format!("{}/", url.trim_end_matches('/')))
+        .map_err(|e| ClientError::address(url, &e))?;
+    match parsed.scheme() {
+        "http" | "https" => Ok(parsed),
+        other => Err(ClientError::address(
+            url,
+            &format!("{other:?} is not a web address"),
+        )),
+    }
+}

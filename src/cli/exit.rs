@@ -1,0 +1,79 @@
+//! What the program ends with.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed: a deployment that was waited for, a file that cannot be read, anything without a code of its own |
+//! | 2 | the command line was not understood |
+//! | 3 | the master cannot be reached, or there is no leader just now |
+//! | 4 | refused: a spec or a request that is not valid, an unknown app |
+
+use std::io;
+use std::process::ExitCode;
+
+use super::client::ClientError;
+use super::spec_file::SpecError;
+
+/// It did not work.
+pub const FAILED: u8 = 1;
+/// Nobody to ask.
+pub const UNREACHABLE: u8 = 3;
+/// Asked and not accepted.
+pub const REFUSED: u8 = 4;
+
+/// Prints the chain of `error` on standard error and gives the exit code it stands for.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        // `hancock ps | head`: the reader has what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{}", text(error));
+    ExitCode::from(code(error))
+}
+
+fn text(error: &anyhow::Error) -> String {
+    // Problems of a spec are one per line, each with its place, as compilers print them.
+    match error.downcast_ref::<SpecError>() {
+        Some(spec) => format!("{spec}"),
+        None => format!("error: {error:#}"),
+    }
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    let client = error.chain().find_map(|e| e.downcast_ref::<ClientError>());
+    let spec = error.chain().find_map(|e| e.downcast_ref::<SpecError>());
+    match (client, spec) {
+        (Some(client), _) => client.exit_code(),
+        (None, Some(spec)) => spec.exit_code(),
+        (None, None) => FAILED,
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|e| e.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use hancock_proto::api::ApiError;
+
+    use super::*;
+
+    #[test]
+    fn codes_tell_apart_what_went_wrong() {
+        let refused = ClientError::Refused(ApiError {
+            code: "app_not_found".to_owned(),
+            message: "there is no app \"x\"".to_owned(),
+            problems: Vec::new(),
+        });
+        let error = anyhow::Error::from(refused).context("cannot scale x");
+        assert_eq!(code(&error), REFUSED);
+        assert_eq!(text(&error), "error: cannot scale x: there is no app \"x\"");
+        assert_eq!(code(&anyhow::anyhow!("disk full")), FAILED);
+        let pipe = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(is_closed_pipe(&pipe));
+    }
+}

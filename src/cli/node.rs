@@ -1,0 +1,87 @@
+//! `hancock node`: machines, what they have and what is used.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use hancock_proto::api::NodeView;
+
+use super::Context;
+use super::args::{bytes, cores, length};
+use super::out::{Out, Tone};
+use super::table::{Cell, Table};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List nodes
+    List,
+}
+
+/// Runs one of them.
+pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List => {
+            let nodes = context.client.nodes().await?;
+            context
+                .out
+                .print(&nodes, |nodes| text(nodes, &context.out))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(nodes: &[NodeView], out: &Out) -> String {
+    let mut table = Table::new(&[
+        "NODE",
+        "STATE",
+        "ADDRESS",
+        "RUNTIME",
+        "INSTANCES",
+        "CPU",
+        "MEMORY",
+        "DISK",
+        "LOAD",
+        "HEARD",
+    ]);
+    for node in nodes {
+        let (info, used) = (&node.info, &node.used);
+        let tone = if node.state == "alive" {
+            Tone::Good
+        } else {
+            Tone::Bad
+        };
+        table.row([
+            Cell::from(&info.node),
+            Cell::toned(&node.state, tone),
+            Cell::from(&info.address),
+            Cell::from(&info.runtime),
+            node.instances.into(),
+            format!("{}/{}", cores(used.cpu), info.capacity.cpu).into(),
+            format!(
+                "{}/{}",
+                bytes(used.memory),
+                bytes(info.capacity.memory.as_bytes())
+            )
+            .into(),
+            format!(
+                "{}/{}",
+                bytes(used.disk),
+                bytes(info.capacity.disk.as_bytes())
+            )
+            .into(),
+            node.offer
+                .as_ref()
+                .map(|o| format!("{:.2}", o.load))
+                .unwrap_or_default()
+                .into(),
+            heard(node.heard_ms).into(),
+        ]);
+    }
+    table.render(out)
+}
+
+fn heard(ms: Option<u64>) -> String {
+    match ms {
+        Some(ms) => format!("{} ago", length(Duration::from_millis(ms))),
+        None => "not in this term".to_owned(),
+    }
+}

@@ -1,0 +1,127 @@
+//! How instances and deployments look as text; several commands show them.
+
+use hancock_proto::api::{ApplyReply, DeploymentView, InstanceView};
+use hancock_proto::report::Life;
+
+use super::args::age;
+use super::out::{Out, Tone};
+use super::table::{Cell, Table, harmless};
+
+/// Where an instance is, in one word that says what matters most.
+pub fn state(instance: &InstanceView) -> (&'static str, Tone) {
+    let ready = instance.ready.as_ref().is_some_and(|c| c.value);
+    match instance.life {
+        _ if instance.unknown => ("unknown", Tone::Bad),
+        Life::Failed | Life::Rejected => (instance.life.word(), Tone::Bad),
+        Life::Running if instance.draining => ("draining", Tone::Busy),
+        Life::Running if ready && instance.routed => ("serving", Tone::Good),
+        Life::Running if ready => ("ready", Tone::Busy),
+        Life::Stopped => ("stopped", Tone::Faint),
+        life => (life.word(), Tone::Busy),
+    }
+}
+
+/// Why an instance is as it is: its own reason, or what keeps it from being ready.
+pub fn reason(instance: &InstanceView) -> String {
+    let not_ready = instance
+        .ready
+        .as_ref()
+        .filter(|c| !c.value && instance.life == Life::Running);
+    match (&instance.reason, not_ready) {
+        (Some(reason), _) => reason.clone(),
+        (None, Some(condition)) => format!("not ready: {}", condition.reason),
+        (None, None) => String::new(),
+    }
+}
+
+/// A table of instances, and below it whatever reasons have more than one line.
+pub fn instances(list: &[InstanceView], out: &Out) -> String {
+    let mut table = Table::new(&[
+        "INSTANCE", "VERSION", "NODE", "ADDRESS", "STATE", "FOR", "RESTARTS", "REASON",
+    ]);
+    for instance in list {
+        let (word, tone) = state(instance);
+        table.row([
+            instance.id.clone().into(),
+            instance.version.into(),
+            instance
+                .node
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+                .into(),
+            instance.address.clone().unwrap_or_default().into(),
+            Cell::toned(word, tone),
+            age(instance.since).into(),
+            instance.restarts.into(),
+            reason(instance).into(),
+        ]);
+    }
+    let details = list.iter().filter_map(details);
+    std::iter::once(table.render(out)).chain(details).collect()
+}
+
+/// The further lines of a reason: mostly the last words of an instance that failed.
+pub fn details(instance: &InstanceView) -> Option<String> {
+    let reason = reason(instance);
+    let more: Vec<String> = reason
+        .lines()
+        .skip(1)
+        .map(|l| format!("  {}\n", harmless(l)))
+        .collect();
+    (!more.is_empty()).then(|| format!("\n{}:\n{}", instance.id, more.concat()))
+}
+
+/// A deployment in a few lines.
+pub fn deployment(view: &DeploymentView, out: &Out) -> String {
+    let mut text = format!("{}\n", deployment_line(view, out));
+    if !view.reason.is_empty() {
+        text += &format!("  {}\n", harmless(&view.reason));
+    }
+    if let (false, Some(deadline)) = (view.done, view.deadline) {
+        let left = deadline.since(super::args::now());
+        text += &format!(
+            "  fails in {} if nothing moves\n",
+            super::args::length(left)
+        );
+    }
+    for (title, list) in [("new", &view.new), ("old", &view.old)] {
+        if !list.is_empty() {
+            text += &format!("\n{title}:\n{}", instances(list, out));
+        }
+    }
+    text
+}
+
+/// A deployment in one line.
+pub fn deployment_line(view: &DeploymentView, out: &Out) -> String {
+    let took = view.ended.map_or_else(
+        || format!("for {}", age(view.started)),
+        |ended| format!("after {}", super::args::length(ended.since(view.started))),
+    );
+    let phase = out.tint(&view.phase, tone(view));
+    format!(
+        "deployment {} of {} version {}: {phase} {took}",
+        view.id, view.app, view.version
+    )
+}
+
+/// The colour of a deployment's phase.
+pub fn tone(view: &DeploymentView) -> Tone {
+    match (view.done, view.ok) {
+        (false, _) => Tone::Busy,
+        (true, true) => Tone::Good,
+        (true, false) => Tone::Bad,
+    }
+}
+
+/// What a write answered.
+pub fn applied(reply: &ApplyReply, deed: &str) -> String {
+    let ApplyReply { app, version, .. } = reply;
+    match reply.deployment {
+        Some(id) => format!(
+            "{app} {deed}: version {version}, deployment {id}; follow it with `hancock deployment status {id} --wait`"
+        ),
+        None => format!("{app} {deed}: version {version}, nothing had to change"),
+    }
+}
