@@ -1,0 +1,246 @@
+//! Everything a node knows of its instances. Fed with assignments, lists and outcomes; [`crate::reconcile`] plans on it.
+
+use std::collections::BTreeMap;
+
+use hancock_proto::assignment::{AssignedInstance, Assignment, Desired};
+use hancock_proto::ids::{InstanceId, NodeId};
+use hancock_proto::time::Timestamp;
+
+use crate::environment::PortSide;
+use crate::instance::{Deed, Failure, Instance, Memory, Phase, Want};
+use crate::observed::{Ending, Exit, Observed, Owner, State};
+
+/// A node's instances, wanted and seen.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) side: PortSide,
+    /// None: no master was ever heard. Then nothing is done at all.
+    pub(crate) assignment: Option<Assignment>,
+    pub(crate) instances: BTreeMap<InstanceId, Instance>,
+    /// None: the runtime was never listed. Then nothing is done at all.
+    pub(crate) seen: Option<BTreeMap<InstanceId, Observed>>,
+    /// Why the runtime cannot be asked just now.
+    pub(crate) outage: Option<String>,
+    /// Rises with every deed; a list begun before an instance's last deed says nothing of that instance.
+    stamp: Stamp,
+    touched: BTreeMap<InstanceId, Touch>,
+    pub(crate) parking: bool,
+}
+
+/// A point in the order of deeds and lists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp(u64);
+
+#[derive(Debug, Clone, Copy)]
+struct Touch {
+    at: Stamp,
+    /// The deed's outcome is open: only a newer list can tell.
+    open: bool,
+}
+
+impl Node {
+    /// A node as its journal remembers it.
+    pub fn new(
+        id: NodeId,
+        side: PortSide,
+        assignment: Option<Assignment>,
+        memory: BTreeMap<InstanceId, Memory>,
+    ) -> Self {
+        Self {
+            id,
+            side,
+            assignment,
+            instances: memory
+                .into_iter()
+                .map(|(id, m)| (id, Instance::remembered(m)))
+                .collect(),
+            seen: None,
+            outage: None,
+            stamp: Stamp::default(),
+            touched: BTreeMap::new(),
+            parking: false,
+        }
+    }
+
+    /// Takes an assignment that was admitted ([`crate::session`]) and stored.
+    pub fn assign(&mut self, assignment: Assignment) {
+        if self.assignment.is_none() {
+            // Only now is it known which containers are ours: former lists passed them over.
+            self.seen = None;
+        }
+        self.assignment = Some(assignment);
+    }
+
+    /// The assignment acted upon.
+    pub fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
+    }
+
+    /// Whose containers are ours. None: no assignment told the cluster yet.
+    pub fn owner(&self) -> Option<Owner> {
+        let assignment = self.assignment.as_ref()?;
+        Some(Owner {
+            cluster: assignment.cluster.clone(),
+            node: self.id.clone(),
+        })
+    }
+
+    /// What is to be stored before the plan is carried out.
+    pub fn memory(&self) -> BTreeMap<InstanceId, Memory> {
+        self.instances
+            .iter()
+            .map(|(id, i)| (id.clone(), i.memory.clone()))
+            .collect()
+    }
+
+    /// To be taken when a list is begun and given back with it.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Whether a list is needed, because the outcome of a deed is open or the runtime was never listed.
+    pub fn needs_list(&self) -> bool {
+        self.seen.is_none() || self.outage.is_some() || self.touched.values().any(|t| t.open)
+    }
+
+    /// Takes a complete list that was begun at `stamp`. Strangers in it are passed over.
+    pub fn observe(&mut self, list: Vec<Observed>, stamp: Stamp) {
+        let mut fresh: BTreeMap<InstanceId, Observed> = BTreeMap::new();
+        for one in list.into_iter().filter(|o| self.is_ours(o)) {
+            // Two of one instance: the one that runs is the one that counts.
+            let known = fresh.get(&one.instance).is_some_and(Observed::is_running);
+            if !known {
+                fresh.insert(one.instance.clone(), one);
+            }
+        }
+        let mut before = self.seen.take().unwrap_or_default();
+        for (id, _) in self.touched.iter().filter(|(_, t)| t.at > stamp) {
+            fresh.remove(id);
+            fresh.extend(before.remove_entry(id));
+        }
+        self.touched.retain(|_, t| t.at > stamp);
+        self.outage = None;
+        self.seen = Some(fresh);
+    }
+
+    fn is_ours(&self, one: &Observed) -> bool {
+        let cluster = self.assignment.as_ref().map(|a| &a.cluster);
+        one.owner.node == self.id && cluster == Some(&one.owner.cluster)
+    }
+
+    /// The runtime could not be listed: nothing is known, so nothing is done.
+    pub fn unavailable(&mut self, reason: String) {
+        self.outage = Some(reason);
+    }
+
+    /// Which exits in a list need their last log lines before it is observed: those not answered with a restart at once.
+    pub fn wants_tail(&self, list: &[Observed], now: Timestamp) -> Vec<InstanceId> {
+        list.iter()
+            .filter(|o| self.is_ours(o) && matches!(o.state, State::Exited(_)))
+            .filter(|o| self.would_wait(&o.instance, now))
+            .map(|o| o.instance.clone())
+            .collect()
+    }
+
+    fn would_wait(&self, id: &InstanceId, now: Timestamp) -> bool {
+        let Some(instance) = self.instances.get(id) else {
+            return false;
+        };
+        let up = matches!(instance.memory.phase, Phase::Up | Phase::Ordered { .. });
+        match self.want(id) {
+            Want::Run(rule) => {
+                up && instance.busy().is_none() && !instance.restarts_at_once(rule, now)
+            }
+            Want::Stop | Want::Leave | Want::Park => false,
+        }
+    }
+
+    /// A deed came to its end. `seen`: the container as a successful start left it.
+    pub fn done(
+        &mut self,
+        id: &InstanceId,
+        deed: Deed,
+        outcome: Result<Option<Observed>, Failure>,
+        now: Timestamp,
+    ) {
+        self.touch(id, outcome.is_err());
+        if let Ok(seen) = &outcome {
+            self.learn(id, deed, seen.clone(), now);
+        }
+        let Some(mut instance) = self.instances.remove(id) else {
+            return;
+        };
+        instance.done(deed, outcome.map(drop), self.want(id), now);
+        self.instances.insert(id.clone(), instance);
+    }
+
+    fn learn(&mut self, id: &InstanceId, deed: Deed, new: Option<Observed>, now: Timestamp) {
+        let Some(seen) = self.seen.as_mut() else {
+            return;
+        };
+        match deed {
+            Deed::Prepare => {}
+            Deed::Start => seen.extend(new.map(|o| (id.clone(), o))),
+            Deed::Remove => drop(seen.remove(id)),
+            Deed::Stop | Deed::Kill => {
+                let exit = Exit {
+                    at: now,
+                    how: Ending::Unseen,
+                    tail: Vec::new(),
+                };
+                if let Some(one) = seen.get_mut(id) {
+                    one.state = State::Exited(exit);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn touch(&mut self, id: &InstanceId, open: bool) {
+        self.stamp = Stamp(self.stamp.0 + 1);
+        let at = self.stamp;
+        self.touched.insert(id.clone(), Touch { at, open });
+    }
+
+    /// Whether what is known of it is older than its last deed.
+    pub(crate) fn is_open(&self, id: &InstanceId) -> bool {
+        self.touched.get(id).is_some_and(|t| t.open)
+    }
+
+    /// Starts nothing more and stops everything, until the daemon comes back.
+    pub fn park(&mut self) {
+        self.parking = true;
+    }
+
+    /// Whether nothing runs any more.
+    pub fn is_parked(&self) -> bool {
+        let idle = |i: &Instance| matches!(i.busy(), None | Some(Deed::Prepare));
+        let down = |seen: &BTreeMap<_, Observed>| !seen.values().any(Observed::is_running);
+        self.instances.values().all(idle) && self.seen.as_ref().is_none_or(down)
+    }
+
+    /// Everything of ours that runs, wanted or not.
+    pub fn still_running(&self) -> impl Iterator<Item = &InstanceId> {
+        let seen = self.seen.iter().flat_map(|s| s.iter());
+        seen.filter(|(_, o)| o.is_running()).map(|(id, _)| id)
+    }
+
+    /// Instances that run and are wanted, with their restarts.
+    pub fn running(&self) -> impl Iterator<Item = (&InstanceId, &AssignedInstance, u32)> {
+        let assigned = self.assignment.iter().flat_map(|a| a.instances.iter());
+        assigned.filter_map(|(id, assigned)| {
+            let memory = &self.instances.get(id)?.memory;
+            (memory.phase == Phase::Up).then_some((id, assigned, memory.restarts))
+        })
+    }
+
+    pub(crate) fn want(&self, id: &InstanceId) -> Want<'_> {
+        let assigned = self.assignment.as_ref().and_then(|a| a.instances.get(id));
+        match assigned {
+            Some(a) if a.desired == Desired::Stopped => Want::Stop,
+            Some(_) if self.parking => Want::Park,
+            Some(a) => Want::Run(&a.run.restart),
+            None => Want::Leave,
+        }
+    }
+}

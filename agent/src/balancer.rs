@@ -1,0 +1,55 @@
+//! What the agent needs of the node's balancer. One real implementation; the agent's own tests put a recorder in its place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hancock_balancer::{Handle, LocalInstance};
+use hancock_proto::ids::InstanceId;
+use hancock_proto::report::{Condition, ServiceReport};
+use hancock_proto::upstream::UpstreamDoc;
+use tokio::sync::watch;
+
+/// A node's balancer as the agent sees it.
+pub trait LocalBalancer: Send + Sync {
+    /// One change of one service. None: really deleted.
+    ///
+    /// # Errors
+    /// The document is wrong; the last good one stays.
+    fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String>;
+    /// Which instances are to be judged; replaces the whole set.
+    fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>);
+    /// The verdicts; absent while not judged yet.
+    fn readiness(&self) -> BTreeMap<InstanceId, Condition>;
+    /// What is served, refused and still draining, per service.
+    fn services(&self) -> BTreeMap<String, ServiceReport>;
+    /// Bumped when one of the two above would answer something else.
+    fn changed(&self) -> watch::Receiver<u64>;
+    /// Services it serves from an earlier run.
+    fn names(&self) -> Vec<String>;
+}
+
+impl LocalBalancer for Handle {
+    fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
+        Handle::apply(self, name, doc).map_err(|error| error.to_string())
+    }
+
+    fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>) {
+        Handle::watch_local(self, instances);
+    }
+
+    fn readiness(&self) -> BTreeMap<InstanceId, Condition> {
+        Handle::readiness(self)
+    }
+
+    fn services(&self) -> BTreeMap<String, ServiceReport> {
+        Handle::services(self)
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        Handle::changed(self)
+    }
+
+    fn names(&self) -> Vec<String> {
+        Handle::names(self)
+    }
+}

@@ -1,0 +1,120 @@
+//! What the leader and the balancer are told: the whole, whenever anything of it changed.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use hancock_agent_core::environment::PortSide;
+use hancock_balancer::LocalInstance;
+use hancock_proto::assignment::{AssignedInstance, Check};
+use hancock_proto::ids::InstanceId;
+use hancock_proto::report::{Condition, InstanceReport, Life, Report};
+use hancock_proto::time::Timestamp;
+
+use super::Loop;
+
+/// What was told last.
+#[derive(Debug, Default)]
+pub(super) struct Reporting {
+    sequence: u64,
+    /// None: the session has not had one yet.
+    last: Option<Report>,
+    watched: BTreeMap<InstanceId, LocalInstance>,
+}
+
+impl Reporting {
+    /// A new session knows nothing.
+    pub(super) fn send_again(&mut self) {
+        self.last = None;
+    }
+}
+
+impl Loop {
+    /// Tells the balancer which instances run here, when that changed.
+    pub(super) fn watch_local(&mut self) {
+        let dial = dial(self.runtime.port_side(), &self.options.info.address);
+        let running: BTreeMap<_, _> = self
+            .node
+            .running()
+            .filter_map(|(id, assigned, _)| Some((id.clone(), local(assigned, dial)?)))
+            .collect();
+        if running != self.reporting.watched {
+            self.reporting.watched.clone_from(&running);
+            self.balancer.watch_local(running);
+        }
+    }
+
+    /// Reports, when something changed since the session's last report. Coalesced: only the newest waits to be sent.
+    pub(super) fn report(&mut self, mut instances: BTreeMap<InstanceId, InstanceReport>) {
+        self.judge(&mut instances);
+        let Some(open) = self.link.open() else {
+            return;
+        };
+        let mut report = Report {
+            node: self.options.info.node.clone(),
+            boot: self.options.boot.clone(),
+            sequence: self.reporting.sequence,
+            generation: self.stored.session.generation,
+            instances,
+            services: self.balancer.services(),
+        };
+        if self.reporting.last.as_ref() == Some(&report) {
+            return;
+        }
+        self.reporting.sequence += 1;
+        report.sequence = self.reporting.sequence;
+        open.report(report.clone());
+        self.reporting.last = Some(report);
+    }
+
+    fn judge(&self, instances: &mut BTreeMap<InstanceId, InstanceReport>) {
+        let verdicts = self.balancer.readiness();
+        let assigned = self.node.assignment().map(|a| &a.instances);
+        for (id, report) in instances {
+            let checked = assigned
+                .and_then(|a| a.get(id))
+                .is_none_or(|a| a.check.is_some());
+            report.ready = ready(report, checked, verdicts.get(id));
+        }
+    }
+}
+
+fn ready(report: &InstanceReport, checked: bool, verdict: Option<&Condition>) -> Option<Condition> {
+    let say = |value, since: Timestamp, reason: &str| {
+        let reason = reason.to_owned();
+        Some(Condition {
+            value,
+            since,
+            reason,
+        })
+    };
+    match report.life {
+        Life::Running if checked => verdict.cloned(),
+        Life::Running => say(true, report.since, "runs, and no check is asked for"),
+        // It was up before; a verdict of that time must not outlive it.
+        _ if report.restarts > 0 => say(false, report.since, "does not run"),
+        _ => None,
+    }
+}
+
+/// Where this node reaches its own instances.
+fn dial(side: PortSide, address: &str) -> IpAddr {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    match side {
+        PortSide::Host => loopback,
+        // Published ports answer on the node's address; the loopback path would go through a relay in user space.
+        PortSide::Container => address.parse().unwrap_or(loopback),
+    }
+}
+
+/// None: it has no port anybody could ask.
+fn local(assigned: &AssignedInstance, dial: IpAddr) -> Option<LocalInstance> {
+    let first = assigned.run.ports.first()?.host;
+    let check = |c: &Check| {
+        let address = SocketAddr::new(dial, c.host_port);
+        (c.spec.clone(), address, c.host.clone())
+    };
+    Some(LocalInstance {
+        address: SocketAddr::new(dial, first),
+        check: assigned.check.as_ref().map(check),
+    })
+}

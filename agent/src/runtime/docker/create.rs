@@ -1,0 +1,192 @@
+//! From a spec to a container: name, labels, body, and what a refusal of the engine means.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, Mount,
+    MountType, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
+};
+use hancock_proto::ids::InstanceId;
+
+use hancock_agent_core::environment::StartSpec;
+use hancock_agent_core::observed::Owner;
+
+use super::RuntimeError;
+use super::connect::{error, status};
+
+/// Label of the cluster.
+pub(super) const CLUSTER: &str = "hancock.cluster";
+/// Label of the node.
+pub(super) const NODE: &str = "hancock.node";
+/// Label of the instance.
+pub(super) const INSTANCE: &str = "hancock.instance";
+/// Label of the app.
+pub(super) const APP: &str = "hancock.app";
+/// Label of the app's version.
+pub(super) const VERSION: &str = "hancock.version";
+/// Label of the stop signal.
+pub(super) const SIGNAL: &str = "hancock.stop-signal";
+/// Label of the grace period.
+pub(super) const GRACE: &str = "hancock.grace-period";
+/// Label of the host ports.
+pub(super) const PORTS: &str = "hancock.ports";
+/// Label of the checksum of what it was created from.
+const SPEC: &str = "hancock.spec";
+
+/// Processes one container may have: enough for any app, too few to exhaust the node.
+const MAX_PIDS: i64 = 4096;
+
+/// The container's name. One per instance, so that the engine itself refuses a second one.
+pub(super) fn name(owner: &Owner, instance: &InstanceId) -> String {
+    let owner = format!("{}/{}", owner.cluster, owner.node);
+    format!(
+        "hancock-{instance}-{:08x}",
+        crc32fast::hash(owner.as_bytes())
+    )
+}
+
+/// Whether a container was created from exactly this spec, so that it may be started again.
+pub(super) fn is_of(there: &ContainerInspectResponse, spec: &StartSpec) -> bool {
+    let labels = there.config.as_ref().and_then(|c| c.labels.as_ref());
+    labels.and_then(|l| l.get(SPEC)) == Some(&checksum(spec))
+}
+
+fn checksum(spec: &StartSpec) -> String {
+    let text = serde_json::to_vec(spec).unwrap_or_default();
+    format!("{:08x}", crc32fast::hash(&text))
+}
+
+pub(super) fn body(spec: &StartSpec, publish: IpAddr) -> ContainerCreateBody {
+    let mut command = spec.command.iter().cloned();
+    let grace = spec.stop.grace.duration().as_secs();
+    ContainerCreateBody {
+        image: spec.image.clone(),
+        // A command of the spec replaces the image's entry point too: it names the program.
+        entrypoint: command.next().map(|program| vec![program]),
+        cmd: (!spec.command.is_empty()).then(|| command.collect()),
+        env: Some(
+            spec.environment
+                .iter()
+                .map(|(k, v)| format!("{k}={v}"))
+                .collect(),
+        ),
+        user: spec.user.clone(),
+        working_dir: spec.workdir.clone(),
+        labels: Some(labels(spec)),
+        stop_signal: Some(spec.stop.signal.clone()),
+        stop_timeout: Some(i64::try_from(grace).unwrap_or(i64::MAX)),
+        host_config: Some(host(spec, publish)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn labels(spec: &StartSpec) -> HashMap<String, String> {
+    let ours = [
+        (CLUSTER, spec.owner.cluster.to_string()),
+        (NODE, spec.owner.node.to_string()),
+        (INSTANCE, spec.instance.to_string()),
+        (APP, spec.app.to_string()),
+        (VERSION, spec.version.to_string()),
+        (SIGNAL, spec.stop.signal.clone()),
+        (GRACE, spec.stop.grace.to_string()),
+        (PORTS, ports(spec)),
+        (SPEC, checksum(spec)),
+    ];
+    let ours = ours.map(|(name, value)| (name.to_owned(), value));
+    // Ours last: an owner's label must not make a container another instance's.
+    spec.labels.clone().into_iter().chain(ours).collect()
+}
+
+fn ports(spec: &StartSpec) -> String {
+    let ports: Vec<_> = spec.ports.iter().map(|p| p.host.to_string()).collect();
+    ports.join(",")
+}
+
+fn host(spec: &StartSpec, publish: IpAddr) -> HostConfig {
+    let cores = i64::from(spec.resources.cpu.as_millicores());
+    let memory = i64::try_from(spec.resources.memory.as_bytes()).ok();
+    HostConfig {
+        port_bindings: Some(bindings(spec, publish)),
+        mounts: Some(spec.volumes.iter().map(mount).collect()),
+        memory: memory.filter(|m| *m > 0),
+        // A share, not a cap: the reservation holds when the node is busy, and idle cores may be used.
+        cpu_shares: Some((cores * 1024 / 1000).max(2)),
+        pids_limit: Some(MAX_PIDS),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        log_config: Some(log_config()),
+        ..HostConfig::default()
+    }
+}
+
+/// Rotated, or a chatty app fills the disk.
+fn log_config() -> HostConfigLogConfig {
+    let config = [("max-size", "10m"), ("max-file", "3")];
+    let config = config.map(|(k, v)| (k.to_owned(), v.to_owned()));
+    HostConfigLogConfig {
+        typ: Some("json-file".to_owned()),
+        config: Some(config.into()),
+    }
+}
+
+fn bindings(spec: &StartSpec, publish: IpAddr) -> PortMap {
+    let binding = |host: u16| PortBinding {
+        host_ip: Some(publish.to_string()),
+        host_port: Some(host.to_string()),
+    };
+    let mut map = PortMap::new();
+    for port in &spec.ports {
+        let key = format!("{}/tcp", port.container.unwrap_or(port.host));
+        if let Some(all) = map.entry(key).or_insert_with(|| Some(Vec::new())) {
+            all.push(binding(port.host));
+        }
+    }
+    map
+}
+
+fn mount(volume: &hancock_proto::app::Volume) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(volume.source.clone()),
+        target: Some(volume.target.clone()),
+        read_only: Some(volume.read_only),
+        ..Mount::default()
+    }
+}
+
+/// Why it was not created or started. What the container itself asks for in vain will fail every time; the rest may pass.
+pub(super) fn not_started(spec: &StartSpec, refusal: Error) -> RuntimeError {
+    let code = status(&refusal);
+    let failed = error("start", &spec.instance, refusal);
+    let RuntimeError::Failed { reason, .. } = &failed else {
+        return failed;
+    };
+    if let Some(why) = program(spec, reason) {
+        return RuntimeError::impossible("start", &spec.instance, why);
+    }
+    match code {
+        Some(400) => RuntimeError::impossible("start", &spec.instance, reason),
+        _ => failed,
+    }
+}
+
+/// The engine tells of a missing program through three layers of words; said plainly.
+fn program(spec: &StartSpec, reason: &str) -> Option<String> {
+    let what = match reason {
+        r if r.contains("executable file not found") => "is not in the image's PATH",
+        r if r.contains("exec") && r.contains("no such file or directory") => {
+            "is not in the image (or the interpreter or library it needs is not)"
+        }
+        r if r.contains("exec") && r.contains("permission denied") => "may not be executed",
+        r if r.contains("No command specified") => {
+            return Some("the image names no program; give a command in the spec".to_owned());
+        }
+        _ => return None,
+    };
+    let program = spec.command.first().map_or("of the image", String::as_str);
+    Some(format!("program {program:?} {what}"))
+}

@@ -1,0 +1,85 @@
+//! The image: the local one when it is there, otherwise pulled.
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::query_parameters::CreateImageOptions;
+use futures::StreamExt;
+
+use hancock_agent_core::environment::StartSpec;
+
+use super::RuntimeError;
+use super::connect::{error, status};
+
+pub(super) async fn ensure(docker: &Docker, spec: &StartSpec) -> Result<(), RuntimeError> {
+    let Some(image) = &spec.image else {
+        return Err(RuntimeError::impossible(
+            "start",
+            &spec.instance,
+            "the spec names no image, and this node runs containers; give an image, or place the app on nodes that run plain processes",
+        ));
+    };
+    match docker.inspect_image(image).await {
+        Ok(_) => Ok(()),
+        Err(e) if status(&e) == Some(404) => pull(docker, image).await,
+        Err(e) => Err(error("look for image", image, e)),
+    }
+}
+
+async fn pull(docker: &Docker, image: &str) -> Result<(), RuntimeError> {
+    tracing::info!(image, "pull image");
+    let options = CreateImageOptions {
+        from_image: Some(tagged(image)),
+        ..CreateImageOptions::default()
+    };
+    let mut progress = Box::pin(docker.create_image(Some(options), None, None));
+    while let Some(step) = progress.next().await {
+        step.map_err(|e| not_pulled(image, e))?;
+    }
+    Ok(())
+}
+
+/// Without a tag the engine would pull every tag there is.
+fn tagged(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    match last.contains([':', '@']) {
+        true => image.to_owned(),
+        false => format!("{image}:latest"),
+    }
+}
+
+fn not_pulled(image: &str, refusal: Error) -> RuntimeError {
+    let code = status(&refusal);
+    let failed = error("pull image", image, refusal);
+    let RuntimeError::Failed { reason, .. } = &failed else {
+        return failed;
+    };
+    let gone = ["manifest unknown", "not found", "repository does not exist"];
+    match code == Some(404) || gone.iter().any(|g| reason.contains(g)) {
+        true => RuntimeError::impossible(
+            "pull image",
+            image,
+            format!(
+                "{reason}; it is not on this node either: check its name, push it, or load it into the node's engine"
+            ),
+        ),
+        false => failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_tag_is_the_latest_one() {
+        for (given, pulled) in [
+            ("web", "web:latest"),
+            ("web:3", "web:3"),
+            ("registry:5000/web", "registry:5000/web:latest"),
+            ("registry:5000/web:3", "registry:5000/web:3"),
+            ("web@sha256:00", "web@sha256:00"),
+        ] {
+            assert_eq!(tagged(given), pulled);
+        }
+    }
+}

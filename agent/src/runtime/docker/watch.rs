@@ -1,0 +1,58 @@
+//! Follows the engine's events, and notices when it goes away and comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::query_parameters::EventsOptions;
+use futures::StreamExt;
+
+use super::{RuntimeError, Shared, connect, observe};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What can change a list. Health probes tell themselves in three more events each, which nobody here wants.
+const ACTIONS: [&str; 7] = [
+    "create", "start", "die", "destroy", "oom", "pause", "unpause",
+];
+
+/// Runs until dropped. Every event, and every loss and return of the engine, is a notice: the list is the truth, not the event.
+pub(super) async fn watch(shared: Arc<Shared>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match follow(&shared, &mut pause).await {
+            Ok(()) => tracing::warn!("docker engine closed its event stream"),
+            Err(error) => tracing::debug!(%error, "docker engine's events are not to be had"),
+        }
+        shared.connection.lost();
+        if pause == FIRST_PAUSE {
+            // Whoever lists now learns that it is away; after that only its return is news.
+            shared.notify();
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn follow(shared: &Shared, pause: &mut Duration) -> Result<(), RuntimeError> {
+    let docker = shared.connection.docker().await?;
+    let mut filters = observe::labelled(&shared.node);
+    filters.insert("type".to_owned(), vec!["container".to_owned()]);
+    filters.insert("event".to_owned(), ACTIONS.map(str::to_owned).to_vec());
+    let options = EventsOptions {
+        filters: Some(filters),
+        ..EventsOptions::default()
+    };
+    let mut events = Box::pin(docker.events(Some(options)));
+    // What happened while nobody followed is in the list that this asks for. The stream is begun by its first poll, so a change
+    // between the two may be missed; whoever watches lists now and then anyway.
+    shared.notify();
+    while let Some(event) = events.next().await {
+        let event = event.map_err(|e| connect::error("follow", "events", e))?;
+        tracing::debug!(action = event.action, "docker event");
+        *pause = FIRST_PAUSE;
+        shared.notify();
+    }
+    Ok(())
+}

@@ -1,0 +1,376 @@
+//! An engine in memory: its "containers" really start after a delay, print lines, end by script or by signal. It can be slow, lose its
+//! notices of change, and be away.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use hancock_proto::hub::{LogLine, Stream};
+use hancock_proto::ids::{AppName, InstanceId};
+use hancock_proto::time::{Clock, SystemClock};
+use tokio::sync::{broadcast, watch};
+use tokio_stream::wrappers::BroadcastStream;
+
+use hancock_agent_core::environment::{PortSide, StartSpec};
+use hancock_agent_core::observed::{Ending, Exit, Observed, Owner, State, StopRule};
+
+use super::{ContainerRuntime, Lines, LogQuery, RuntimeError};
+
+/// How the containers of one app behave.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// Time a preparation takes.
+    pub prepare_delay: Duration,
+    /// How a preparation fails.
+    pub prepare_error: Option<RuntimeError>,
+    /// Time a start takes.
+    pub start_delay: Duration,
+    /// How a start fails.
+    pub start_error: Option<RuntimeError>,
+    /// Lines printed at the start.
+    pub lines: Vec<String>,
+    /// Ends by itself this long after its start.
+    pub exit_after: Option<(Duration, Ending)>,
+    /// Time it takes to end after the signal. None: it does not care for the signal.
+    pub ends_after: Option<Duration>,
+}
+
+/// The engine. Clones are the same engine, as two daemons one after the other see it.
+#[derive(Debug, Clone)]
+pub struct FakeRuntime {
+    world: Arc<Mutex<World>>,
+    changes: watch::Sender<u64>,
+    lines: broadcast::Sender<LogLine>,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    containers: BTreeMap<InstanceId, Container>,
+    scripts: BTreeMap<AppName, Script>,
+    away: Option<String>,
+    silent: bool,
+    starts: Vec<InstanceId>,
+    stops: Vec<InstanceId>,
+    most_at_once: usize,
+    starting: usize,
+}
+
+#[derive(Debug)]
+struct Container {
+    seen: Observed,
+    /// Counts its starts, so that an exit planned for one start does not hit the next.
+    run: u64,
+    log: Vec<LogLine>,
+    spec: StartSpec,
+}
+
+impl Default for FakeRuntime {
+    fn default() -> Self {
+        Self {
+            world: Arc::default(),
+            changes: watch::channel(0).0,
+            lines: broadcast::channel(256).0,
+        }
+    }
+}
+
+impl FakeRuntime {
+    /// How containers of `app` behave from now on.
+    pub fn script(&self, app: &AppName, script: Script) {
+        self.world().scripts.insert(app.clone(), script);
+    }
+
+    /// Ends a container from outside.
+    pub fn exit(&self, instance: &InstanceId, how: Ending) {
+        self.end(instance, None, how);
+    }
+
+    /// The engine goes away, or with None comes back.
+    pub fn away(&self, reason: Option<&str>) {
+        self.world().away = reason.map(str::to_owned);
+        self.notify();
+    }
+
+    /// Notices of change are lost from now on, or no longer.
+    pub fn lose_notices(&self, lose: bool) {
+        self.world().silent = lose;
+    }
+
+    /// Every start so far, in order.
+    pub fn starts(&self) -> Vec<InstanceId> {
+        self.world().starts.clone()
+    }
+
+    /// Every stop and kill so far, in order.
+    pub fn stops(&self) -> Vec<InstanceId> {
+        self.world().stops.clone()
+    }
+
+    /// Most starts that were under way at the same time.
+    pub fn most_starts_at_once(&self) -> usize {
+        self.world().most_at_once
+    }
+
+    /// What a container was started with.
+    pub fn spec(&self, instance: &InstanceId) -> Option<StartSpec> {
+        let world = self.world();
+        world.containers.get(instance).map(|c| c.spec.clone())
+    }
+
+    /// Whether a container runs.
+    pub fn is_running(&self, instance: &InstanceId) -> bool {
+        let world = self.world();
+        let container = world.containers.get(instance);
+        container.is_some_and(|c| c.seen.is_running())
+    }
+
+    /// Whether a container is there, running or not.
+    pub fn exists(&self, instance: &InstanceId) -> bool {
+        self.world().containers.contains_key(instance)
+    }
+
+    /// Puts a container there that nobody of us started.
+    pub fn plant(&self, seen: Observed, spec: StartSpec) {
+        let container = Container {
+            run: 0,
+            log: Vec::new(),
+            spec,
+            seen,
+        };
+        let id = container.seen.instance.clone();
+        self.world().containers.insert(id, container);
+        self.notify();
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notify(&self) {
+        if !self.world().silent {
+            self.changes.send_modify(|n| *n += 1);
+        }
+    }
+
+    fn answering(&self) -> Result<(), RuntimeError> {
+        match &self.world().away {
+            None => Ok(()),
+            Some(reason) => Err(RuntimeError::Unavailable {
+                runtime: "engine in memory".to_owned(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    fn script_of(&self, app: &AppName) -> Script {
+        self.world().scripts.get(app).cloned().unwrap_or(Script {
+            ends_after: Some(Duration::ZERO),
+            ..Script::default()
+        })
+    }
+
+    fn end(&self, instance: &InstanceId, run: Option<u64>, how: Ending) {
+        if let Some(c) = self.world().containers.get_mut(instance) {
+            let meant = run.is_none_or(|run| run == c.run);
+            if meant && c.seen.is_running() {
+                c.seen.state = State::Exited(Exit {
+                    at: SystemClock.now(),
+                    how,
+                    tail: Vec::new(),
+                });
+            }
+        }
+        self.notify();
+    }
+
+    fn begin(&self, spec: &StartSpec, script: &Script) -> Observed {
+        let now = SystemClock.now();
+        let line = |text: &String| LogLine {
+            instance: spec.instance.clone(),
+            at: now,
+            stream: Stream::Stdout,
+            text: text.clone(),
+        };
+        let seen = Observed {
+            owner: spec.owner.clone(),
+            instance: spec.instance.clone(),
+            app: spec.app.clone(),
+            version: spec.version,
+            stop: spec.stop.clone(),
+            host_ports: spec.ports.iter().map(|p| p.host).collect(),
+            state: State::Running { since: Some(now) },
+        };
+        let mut world = self.world();
+        world.starts.push(spec.instance.clone());
+        let (run, mut log) = match world.containers.remove(&spec.instance) {
+            Some(former) => (former.run + 1, former.log),
+            None => (0, Vec::new()),
+        };
+        for line in script.lines.iter().map(line) {
+            // Nobody follows: nothing to tell.
+            let _ = self.lines.send(line.clone());
+            log.push(line);
+        }
+        let container = Container {
+            seen: seen.clone(),
+            run,
+            log,
+            spec: spec.clone(),
+        };
+        world.containers.insert(spec.instance.clone(), container);
+        if let Some((after, how)) = script.exit_after {
+            let (engine, id) = (self.clone(), spec.instance.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                engine.end(&id, Some(run), how);
+            });
+        }
+        seen
+    }
+
+    fn is_of(&self, owner: &Owner, instance: &InstanceId) -> bool {
+        let world = self.world();
+        let container = world.containers.get(instance);
+        container.is_some_and(|c| c.seen.owner == *owner)
+    }
+
+    fn running(&self, instance: &InstanceId) -> Option<Observed> {
+        let world = self.world();
+        let seen = world.containers.get(instance).map(|c| &c.seen);
+        seen.filter(|s| s.is_running()).cloned()
+    }
+}
+
+#[async_trait]
+impl ContainerRuntime for FakeRuntime {
+    fn kind(&self) -> &'static str {
+        "fake"
+    }
+
+    fn port_side(&self) -> PortSide {
+        PortSide::Host
+    }
+
+    async fn version(&self) -> Result<String, RuntimeError> {
+        self.answering().map(|()| "1".to_owned())
+    }
+
+    async fn prepare(&self, spec: &StartSpec) -> Result<(), RuntimeError> {
+        self.answering()?;
+        let script = self.script_of(&spec.app);
+        tokio::time::sleep(script.prepare_delay).await;
+        script.prepare_error.map_or(Ok(()), Err)
+    }
+
+    async fn start(&self, spec: &StartSpec) -> Result<Observed, RuntimeError> {
+        self.answering()?;
+        if let Some(seen) = self.running(&spec.instance) {
+            return Ok(seen);
+        }
+        let script = self.script_of(&spec.app);
+        {
+            let mut world = self.world();
+            world.starting += 1;
+            world.most_at_once = world.most_at_once.max(world.starting);
+        }
+        tokio::time::sleep(script.start_delay).await;
+        self.world().starting -= 1;
+        if let Some(error) = script.start_error {
+            return Err(error);
+        }
+        let seen = self.begin(spec, &script);
+        self.notify();
+        Ok(seen)
+    }
+
+    async fn stop(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        rule: &StopRule,
+    ) -> Result<(), RuntimeError> {
+        self.answering()?;
+        let Some(seen) = self.running(instance).filter(|s| s.owner == *owner) else {
+            return Ok(());
+        };
+        self.world().stops.push(instance.clone());
+        let takes = self.script_of(&seen.app).ends_after;
+        let grace = rule.grace.duration();
+        let (wait, how) = match takes.filter(|t| *t <= grace) {
+            Some(takes) => (takes, Ending::Code(0)),
+            None => (grace, Ending::Signal(9)),
+        };
+        tokio::time::sleep(wait).await;
+        self.end(instance, None, how);
+        Ok(())
+    }
+
+    async fn kill(&self, owner: &Owner, instance: &InstanceId) -> Result<(), RuntimeError> {
+        self.answering()?;
+        if self.is_of(owner, instance) {
+            self.world().stops.push(instance.clone());
+            self.end(instance, None, Ending::Signal(9));
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, owner: &Owner, instance: &InstanceId) -> Result<(), RuntimeError> {
+        self.answering()?;
+        if self.running(instance).is_some() {
+            return Err(RuntimeError::failed("remove", instance, "it still runs"));
+        }
+        if self.is_of(owner, instance) {
+            self.world().containers.remove(instance);
+        }
+        self.notify();
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
+        self.answering()?;
+        let world = self.world();
+        Ok(world.containers.values().map(|c| c.seen.clone()).collect())
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    async fn logs(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        query: LogQuery,
+    ) -> Result<Lines, RuntimeError> {
+        self.answering()?;
+        let live = BroadcastStream::new(self.lines.subscribe());
+        let Some(log) = self
+            .world()
+            .containers
+            .get(instance)
+            .filter(|c| c.seen.owner == *owner)
+            .map(|c| c.log.clone())
+        else {
+            return Err(RuntimeError::failed(
+                "read the log of",
+                instance,
+                "there is no such instance here",
+            ));
+        };
+        let recent = |l: &LogLine| query.since.is_none_or(|since| l.at >= since);
+        let log: Vec<LogLine> = log.into_iter().filter(recent).collect();
+        let skip = query.tail.map_or(0, |tail| log.len().saturating_sub(tail));
+        let past = futures::stream::iter(log.into_iter().skip(skip).map(Ok));
+        if !query.follow {
+            return Ok(past.boxed());
+        }
+        let id = instance.clone();
+        let live = live.filter_map(move |line| {
+            let mine = line.ok().filter(|l| l.instance == id).map(Ok);
+            std::future::ready(mine)
+        });
+        Ok(past.chain(live).boxed())
+    }
+}

@@ -1,0 +1,132 @@
+//! Control groups, where the machine lets us: memory as limit, processor time as share. Version 2 and version 1.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hancock_proto::app::Resources;
+
+use super::files::Cgroup;
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Folder of ours in every hierarchy.
+const OURS: &str = "hancock";
+
+/// Processes one instance may have.
+const MAX_PIDS: &str = "4096";
+
+/// Creates the groups of one instance. Empty, with the reason in the log, where that is not possible: limits help, they are no promise.
+pub(super) fn create(folder: &Path, resources: &Resources) -> Vec<Cgroup> {
+    let created = match version() {
+        Some(2) => unified(&name(folder), resources),
+        Some(_) => separate(&name(folder), resources),
+        None => Err(io::Error::other("no control groups here")),
+    };
+    created.unwrap_or_else(|error| {
+        tracing::debug!(folder = %folder.display(), %error, "limits not applied");
+        Vec::new()
+    })
+}
+
+/// Removes them; they are empty once everything of the instance has ended.
+pub(super) fn remove(folder: &Path) {
+    let name = name(folder);
+    let hierarchies = ["", "memory", "cpu", "pids"];
+    for path in hierarchies.map(|h| Path::new(ROOT).join(h).join(OURS).join(&name)) {
+        if path.is_dir()
+            && let Err(error) = fs::remove_dir(&path)
+        {
+            tracing::debug!(path = %path.display(), %error, "control group not removed");
+        }
+    }
+}
+
+/// How often a process of these groups was ended for want of memory.
+pub(super) fn memory_kills(groups: &[Cgroup]) -> u64 {
+    let files = ["memory.events", "memory.oom_control"];
+    let all = groups
+        .iter()
+        .flat_map(|g| files.iter().map(|f| g.path.join(f)));
+    all.filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|text| text.lines().filter_map(kills).collect::<Vec<_>>())
+        .sum()
+}
+
+fn kills(line: &str) -> Option<u64> {
+    line.strip_prefix("oom_kill ")?.trim().parse().ok()
+}
+
+fn version() -> Option<u8> {
+    let controllers = fs::read_to_string(format!("{ROOT}/cgroup.controllers"));
+    match controllers {
+        Ok(list) if list.contains("memory") => Some(2),
+        _ if Path::new(ROOT).join("memory").is_dir() => Some(1),
+        _ => None,
+    }
+}
+
+/// Unique on the machine, where several nodes may run: the instance and a checksum of its whole path.
+fn name(folder: &Path) -> String {
+    let instance = folder.file_name().unwrap_or_default().to_string_lossy();
+    let sum = crc32fast::hash(folder.as_os_str().as_encoded_bytes());
+    format!("{instance}-{sum:08x}")
+}
+
+fn unified(name: &str, resources: &Resources) -> io::Result<Vec<Cgroup>> {
+    let ours = Path::new(ROOT).join(OURS);
+    let path = ours.join(name);
+    fs::create_dir_all(&path)?;
+    for parent in [Path::new(ROOT), &ours] {
+        fs::write(parent.join("cgroup.subtree_control"), "+memory +cpu +pids")?;
+    }
+    let weight = 1 + (shares(resources) - 2) * 9999 / 262_142;
+    set_memory(&path.join("memory.max"), resources)?;
+    fs::write(path.join("cpu.weight"), weight.to_string())?;
+    fs::write(path.join("pids.max"), MAX_PIDS)?;
+    let home = home("");
+    Ok(vec![Cgroup { path, home }])
+}
+
+fn separate(name: &str, resources: &Resources) -> io::Result<Vec<Cgroup>> {
+    let group = |hierarchy: &str| {
+        let path = Path::new(ROOT).join(hierarchy).join(OURS).join(name);
+        fs::create_dir_all(&path).map(|()| Cgroup {
+            path,
+            home: home(hierarchy),
+        })
+    };
+    let (memory, cpu, pids) = (group("memory")?, group("cpu")?, group("pids")?);
+    set_memory(&memory.path.join("memory.limit_in_bytes"), resources)?;
+    fs::write(cpu.path.join("cpu.shares"), shares(resources).to_string())?;
+    fs::write(pids.path.join("pids.max"), MAX_PIDS)?;
+    Ok(vec![memory, cpu, pids])
+}
+
+fn set_memory(file: &Path, resources: &Resources) -> io::Result<()> {
+    match resources.memory.as_bytes() {
+        0 => Ok(()),
+        bytes => fs::write(file, bytes.to_string()),
+    }
+}
+
+/// 1024 for a whole core. A share, not a cap: idle cores may be used.
+fn shares(resources: &Resources) -> u64 {
+    (u64::from(resources.cpu.as_millicores()) * 1024 / 1000).clamp(2, 262_144)
+}
+
+/// This daemon's own group in a hierarchy; the root where it cannot be told.
+fn home(hierarchy: &str) -> PathBuf {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = text.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (names, path) = (parts.next()?, parts.next()?);
+        names
+            .split(',')
+            .any(|n| n == hierarchy)
+            .then(|| path.trim_start_matches('/').to_owned())
+    });
+    Path::new(ROOT)
+        .join(hierarchy)
+        .join(own.unwrap_or_default())
+}
