@@ -82,7 +82,7 @@ async fn answer(State(admin): State<Arc<Admin>>, request: Request) -> Response {
             .strip_prefix("/upstream/")
             .filter(|name| is_name(name))
         {
-            Some(name) => upstream(&admin, &name.to_owned(), request).await,
+            Some(name) => upstream(&admin, name, request).await,
             None if is_ours(&target) => reply(StatusCode::BAD_REQUEST, &json!({})),
             None => page(StatusCode::NOT_FOUND),
         },

@@ -93,7 +93,7 @@ fn compaction_keeps_what_is_good() {
 #[test]
 fn the_writer_tells_when_a_change_is_durable() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (tx, told) = mpsc::channel();
+    let (tx, told) = mpsc::sync_channel(16);
     let log = Log::open(folder.path()).expect("opened");
     let writer = Writer::start(log, move |name, seq| drop(tx.send((name.to_owned(), seq))))
         .expect("started");

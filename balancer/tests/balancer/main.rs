@@ -1,0 +1,10 @@
+//! The balancer as a whole, on loopback, with real origins.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod client;
+mod cutover;
+mod faults;
+mod origin;
+mod routing;
+mod world;
