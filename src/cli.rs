@@ -18,6 +18,8 @@ mod show;
 pub mod spec_file;
 mod status;
 mod table;
+#[cfg(test)]
+mod testing;
 mod wait;
 
 use std::process::ExitCode;
@@ -55,11 +57,19 @@ struct Global {
         global = true,
         value_name = "URL",
         env = "HANCOCK_MASTER",
+        hide_env_values = true,
         default_value = client::DEFAULT_MASTER
     )]
     master: String,
-    /// Text for people, or one JSON value per line as the API gives it
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    /// text, or json: one value per line, as the API gives it
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = Format::Text
+    )]
     output: Format,
 }
 
@@ -108,16 +118,18 @@ struct Context {
     out: Out,
 }
 
-/// Runs the command that was asked for.
-///
-/// # Errors
-/// What the command ends with; [`exit::report`] turns it into text and an exit code.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+/// Runs the command that was asked for, prints the error it ends with, and gives the exit code.
+pub fn main(cli: Cli) -> ExitCode {
+    let format = cli.global.output;
+    run(cli).unwrap_or_else(|error| exit::report(&error, format))
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Dev(args) => dev::run(args),
         Command::DemoApp(args) => demo_app::run(args),
-        Command::Shim(shim) => hancock_agent::runtime::process::shim_main(shim.args),
+        Command::Shim(shim) => Ok(hancock_agent::runtime::process::shim_main(shim.args)),
         Command::Completions(args) => completions::run(&args),
         Command::App(app::Command::Init(args)) => app::init::run(&args),
         Command::App(app::Command::Validate(args)) => {

@@ -1,6 +1,6 @@
 //! `hancock`: one binary for node daemon, master, command line and the whole system on a laptop.
 //!
-//! Parses the command line, calls one function, prints the error it ends with. Exit codes: see [`cli::exit`].
+//! Parses the command line and calls one function. Exit codes: see [`cli::exit`].
 
 mod boot;
 mod cli;
@@ -15,5 +15,5 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // First of all: an HTTP client built before a TLS provider is chosen panics. It fails only when one is chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    cli::run(cli::Cli::parse()).unwrap_or_else(|error| cli::exit::report(&error))
+    cli::main(cli::Cli::parse())
 }

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::builder::FalseyValueParser;
 use hancock_proto::units::Span;
 
 use state::{Identity, State};
@@ -33,13 +34,13 @@ pub struct Args {
     #[arg(long, env = "DEMO_WARMUP", default_value = "0s")]
     warmup: Span,
     /// Never listen
-    #[arg(long, env = "DEMO_NEVER_READY")]
+    #[arg(long, env = "DEMO_NEVER_READY", value_parser = FalseyValueParser::new())]
     never_ready: bool,
     /// Answer /healthz with 503 from the start
-    #[arg(long, env = "DEMO_FAIL_HEALTH")]
+    #[arg(long, env = "DEMO_FAIL_HEALTH", value_parser = FalseyValueParser::new())]
     fail_health: bool,
     /// Go on as before after SIGTERM
-    #[arg(long, env = "DEMO_IGNORE_TERM")]
+    #[arg(long, env = "DEMO_IGNORE_TERM", value_parser = FalseyValueParser::new())]
     ignore_term: bool,
     /// Go on serving for so long after SIGTERM
     #[arg(long, env = "DEMO_DRAIN", default_value = "0s")]

@@ -11,7 +11,10 @@
 use std::io;
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 use super::client::ClientError;
+use super::out::Format;
 use super::spec_file::SpecError;
 
 /// It did not work.
@@ -21,21 +24,57 @@ pub const UNREACHABLE: u8 = 3;
 /// Asked and not accepted.
 pub const REFUSED: u8 = 4;
 
-/// Prints the chain of `error` on standard error and gives the exit code it stands for.
-pub fn report(error: &anyhow::Error) -> ExitCode {
+/// An error for programs: the shape of the API's own, with lines where there is a file.
+#[derive(Debug, PartialEq, serde::Serialize)]
+struct Failure {
+    code: String,
+    message: String,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    problems: Value,
+}
+
+/// Prints `error` on standard error and gives the exit code it stands for.
+pub fn report(error: &anyhow::Error, format: Format) -> ExitCode {
     if is_closed_pipe(error) {
         // `hancock ps | head`: the reader has what it wanted.
         return ExitCode::SUCCESS;
     }
-    eprintln!("{}", text(error));
+    match format {
+        Format::Text => eprintln!("{}", text(error)),
+        Format::Json => eprintln!("{}", serde_json::json!(failure(error))),
+    }
     ExitCode::from(code(error))
 }
 
 fn text(error: &anyhow::Error) -> String {
     // Problems of a spec are one per line, each with its place, as compilers print them.
     match error.downcast_ref::<SpecError>() {
-        Some(spec) => format!("{spec}"),
-        None => format!("error: {error:#}"),
+        Some(invalid @ SpecError::Invalid { .. }) => invalid.to_string(),
+        _ => format!("error: {error:#}"),
+    }
+}
+
+fn failure(error: &anyhow::Error) -> Failure {
+    let client = error.chain().find_map(|e| e.downcast_ref::<ClientError>());
+    let spec = error.chain().find_map(|e| e.downcast_ref::<SpecError>());
+    let (code, problems) = match (client, spec) {
+        (Some(ClientError::Refused(refused)), _) if refused.problems.is_empty() => {
+            (refused.code.as_str(), Value::Null)
+        }
+        (Some(ClientError::Refused(refused)), _) => {
+            (refused.code.as_str(), serde_json::json!(refused.problems))
+        }
+        (Some(ClientError::NoLeader { .. }), _) => ("no_leader", Value::Null),
+        (Some(client), _) if client.is_passing() => ("unreachable", Value::Null),
+        (None, Some(SpecError::Invalid { problems, .. })) => {
+            ("invalid_spec", serde_json::json!(problems))
+        }
+        _ => ("failed", Value::Null),
+    };
+    Failure {
+        code: code.to_owned(),
+        message: format!("{error:#}"),
+        problems,
     }
 }
 
@@ -72,6 +111,10 @@ mod tests {
         let error = anyhow::Error::from(refused).context("cannot scale x");
         assert_eq!(code(&error), REFUSED);
         assert_eq!(text(&error), "error: cannot scale x: there is no app \"x\"");
+        assert_eq!(
+            serde_json::json!(failure(&error)),
+            serde_json::json!({"code": "app_not_found", "message": "cannot scale x: there is no app \"x\""})
+        );
         assert_eq!(code(&anyhow::anyhow!("disk full")), FAILED);
         let pipe = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(is_closed_pipe(&pipe));

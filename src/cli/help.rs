@@ -41,9 +41,9 @@ Examples:
 Exit codes: 0 done · 1 failed (a deployment, a file) · 2 command line not understood
             3 master not reachable · 4 refused (invalid spec, unknown app)
 
-JSON: --output json prints one value per line. Reads print what the API's GET gives, writes
+JSON: --output json prints one value per line. Reads print what the API's GET gives; writes
 their reply {app, version, deployment, index}; with --wait then a line per change of the
 deployment {id, app, version, phase, done, ok, reason, started, ended, deadline, new, old,
-index}. logs prints {instance, at, stream, text}; events {number, at, level, kind, message, …}.
-Times are milliseconds since 1970. An invalid spec prints {file, problems: [{line, path,
-message}]}.";
+index}. logs prints {instance, at, stream, text}; events {number, index, at, level, kind, app,
+deployment, instance, node, message}; validate {file, valid, problems: [{line, path, message}]}.
+Errors go to standard error as {code, message, problems}. Times are milliseconds since 1970.";

@@ -7,9 +7,10 @@ use serde::Serialize;
 /// What results look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people
+    // No help texts here: they would stretch the help of every command.
+    #[allow(missing_docs)]
     Text,
-    /// One JSON value per line
+    #[allow(missing_docs)]
     Json,
 }
 

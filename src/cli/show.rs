@@ -125,3 +125,47 @@ pub fn applied(reply: &ApplyReply, deed: &str) -> String {
         None => format!("{app} {deed}: version {version}, nothing had to change"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::out::Format;
+    use super::super::testing::instance;
+    use super::*;
+
+    #[test]
+    fn an_instance_is_told_in_one_word_and_its_reason() {
+        let ready = |value| hancock_proto::report::Condition {
+            value,
+            since: Default::default(),
+            reason: "503".to_owned(),
+        };
+        let mut web = instance("web-1", "running");
+        assert_eq!(state(&web).0, "running");
+        web.ready = Some(ready(false));
+        assert_eq!(
+            (state(&web).0, reason(&web).as_str()),
+            ("running", "not ready: 503")
+        );
+        web.ready = Some(ready(true));
+        assert_eq!((state(&web).0, reason(&web).as_str()), ("ready", ""));
+        web.routed = true;
+        assert_eq!(state(&web).0, "serving");
+        web.draining = true;
+        assert_eq!(state(&web).0, "draining");
+        web.unknown = true;
+        assert_eq!(state(&web).0, "unknown");
+    }
+
+    #[test]
+    fn reasons_of_several_lines_stand_below_the_table() {
+        let mut web = instance("web-1", "failed");
+        web.reason = Some("exit status 3\nlast \x1b[31mwords".to_owned());
+        web.since = super::super::args::now();
+        assert_eq!(
+            instances(&[web], &Out::new(Format::Text)),
+            "INSTANCE   VERSION   NODE   ADDRESS           STATE    FOR   RESTARTS   REASON\n\
+             web-1      2         n1     127.0.0.1:20001   failed   0 s   0          exit status 3\n\
+             \nweb-1:\n  last \u{fffd}[31mwords\n"
+        );
+    }
+}

@@ -183,3 +183,6 @@ async fn last_words(context: &Context, view: &DeploymentView) -> BTreeMap<Instan
     }
     words
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,32 +1,20 @@
 #![allow(clippy::unwrap_used)]
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::thread;
 
 use hancock_proto::hub::Stream;
 
 use super::*;
 use crate::cli::exit;
+use crate::cli::testing::server as scripted;
 
-/// A server that answers every connection with one of `answers`, then ends; gives its address.
-fn server(answers: Vec<(u16, &'static str)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for (status, body) in answers {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request).unwrap();
-            let head = format!(
-                "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                body.len()
-            );
-            stream.write_all(head.as_bytes()).unwrap();
-            stream.write_all(body.as_bytes()).unwrap();
-        }
-    });
-    url
+fn server(answers: Vec<(u16, &str)>) -> String {
+    scripted(
+        answers
+            .into_iter()
+            .map(|(status, body)| (status, body.to_owned()))
+            .collect(),
+    )
 }
 
 fn client(url: &str) -> Client {

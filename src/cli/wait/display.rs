@@ -29,15 +29,15 @@ enum Kind {
     Live(Live),
     /// A line when something changed; what was said last about whom.
     Lines(BTreeMap<String, String>),
-    /// A JSON value per change.
-    Json,
+    /// A JSON value per change; what was printed last.
+    Json(Option<DeploymentView>),
 }
 
 impl<'a> Display<'a> {
     /// The kind that suits `out`.
     pub fn new(out: &'a Out) -> Self {
         let kind = match (out.is_json(), out.is_live()) {
-            (true, _) => Kind::Json,
+            (true, _) => Kind::Json(None),
             (false, true) => Kind::Live(Live::new()),
             (false, false) => Kind::Lines(BTreeMap::new()),
         };
@@ -60,7 +60,19 @@ impl<'a> Display<'a> {
     pub fn show(&mut self, view: &DeploymentView) -> io::Result<()> {
         self.shown = true;
         match &mut self.kind {
-            Kind::Json => self.out.json(view),
+            Kind::Json(last) => {
+                // The index moves with the whole cluster; that alone is no change.
+                let index = view.index;
+                let told = last.as_ref().map(|last| DeploymentView {
+                    index,
+                    ..last.clone()
+                });
+                if told.as_ref() == Some(view) {
+                    return Ok(());
+                }
+                *last = Some(view.clone());
+                self.out.json(view)
+            }
             Kind::Live(live) => {
                 live.show(view, self.out);
                 Ok(())
@@ -77,7 +89,7 @@ impl<'a> Display<'a> {
     /// Standard output is closed.
     pub fn notice(&mut self, text: &str) -> io::Result<()> {
         match &mut self.kind {
-            Kind::Json => Ok(()),
+            Kind::Json(_) => Ok(()),
             Kind::Live(live) => {
                 live.head.set_message(first_line(text));
                 Ok(())
@@ -186,4 +198,37 @@ fn bar() -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_style(style);
     bar.enable_steady_tick(TICK);
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::testing::{instance, view};
+
+    #[test]
+    fn a_line_is_said_when_something_changed() {
+        let mut said = BTreeMap::new();
+        let mut now = view("starting", vec![instance("web-1", "starting")]);
+        now.reason = "waits for web-1".to_owned();
+        assert_eq!(
+            changes(&mut said, &now),
+            [
+                "deployment 7 starting: waits for web-1",
+                "new web-1 starting on n1"
+            ]
+        );
+        assert!(changes(&mut said, &now).is_empty());
+        now.new = vec![instance("web-1", "failed")];
+        now.new[0].reason = Some("exit status 3\nlast words".to_owned());
+        assert_eq!(
+            changes(&mut said, &now),
+            ["new web-1 failed on n1: exit status 3"]
+        );
+        now.done = true;
+        now.phase = "failed".to_owned();
+        assert!(
+            changes(&mut said, &now).is_empty(),
+            "the end is said by the caller"
+        );
+    }
 }
