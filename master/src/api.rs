@@ -11,9 +11,6 @@ mod deployments;
 mod error;
 mod logs;
 mod query;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 
 use std::sync::Arc;
 

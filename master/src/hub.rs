@@ -8,9 +8,6 @@
 mod frame;
 mod logs;
 mod session;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

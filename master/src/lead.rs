@@ -43,6 +43,10 @@ pub(crate) async fn run(deps: Arc<Deps>, registry: Arc<dyn UpstreamRegistry>) {
         deps.set_leading(None);
         match ended {
             Ok(()) => tracing::info!(%term, "no longer leading"),
+            Err(error @ ProposeError::Stopped { .. }) => {
+                tracing::error!(%term, %error, "this master can no longer lead");
+                break;
+            }
             Err(error) => {
                 tracing::warn!(%term, %error, "leading was interrupted");
                 tokio::time::sleep(HEARTBEAT).await;

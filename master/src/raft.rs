@@ -228,6 +228,17 @@ impl Raft {
         self.leadership.clone()
     }
 
+    /// Returns when Raft has ended, by itself or not.
+    pub(crate) async fn ended(&self) {
+        let mut metrics = self.library.metrics();
+        loop {
+            let running = metrics.borrow_watched().running_state.is_ok();
+            if !running || metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Takes a snapshot where it saves replaying, and ends. What is not done in time is done by the next start.
     pub(crate) async fn shutdown(&self, deadline: Duration) {
         let orderly = async {

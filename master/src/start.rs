@@ -120,6 +120,11 @@ impl Master {
         &self.deps.cluster
     }
 
+    /// Returns when this master cannot go on: its log cannot be written any more. The way out is a restart.
+    pub async fn failed(&self) {
+        self.deps.raft.ended().await;
+    }
+
     /// Ends: sessions and requests first, then the log. Late ones are named and left behind.
     pub async fn shutdown(self, deadline: Duration) {
         let end = Instant::now() + deadline;

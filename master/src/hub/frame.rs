@@ -48,6 +48,6 @@ pub(super) fn write(message: &HubMessage, fence: &Fence) -> Result<HubFrame, Sta
             cluster: fence.cluster.to_string(),
             term: fence.term.0,
         }),
-        body: body.into(),
+        body,
     })
 }

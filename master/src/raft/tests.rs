@@ -143,6 +143,8 @@ async fn a_disk_that_fails_ends_writing_with_an_error() {
         .await
         .unwrap_err();
     assert!(!matches!(error, ProposeError::NoLeader { .. }), "{error}");
+    let ended = tokio::time::timeout(SOON, raft.ended()).await;
+    assert!(ended.is_ok(), "who waits for it is told");
     raft.shutdown(SOON).await;
 }
 

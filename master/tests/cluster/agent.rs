@@ -1,0 +1,317 @@
+//! An agent as far as a master can tell: runs nothing, reports everything, confirms what the registry brings.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hancock_master::HubService;
+use hancock_proto::app::Resources;
+use hancock_proto::assignment::{Assignment, Desired};
+use hancock_proto::hub::{AgentMessage, Hello, HubMessage, LogChunk, LogLine, LogRequest, Stream};
+use hancock_proto::ids::{Generation, InstanceId, Term, Version};
+use hancock_proto::report::{Condition, InstanceReport, Life, Report, ServiceReport};
+use hancock_proto::resources::{NodeInfo, Offer, PortRange};
+use hancock_proto::time::{Clock, SystemClock, Timestamp};
+use hancock_proto::units::{Cpu, Size};
+use hancock_proto::upstream::UpstreamDoc;
+use hancock_registry::watcher::Watcher;
+use hancock_wire::hub_client::HubClient;
+use hancock_wire::hub_server::HubServer;
+use hancock_wire::{AgentFrame, HubFrame};
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Status, Streaming};
+
+/// How the agent behaves; may be changed while it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Manners {
+    /// Instances of later versions never become ready.
+    pub ready_up_to: Version,
+    /// The balancer confirms documents.
+    pub confirms: bool,
+}
+
+/// What the agent has seen so far.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    pub assignment: Option<Assignment>,
+    pub docs: BTreeMap<String, Arc<UpstreamDoc>>,
+    /// Every document applied, in order.
+    pub history: Vec<(String, Option<Arc<UpstreamDoc>>)>,
+    pub terms: Vec<Term>,
+}
+
+/// A running one; its session ends with it.
+pub struct Agent {
+    seen: Arc<Mutex<Seen>>,
+    manners: Arc<Mutex<Manners>>,
+    task: JoinHandle<Option<Status>>,
+}
+
+/// A gRPC channel to the hub over a pipe in memory.
+pub async fn pipe(hub: HubServer<HubService>) -> Channel {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    tokio::spawn(async move {
+        let incoming = tokio_stream::once(Ok::<_, std::io::Error>(far));
+        Server::builder()
+            .add_service(hub)
+            .serve_with_incoming(incoming)
+            .await
+    });
+    let mut near = Some(TokioIo::new(near));
+    let connector = tower::service_fn(move |_| {
+        let near = near
+            .take()
+            .ok_or_else(|| std::io::Error::other("only one connection"));
+        async move { near }
+    });
+    let endpoint = Endpoint::try_from("http://pipe").unwrap();
+    endpoint.connect_with_connector(connector).await.unwrap()
+}
+
+pub fn hello(node: &str, boot: &str) -> Hello {
+    Hello {
+        info: NodeInfo {
+            node: node.parse().unwrap(),
+            hostname: node.into(),
+            address: "127.0.0.1".into(),
+            labels: BTreeMap::new(),
+            capacity: Resources {
+                cpu: Cpu::millicores(8000),
+                memory: Size::mib(8192),
+                disk: Size::mib(8192),
+            },
+            ports: PortRange {
+                first: 20_000,
+                last: 20_999,
+            },
+            runtime: "process".into(),
+            arch: "x86_64".into(),
+            version: "0.1.0".into(),
+        },
+        boot: boot.parse().unwrap(),
+        generation: Generation(0),
+        registry: None,
+    }
+}
+
+/// Opens a session by hand.
+pub async fn session(
+    hub: HubServer<HubService>,
+) -> (mpsc::Sender<AgentFrame>, Streaming<HubFrame>) {
+    let (out, outgoing) = mpsc::channel(64);
+    let mut client = HubClient::new(pipe(hub).await);
+    let stream = client.session(ReceiverStream::new(outgoing)).await.unwrap();
+    (out, stream.into_inner())
+}
+
+pub fn frame(message: &AgentMessage) -> AgentFrame {
+    AgentFrame {
+        fence: None,
+        body: serde_json::to_vec(message).unwrap(),
+    }
+}
+
+impl Agent {
+    pub async fn connect(hub: HubServer<HubService>, node: &str, boot: &str) -> Self {
+        let (out, inbox) = session(hub).await;
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let manners = Arc::new(Mutex::new(Manners {
+            ready_up_to: Version(u64::MAX),
+            confirms: true,
+        }));
+        let hello = hello(node, boot);
+        out.send(frame(&AgentMessage::Hello(hello.clone())))
+            .await
+            .unwrap();
+        let machine = Machine {
+            hello,
+            seen: seen.clone(),
+            manners: manners.clone(),
+            watcher: Watcher::new(),
+            lives: BTreeMap::new(),
+            sequence: 0,
+            told: None,
+            out,
+        };
+        let task = tokio::spawn(machine.run(inbox));
+        Self {
+            seen,
+            manners,
+            task,
+        }
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub fn behave(&self, change: impl FnOnce(&mut Manners)) {
+        change(&mut self.manners.lock().unwrap());
+    }
+
+    /// Why the master ended the session.
+    pub async fn ended(self) -> Option<Status> {
+        let ended = tokio::time::timeout(crate::DEADLINE, self.task).await;
+        ended.expect("the session ends").unwrap()
+    }
+
+    pub fn vanish(self) {
+        self.task.abort();
+    }
+}
+
+struct Machine {
+    hello: Hello,
+    seen: Arc<Mutex<Seen>>,
+    manners: Arc<Mutex<Manners>>,
+    watcher: Watcher,
+    /// Facts of each instance, kept so that `since` only moves with a change.
+    lives: BTreeMap<InstanceId, InstanceReport>,
+    sequence: u64,
+    told: Option<Report>,
+    out: mpsc::Sender<AgentFrame>,
+}
+
+impl Machine {
+    async fn run(mut self, mut inbox: Streaming<HubFrame>) -> Option<Status> {
+        let mut beat = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                next = inbox.message() => match next {
+                    Ok(Some(frame)) => self.take(&frame).await,
+                    Ok(None) => return None,
+                    Err(status) => return Some(status),
+                },
+                _ = beat.tick() => self.say(&AgentMessage::Offer(Offer::default())).await,
+            }
+            self.report().await;
+        }
+    }
+
+    async fn say(&self, message: &AgentMessage) {
+        // A session that has ended is seen by the reading side.
+        drop(self.out.send(frame(message)).await);
+    }
+
+    async fn take(&mut self, frame: &HubFrame) {
+        let term = Term(frame.fence.as_ref().unwrap().term);
+        self.seen.lock().unwrap().terms.push(term);
+        let applied = match serde_json::from_slice(&frame.body).unwrap() {
+            HubMessage::Assignment(assignment) => {
+                self.seen.lock().unwrap().assignment = Some(assignment);
+                return;
+            }
+            HubMessage::RegistryList(listing) => self.watcher.list(&listing),
+            HubMessage::RegistryChanges { revision, changes } => {
+                self.watcher.changes(revision, &changes)
+            }
+            HubMessage::Logs(request) => return self.logs(&request).await,
+            HubMessage::LogsEnd { .. } => return,
+        };
+        let mut seen = self.seen.lock().unwrap();
+        for apply in applied {
+            seen.history.push((apply.name.clone(), apply.doc.clone()));
+            match apply.doc {
+                Some(doc) => drop(seen.docs.insert(apply.name, doc)),
+                None => drop(seen.docs.remove(&apply.name)),
+            }
+        }
+    }
+
+    /// Two chunks, with times that interleave between instances.
+    async fn logs(&self, request: &LogRequest) {
+        let line = |at: u64| LogLine {
+            instance: request.instance.clone(),
+            at: Timestamp(at),
+            stream: Stream::Stdout,
+            text: format!("line at {at}"),
+        };
+        for (first, end) in [(1, None), (4, (!request.follow).then_some(Ok(())))] {
+            let lines = (first..first + 3).map(line).collect();
+            let id = request.id;
+            self.say(&AgentMessage::Logs(LogChunk { id, lines, end }))
+                .await;
+        }
+    }
+
+    async fn report(&mut self) {
+        let report = self.observe();
+        let same = self.told.as_ref().is_some_and(|told| {
+            Report {
+                sequence: told.sequence,
+                ..report.clone()
+            } == *told
+        });
+        if same {
+            return;
+        }
+        self.sequence += 1;
+        self.told = Some(Report {
+            sequence: self.sequence,
+            ..report
+        });
+        self.say(&AgentMessage::Report(self.told.clone().unwrap()))
+            .await;
+    }
+
+    fn observe(&mut self) -> Report {
+        let manners = *self.manners.lock().unwrap();
+        let seen = self.seen.lock().unwrap().clone();
+        let assigned = seen.assignment.as_ref();
+        let lives = &mut self.lives;
+        let instances = assigned.map(|a| &a.instances).into_iter().flatten();
+        let instances: BTreeMap<_, _> = instances
+            .map(|(id, wanted)| {
+                let life = match wanted.desired {
+                    Desired::Running => Life::Running,
+                    Desired::Stopped => Life::Stopped,
+                };
+                let ready = life == Life::Running && wanted.version <= manners.ready_up_to;
+                let now = InstanceReport {
+                    version: wanted.version,
+                    life,
+                    since: SystemClock.now(),
+                    reason: None,
+                    ready: Some(Condition {
+                        value: ready,
+                        since: SystemClock.now(),
+                        reason: "as told".into(),
+                    }),
+                    restarts: 0,
+                };
+                let have = lives.entry(id.clone()).or_insert_with(|| now.clone());
+                let same_ready = have.ready.as_ref().map(|c| c.value) == Some(ready);
+                if have.life != life || !same_ready {
+                    *have = now;
+                }
+                (id.clone(), have.clone())
+            })
+            .collect();
+        let services = seen.docs.iter().map(|(name, doc)| {
+            let confirmed = if manners.confirms {
+                doc.index()
+            } else {
+                Default::default()
+            };
+            let report = ServiceReport {
+                seen: doc.index(),
+                confirmed,
+                refused: None,
+                draining: BTreeMap::new(),
+            };
+            (name.clone(), report)
+        });
+        Report {
+            node: self.hello.info.node.clone(),
+            boot: self.hello.boot.clone(),
+            sequence: 0,
+            generation: assigned.map(|a| a.generation).unwrap_or_default(),
+            instances,
+            services: services.collect(),
+        }
+    }
+}
