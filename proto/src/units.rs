@@ -66,7 +66,7 @@ impl fmt::Display for Span {
         let unit = SPAN_UNITS
             .iter()
             .rev()
-            .find(|(_, size)| self.0 % size == 0 && self.0 >= *size);
+            .find(|(_, size)| self.0.is_multiple_of(*size) && self.0 >= *size);
         let (name, size) = unit.copied().unwrap_or(("s", 1000));
         write!(f, "{}{name}", self.0 / size)
     }
@@ -123,7 +123,7 @@ impl fmt::Display for Size {
         let unit = SIZE_UNITS
             .iter()
             .rev()
-            .find(|(_, size)| self.0 % size == 0 && self.0 >= *size);
+            .find(|(_, size)| self.0.is_multiple_of(*size) && self.0 >= *size);
         let (name, size) = unit.copied().unwrap_or(("B", 1));
         write!(f, "{}{name}", self.0 / size)
     }
@@ -169,7 +169,7 @@ impl fmt::Display for Bandwidth {
         let unit = BANDWIDTH_UNITS
             .iter()
             .rev()
-            .find(|(_, size)| self.0 % size == 0 && self.0 >= *size);
+            .find(|(_, size)| self.0.is_multiple_of(*size) && self.0 >= *size);
         let (name, size) = unit.copied().unwrap_or(("bps", 1));
         write!(f, "{}{name}", self.0 / size)
     }

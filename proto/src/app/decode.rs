@@ -8,6 +8,7 @@ mod later;
 mod lifecycle;
 mod ports;
 mod reader;
+mod words;
 
 use std::collections::BTreeMap;
 

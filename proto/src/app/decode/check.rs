@@ -77,6 +77,6 @@ pub fn signal(field: &Field<'_>) -> Option<String> {
     }
     field.accept(Err(format!(
         "{text:?} is not a signal; {}",
-        super::reader::hint(&full.to_uppercase(), &SIGNALS)
+        super::words::hint(&full.to_uppercase(), &SIGNALS)
     )))
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::check;
 use super::later::Shape;
-use super::reader::{Field, Section, hint};
+use super::reader::{Field, Section};
+use super::words::hint;
 use crate::app::{Balance, Port, Service, ServiceProtocol};
 
 /// Keys of one publish are one transaction, and a transaction has this many.

@@ -8,14 +8,10 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use super::Problem;
+use super::words::{found, hint, one_of};
 use crate::app::path;
 use crate::ids::AppName;
 use crate::units::{Bandwidth, Size, Span};
-
-/// Names this much alike (of 1) are taken for a slip of the finger.
-const ALIKE: f64 = 0.75;
-/// Characters of a wrong value that are shown.
-const SHOWN: usize = 40;
 
 /// Where problems are collected.
 #[derive(Default)]
@@ -112,14 +108,14 @@ impl<'a> Field<'a> {
         example: &str,
     ) -> Option<T> {
         let value = self.value?;
-        let found = read(value);
-        if found.is_none() {
-            let value = found_words(value);
+        let read = read(value);
+        if read.is_none() {
+            let value = found(value);
             self.problem(format!(
                 "expected {what}, found {value}; write it like {example}"
             ));
         }
-        found
+        read
     }
 
     /// A text.
@@ -306,46 +302,5 @@ impl<'a> Section<'a> {
             let message = format!("unknown field; {}", hint(name, &self.known));
             self.sink.report(&path::field(&self.path, name), message);
         }
-    }
-}
-
-/// The nearest of `names`, or all when none is near.
-pub fn hint(wrong: &str, names: &[&str]) -> String {
-    let likeness = |name: &&str| strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase());
-    let nearest = names
-        .iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest {
-        Some(name) if likeness(name) >= ALIKE => format!("did you mean {name:?}?"),
-        _ => format!("there is {}", one_of(names)),
-    }
-}
-
-fn one_of(names: &[&str]) -> String {
-    match names {
-        [] => "none".to_owned(),
-        [one] => (*one).to_owned(),
-        [most @ .., last] => format!("{} or {last}", most.join(", ")),
-    }
-}
-
-fn found_words(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => format!("the number {number}"),
-        Value::String(text) => {
-            let more = if text.chars().count() > SHOWN {
-                "…"
-            } else {
-                ""
-            };
-            format!(
-                "the text {:?}{more}",
-                text.chars().take(SHOWN).collect::<String>()
-            )
-        }
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "a table".to_owned(),
     }
 }
