@@ -104,7 +104,16 @@ impl LeaderView {
             return None;
         }
         seen.heard = now.max(seen.heard);
-        if seen.sequence.is_some_and(|last| report.sequence < last) {
+        let applied = state
+            .nodes
+            .get(&report.node)
+            .filter(|n| n.boot == report.boot);
+        let applied = applied.map(|n| n.sequence);
+        if seen
+            .sequence
+            .max(applied)
+            .is_some_and(|last| report.sequence < last)
+        {
             return None;
         }
         seen.sequence = Some(report.sequence);

@@ -9,6 +9,7 @@ use hancock_proto::ids::{AppName, DocIndex, InstanceId, Revision};
 use super::deployments::{advance, end};
 use super::step::{About, Step};
 use super::sweep;
+use crate::acks;
 use crate::command::{Evidence, Reply, StopCause};
 use crate::refuse;
 use crate::state::{App, Cutover, Phase, Stage};
@@ -72,7 +73,10 @@ pub(super) fn begin_drain(
     let app = step.app(name)?;
     let open = app.routes.cutover(index);
     let open = open.filter(|c| c.published_at.is_some() && c.drain_at.is_none());
-    let Some(cutover) = open.filter(|_| holds(step, evidence, index)) else {
+    let allowed = |c: &&Cutover| {
+        holds(step, evidence, index) && (evidence.silent.is_empty() || patient(step, &app, c))
+    };
+    let Some(cutover) = open.filter(allowed) else {
         return Err(refuse::outdated(format!("begin drain of {name}")));
     };
     let at = step.at;
@@ -119,6 +123,34 @@ fn holds(step: &Step<'_>, evidence: &Evidence, index: DocIndex) -> bool {
     })
 }
 
+/// Those who did not confirm had their time.
+fn patient(step: &Step<'_>, app: &App, cutover: &Cutover) -> bool {
+    let timeout = acks::update(app).ack_timeout.duration();
+    cutover
+        .published_at
+        .is_some_and(|at| step.at >= at + timeout)
+}
+
+/// Whether a cause may be true by what is replicated.
+fn plausible(
+    step: &Step<'_>,
+    app: &App,
+    cutover: &Cutover,
+    id: &InstanceId,
+    cause: StopCause,
+) -> bool {
+    let (Some(began), Some(instance)) = (cutover.drain_at, step.state.instances.get(id)) else {
+        return false;
+    };
+    let stop = acks::stop(app, instance);
+    match cause {
+        StopCause::Drained => true,
+        StopCause::DrainTimeout => step.at >= began + stop.drain_timeout.duration(),
+        StopCause::SessionTimeout => step.at >= began + stop.session_drain_timeout.duration(),
+        StopCause::Unconfirmed => patient(step, app, cutover),
+    }
+}
+
 /// Retired instances may stop.
 pub(super) fn stop_instances(
     step: &mut Step<'_>,
@@ -137,7 +169,10 @@ pub(super) fn stop_instances(
         cutover.retiring.contains(id) && known.is_some_and(|i| i.stage == Stage::Leaving)
     };
     let proven = |cause: &StopCause| evidence.silent.is_empty() || *cause == StopCause::Unconfirmed;
-    if !stops.iter().all(|(id, cause)| leaving(id) && proven(cause)) {
+    let allowed = |(id, cause): (&InstanceId, &StopCause)| {
+        leaving(id) && proven(cause) && plausible(step, &app, cutover, id, *cause)
+    };
+    if !stops.iter().all(allowed) {
         return Err(refuse::outdated(format!("stop instances of {name}")));
     }
     for (id, cause) in stops {

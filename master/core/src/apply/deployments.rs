@@ -163,6 +163,10 @@ pub(super) fn finish(
     if !matches!(d.phase, Phase::Draining | Phase::Stopping) {
         return Err(refuse::outdated(format!("finish deployment {id}")));
     }
+    // A deleted app cannot keep instances behind it.
+    if d.kind == Kind::Delete && !(holding.is_empty() && lingering.is_empty()) {
+        return Err(refuse::outdated(format!("finish deployment {id}")));
+    }
     let open = d.old.iter().filter(|old| {
         let known = step.state.instances.get(*old);
         known.is_some_and(|i| i.stage == Stage::Leaving)
@@ -197,10 +201,10 @@ fn praise(
 ) -> String {
     let mut parts = Vec::new();
     if !holding.is_empty() {
-        parts.push(format!("holding: {} instances", holding.len()));
+        parts.push(format!("holding: {}", count(holding.len())));
     }
     if !lingering.is_empty() {
-        parts.push(format!("lingering: {} instances", lingering.len()));
+        parts.push(format!("lingering: {}", count(lingering.len())));
     }
     let done = match d.kind {
         Kind::Stop => "stopped".to_owned(),
@@ -212,6 +216,11 @@ fn praise(
     } else {
         format!("{done}, {}", parts.join(", "))
     }
+}
+
+fn count(instances: usize) -> String {
+    let plural = if instances == 1 { "" } else { "s" };
+    format!("{instances} instance{plural}")
 }
 
 /// A deleted app leaves; its deployments stay readable.
@@ -252,9 +261,9 @@ pub(super) fn abort(step: &mut Step<'_>, id: DeploymentId) -> Result<Reply, ApiE
     let d = step.deployment(id)?;
     let irrevocable = matches!(d.kind, Kind::Stop | Kind::Delete);
     if d.phase.before_promotion() && !irrevocable {
-        end(step, id, Phase::Aborted, "aborted".to_owned());
+        end(step, id, Phase::Aborted, "aborted on demand".to_owned());
     } else if d.phase == Phase::Promoting && !irrevocable {
-        promote::revert(step, &d, "aborted", true);
+        promote::revert(step, &d, "aborted on demand", true);
     } else {
         return Err(refuse::too_late(id, d.phase.word()));
     }

@@ -56,7 +56,8 @@ pub(crate) fn effect(state: &State, app: &App, ready: &BTreeSet<InstanceId>) -> 
     };
     let live = state.instances_of(app).filter(|i| i.stage == Stage::Live);
     let (dead, alive): (Vec<_>, Vec<_>) = live.partition(|i| i.is_over());
-    let remain = alive.iter().any(|i| !retire.contains(&i.id)) || !join.is_empty();
+    let remain =
+        spec.replicas == 0 || alive.iter().any(|i| !retire.contains(&i.id)) || !join.is_empty();
     // Never an empty document because of failures: the last ones stay until somebody replaces them.
     let drop = if remain {
         dead.iter().map(|i| i.id.clone()).collect()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use hancock_proto::app::AppSpec;
 use hancock_proto::ids::InstanceId;
+use hancock_proto::report::Life;
 
 use super::{Turn, ids};
 use crate::acks::{Verdict, acks};
@@ -113,10 +114,12 @@ fn crashed(turn: &mut Turn<'_>, d: &Deployment) -> bool {
     };
     let why = ended.facts.reason.as_deref();
     let why = why.map(|r| format!(": {r}")).unwrap_or_default();
-    let reason = format!(
-        "instance {} on {} is {}{why}",
-        ended.id, ended.node, ended.facts.life
-    );
+    let how = match ended.facts.life {
+        Life::Rejected => "was rejected",
+        Life::Stopped => "has stopped",
+        _ => "has failed",
+    };
+    let reason = format!("instance {} on {} {how}{why}", ended.id, ended.node);
     fail(turn, d, reason);
     true
 }
@@ -176,6 +179,7 @@ fn finish(turn: &mut Turn<'_>, app: &App, d: &Deployment) {
     let rest = match cutover {
         None if is_clean(app, d) => Some(Rest::default()),
         None => None,
+        Some(_) if d.kind == Kind::Delete => None,
         Some(cutover) => rest(turn, app, cutover),
     };
     let Some(rest) = rest else { return };

@@ -73,9 +73,13 @@ impl Instance {
         }
     }
 
-    /// Whether it ended, wanted or not.
+    /// Whether nothing will come after. One that stopped without having been told to is its agent's business: it will be started again.
     pub fn is_over(&self) -> bool {
-        self.facts.life.is_over()
+        match self.facts.life {
+            Life::Failed | Life::Rejected => true,
+            Life::Stopped => self.stage == Stage::Ending,
+            _ => false,
+        }
     }
 
     /// Whether its node's balancer says it may get requests.

@@ -1,0 +1,281 @@
+//! Random histories: wishes, faults, lost, repeated and late reports, leaders that change at any moment. What must hold is checked after
+//! every command by the world; here is what must come out in the end.
+
+use std::time::Duration;
+
+use hancock_master_core::command::Command;
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use proptest::test_runner::Config;
+
+use crate::script::spec;
+use crate::world::World;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Deed {
+    Apply(usize),
+    Scale(u32),
+    Restart,
+    Stop,
+    Start,
+    Delete,
+    Rollback,
+    /// The deployment so many before the newest.
+    Abort(u64),
+    Kill(usize),
+    Cut(usize),
+    Mend(usize),
+    Off(usize),
+    On(usize),
+    Mute(usize, bool),
+    Blind(usize, bool),
+    Reboot(usize),
+    Open(usize, usize, u64),
+    Elect,
+    /// Reports of one round are lost, come twice, or in the other order.
+    Lose,
+    Twice,
+    Backwards,
+    Run(u8),
+}
+
+/// Versions of the app: good ones, slow ones, and ones that never get there.
+const VERSIONS: [&[&str]; 6] = [
+    &["replicas=2", "cmd=a"],
+    &["replicas=2", "cmd=b", "ready=2000", "min_healthy=1s"],
+    &["replicas=2", "cmd=c", "never=1", "healthy=8s"],
+    &["replicas=2", "cmd=d", "crash=1"],
+    &["replicas=2", "cmd=a", "weight=3"],
+    &["replicas=2", "cmd=e", "host=web.test,www.test"],
+];
+
+/// What owners do and what leaders and messages suffer; nodes and links are sound.
+fn wish() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        3 => (0..VERSIONS.len()).prop_map(Deed::Apply),
+        1 => Just(Deed::Restart),
+        1 => Just(Deed::Rollback),
+        1 => (0..3_u64).prop_map(Deed::Abort),
+        2 => (0..4_usize, 0..8_usize, 0..2_u64).prop_map(|(n, i, r)| Deed::Open(n, i, r)),
+        2 => Just(Deed::Elect),
+        1 => Just(Deed::Lose),
+        1 => Just(Deed::Twice),
+        1 => Just(Deed::Backwards),
+        5 => (1..12_u8).prop_map(Deed::Run),
+    ]
+}
+
+/// Everything.
+fn deed() -> impl Strategy<Value = Deed> {
+    let node = 0..3_usize;
+    prop_oneof![
+        8 => wish(),
+        1 => (0..5_u32).prop_map(Deed::Scale),
+        1 => Just(Deed::Stop),
+        2 => Just(Deed::Start),
+        1 => Just(Deed::Delete),
+        2 => (0..8_usize).prop_map(Deed::Kill),
+        1 => node.clone().prop_map(Deed::Cut),
+        2 => node.clone().prop_map(Deed::Mend),
+        1 => node.clone().prop_map(Deed::Off),
+        2 => node.clone().prop_map(Deed::On),
+        1 => (node.clone(), any::<bool>()).prop_map(|(n, b)| Deed::Mute(n, b)),
+        1 => (node.clone(), any::<bool>()).prop_map(|(n, b)| Deed::Blind(n, b)),
+        1 => node.prop_map(Deed::Reboot),
+        1 => (20..200_u8).prop_map(Deed::Run),
+    ]
+}
+
+fn web() -> AppName {
+    "web".parse().unwrap()
+}
+
+fn name(node: usize) -> String {
+    format!("n{}", node % 3 + 1)
+}
+
+fn started() -> World {
+    let mut world = World::new();
+    for node in 0..3 {
+        world.join(&name(node));
+    }
+    world.apply_spec(spec("web", VERSIONS[0]));
+    world.run(Duration::from_secs(5));
+    world
+}
+
+fn play(world: &mut World, deed: &Deed) {
+    let at = world.now;
+    let app = web();
+    match deed {
+        Deed::Apply(version) => drop(world.apply_spec(spec("web", VERSIONS[*version]))),
+        Deed::Scale(replicas) => {
+            let replicas = *replicas;
+            world.apply(Command::Scale { app, replicas, at });
+        }
+        Deed::Restart => drop(world.apply(Command::Restart { app, at })),
+        Deed::Stop => drop(world.apply(Command::StopApp { app, at })),
+        Deed::Start => drop(world.apply(Command::StartApp { app, at })),
+        Deed::Delete => drop(world.apply(Command::DeleteApp { app, at })),
+        Deed::Rollback => {
+            let version = None;
+            world.apply(Command::Rollback { app, version, at });
+        }
+        Deed::Abort(back) => {
+            let newest = world.state.last_deployment;
+            let deployment = DeploymentId(newest.saturating_sub(*back));
+            world.apply(Command::Abort { deployment, at });
+        }
+        Deed::Run(rounds) => (0..*rounds).for_each(|_| world.round()),
+        other => fault(world, other),
+    }
+}
+
+fn fault(world: &mut World, deed: &Deed) {
+    match deed {
+        Deed::Kill(which) => {
+            if let Some(id) = nth(world, *which) {
+                let nodes = world.nodes.values_mut();
+                nodes
+                    .filter_map(|n| n.instances.get_mut(&id))
+                    .for_each(|i| i.killed = true);
+            }
+        }
+        Deed::Cut(n) => world.node(&name(*n)).linked = false,
+        Deed::Off(n) => {
+            let node = world.node(&name(*n));
+            (node.up, node.linked) = (false, false);
+        }
+        Deed::Mend(n) | Deed::On(n) => {
+            let node = world.node(&name(*n));
+            (node.up, node.linked) = (true, true);
+            world.hello(&name(*n).parse().unwrap());
+        }
+        Deed::Mute(n, mute) => world.node(&name(*n)).balancer.mute = *mute,
+        Deed::Blind(n, blind) => world.node(&name(*n)).balancer.blind = *blind,
+        Deed::Reboot(n) => {
+            world.node(&name(*n)).reboot();
+            world.hello(&name(*n).parse().unwrap());
+        }
+        Deed::Open(n, which, requests) => open(world, *n, *which, *requests),
+        Deed::Elect => world.elect(),
+        Deed::Lose => world.round_with(|mail| mail.clear()),
+        Deed::Twice => world.round_with(|mail| mail.extend(mail.clone())),
+        Deed::Backwards => {
+            let late = world.last_mail.clone();
+            world.round_with(|mail| {
+                mail.extend(late);
+                mail.reverse();
+            });
+        }
+        _ => {}
+    }
+}
+
+fn nth(world: &World, which: usize) -> Option<InstanceId> {
+    let count = world.state.instances.len();
+    let mut ids = world.state.instances.keys();
+    ids.nth(which % count.max(1)).cloned()
+}
+
+fn open(world: &mut World, node: usize, which: usize, requests: u64) {
+    if let Some(id) = nth(world, which) {
+        let open = &mut world.node(&name(node)).balancer.open;
+        open.entry(id).or_default().requests = requests;
+    }
+}
+
+/// All faults end, all requests too; then everything finds its place.
+fn recover(world: &mut World) {
+    for n in 0..3 {
+        let node = world.node(&name(n));
+        (node.up, node.linked) = (true, true);
+        (node.balancer.mute, node.balancer.blind) = (false, false);
+        node.balancer.open.clear();
+        world.hello(&name(n).parse().unwrap());
+    }
+    rest(world);
+}
+
+/// Until nothing has happened for longer than the longest pause between replacements; at most half an hour.
+fn rest(world: &mut World) {
+    let mut quiet = 0;
+    for _ in 0..3600 {
+        let applied = world.state.applied;
+        world.round();
+        quiet = if world.state.applied == applied {
+            quiet + 1
+        } else {
+            0
+        };
+        let open = world.state.deployments.values().any(|d| !d.phase.is_over());
+        if quiet > 150 && !open {
+            return;
+        }
+    }
+}
+
+fn assert_whole(world: &World) {
+    let open: Vec<_> = world
+        .state
+        .deployments
+        .values()
+        .filter(|d| !d.phase.is_over())
+        .collect();
+    assert!(open.is_empty(), "{open:#?}\n{}", world.tail());
+    let Some(app) = world.state.apps.get(&web()) else {
+        assert!(world.state.instances.is_empty(), "{}", world.tail());
+        return;
+    };
+    assert!(app.routes.cutovers.is_empty(), "{}", world.tail());
+    // A version that cannot live is replaced for ever, ever more slowly.
+    let viable = app.live_spec().is_some_and(|s| {
+        !s.environment.contains_key("CRASH") && !s.environment.contains_key("NEVER")
+    });
+    if viable {
+        let wanted = app.live_spec().unwrap().replicas as usize;
+        assert_eq!(
+            app.routes.serving.len(),
+            wanted,
+            "{app:#?}\n{}",
+            world.tail()
+        );
+        assert_eq!(world.state.instances.len(), wanted, "{}", world.tail());
+    }
+}
+
+/// A few at each run; `PROPTEST_CASES` asks for more.
+fn cases() -> Config {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    Config {
+        cases: asked.and_then(|n| n.parse().ok()).unwrap_or(32),
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn everything_finds_its_place_after_any_history(deeds in proptest::collection::vec(deed(), 1..40)) {
+        let mut world = started();
+        for deed in &deeds {
+            play(&mut world, deed);
+        }
+        recover(&mut world);
+        assert_whole(&world);
+    }
+
+    #[test]
+    fn sound_nodes_never_serve_with_less(deeds in proptest::collection::vec(wish(), 1..40)) {
+        let mut world = started();
+        world.least = Some(2);
+        for deed in &deeds {
+            play(&mut world, deed);
+        }
+        recover(&mut world);
+        assert_whole(&world);
+    }
+}

@@ -1,0 +1,341 @@
+//! Golden scenarios: a script of what people and faults do, and the readable plan that answers.
+//!
+//! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
+//! `abort ID`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
+//! `elect`, `show deployment|ps|docs|history|events|apps APP`. `#` begins a comment.
+
+use std::fmt::Write;
+
+use hancock_master_core::command::{Command, Reply};
+use hancock_master_core::view::{self, Context};
+use hancock_proto::app::AppSpec;
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
+use hancock_proto::report::Draining;
+use hancock_proto::units::Span;
+
+use crate::world::World;
+
+/// Runs a script; everything that happened, as text.
+pub fn run(text: &str) -> String {
+    let mut player = Player {
+        world: World::new(),
+        out: String::new(),
+    };
+    for line in text.lines() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        player.flush();
+        writeln!(player.out, "> {line}").unwrap();
+        let words: Vec<_> = line.split_whitespace().collect();
+        player.play(&words);
+        player.flush();
+    }
+    player.out
+}
+
+struct Player {
+    world: World,
+    out: String,
+}
+
+impl Player {
+    fn flush(&mut self) {
+        for line in self.world.log.drain(..) {
+            writeln!(self.out, "  {line}").unwrap();
+        }
+    }
+
+    fn play(&mut self, words: &[&str]) {
+        match words {
+            ["node", id] => self.world.join(id),
+            ["apply", app, rest @ ..] => {
+                let reply = self.world.apply_spec(spec(app, rest));
+                self.say(reply);
+            }
+            ["run", time] => self.world.run(time.parse::<Span>().unwrap().duration()),
+            ["settle"] => self.settle(),
+            ["elect"] => self.world.elect(),
+            ["kill", instance] => self.kill(instance),
+            ["open", node, peer, n] => self.open(node, peer, n.parse().unwrap(), 0),
+            ["sessions", node, peer, n] => self.open(node, peer, 0, n.parse().unwrap()),
+            ["show", what, rest @ ..] => self.show(what, rest),
+            [fault, node] if self.fault(fault, node) => {}
+            wish => {
+                let command = self.wish(wish);
+                let reply = self.world.apply(command);
+                self.say(reply);
+            }
+        }
+    }
+
+    fn wish(&self, words: &[&str]) -> Command {
+        let at = self.world.now;
+        let app = |text: &str| text.parse::<AppName>().unwrap();
+        match words {
+            ["scale", name, replicas] => Command::Scale {
+                app: app(name),
+                replicas: replicas.parse().unwrap(),
+                at,
+            },
+            ["restart", name] => Command::Restart { app: app(name), at },
+            ["stop", name] => Command::StopApp { app: app(name), at },
+            ["start", name] => Command::StartApp { app: app(name), at },
+            ["delete", name] => Command::DeleteApp { app: app(name), at },
+            ["rollback", name] => Command::Rollback {
+                app: app(name),
+                version: None,
+                at,
+            },
+            ["abort", id] => Command::Abort {
+                deployment: DeploymentId(id.parse().unwrap()),
+                at,
+            },
+            other => panic!("no such line: {other:?}"),
+        }
+    }
+
+    fn say(&mut self, reply: Reply) {
+        let deployment = match reply {
+            Reply::Applied(reply) => reply.deployment,
+            _ => return,
+        };
+        self.flush();
+        match deployment {
+            Some(id) => writeln!(self.out, "  deployment {id}").unwrap(),
+            None => writeln!(self.out, "  no deployment").unwrap(),
+        }
+    }
+
+    /// Until nothing more happens for a while; at most half an hour of the world's time.
+    fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..3600 {
+            let applied = self.world.state.applied;
+            self.world.round();
+            quiet = if applied == self.world.state.applied {
+                quiet + 1
+            } else {
+                0
+            };
+            let open = self.world.state.deployments.values();
+            if quiet >= 20 && open.into_iter().all(|d| d.phase.is_over()) {
+                return;
+            }
+        }
+    }
+
+    fn kill(&mut self, instance: &str) {
+        let id: InstanceId = instance.parse().unwrap();
+        for node in self.world.nodes.values_mut() {
+            if let Some(instance) = node.instances.get_mut(&id) {
+                instance.killed = true;
+            }
+        }
+    }
+
+    fn open(&mut self, node: &str, peer: &str, requests: u64, sessions: u64) {
+        let open = Draining {
+            requests,
+            sessions,
+            older_phase: false,
+        };
+        let balancer = &mut self.world.node(node).balancer;
+        balancer.open.insert(peer.parse().unwrap(), open);
+    }
+
+    fn fault(&mut self, fault: &str, id: &str) -> bool {
+        if self.world.nodes.keys().all(|n| n.as_str() != id) {
+            return false;
+        }
+        let node = self.world.node(id);
+        match fault {
+            "cut" => node.linked = false,
+            "mend" => node.linked = true,
+            "off" => (node.up, node.linked) = (false, false),
+            "on" => (node.up, node.linked) = (true, true),
+            "mute" => node.balancer.mute = true,
+            "unmute" => node.balancer.mute = false,
+            "blind" => node.balancer.blind = true,
+            "see" => node.balancer.blind = false,
+            "reboot" => node.reboot(),
+            _ => return false,
+        }
+        if matches!(fault, "mend" | "on" | "reboot") {
+            let id = id.parse().unwrap();
+            self.world.hello(&id);
+        }
+        true
+    }
+
+    fn show(&mut self, what: &str, rest: &[&str]) {
+        let ctx = Context {
+            state: &self.world.state,
+            leader: &self.world.view,
+            now: self.world.now,
+        };
+        let app: Option<AppName> = rest.first().map(|a| a.parse().unwrap());
+        let text = match (what, app) {
+            ("deployment", Some(app)) => deployment(ctx, &app),
+            ("ps", app) => ps(ctx, app.as_ref()),
+            ("docs", _) => docs(ctx),
+            ("history", Some(app)) => history(ctx, &app),
+            ("nodes", _) => nodes(ctx),
+            ("events", _) => events(ctx),
+            ("apps", _) => apps(ctx),
+            other => panic!("cannot show {other:?}"),
+        };
+        for line in text {
+            writeln!(self.out, "  {line}").unwrap();
+        }
+    }
+}
+
+/// A spec from `key=value` words: replicas, host, ready (ms), never, crash, cmd, port (fixed host port), cpu (millicores), `min_healthy`,
+/// `healthy`, hold, drain, `max_per_node`.
+pub fn spec(app: &str, words: &[&str]) -> AppSpec {
+    let mut spec: AppSpec = serde_json::from_value(serde_json::json!({
+        "app": app, "kind": "service", "replicas": 1, "command": ["serve"],
+        "resources": {"cpu": 0.1, "memory": "64MiB", "disk": "0B"},
+        "ports": [{"name": "http"}],
+        "service": [{"port": "http", "protocol": "http", "hosts": [], "balance": "round_robin", "weight": 1}],
+        "update": hancock_proto::app::Update::default(), "stop": hancock_proto::app::Stop::default(),
+        "placement": hancock_proto::app::Placement::default(), "restart": hancock_proto::app::Restart::default(),
+    }))
+    .unwrap();
+    for word in words {
+        let (key, value) = word.split_once('=').unwrap();
+        set(&mut spec, key, value);
+    }
+    if spec.service[0].hosts.is_empty() {
+        spec.service[0].hosts = vec![format!("{app}.test")];
+    }
+    if spec.service[0].hosts == ["-"] {
+        spec.service.clear();
+    }
+    spec
+}
+
+fn set(spec: &mut AppSpec, key: &str, value: &str) {
+    let span = || value.parse::<Span>().unwrap();
+    match key {
+        "replicas" => spec.replicas = value.parse().unwrap(),
+        "host" => spec.service[0].hosts = value.split(',').map(str::to_owned).collect(),
+        "weight" => spec.service[0].weight = value.parse().unwrap(),
+        "cmd" => spec.command = vec![value.to_owned()],
+        "port" => spec.ports[0].host = Some(value.parse().unwrap()),
+        "cpu" => {
+            spec.resources.cpu =
+                hancock_proto::units::Cpu::millicores(value.parse::<u32>().unwrap());
+        }
+        "min_healthy" => spec.update.min_healthy_time = span(),
+        "healthy" => spec.update.healthy_deadline = span(),
+        "progress" => spec.update.progress_deadline = span(),
+        "hold" => spec.update.hold_unconfirmed = span(),
+        "drain" => spec.stop.drain_timeout = span(),
+        "sessions" => spec.stop.session_drain_timeout = span(),
+        "max_per_node" => spec.placement.max_per_node = Some(value.parse().unwrap()),
+        "ready" | "never" | "crash" => {
+            let name = key.to_ascii_uppercase();
+            spec.environment.insert(name, value.to_owned());
+        }
+        other => panic!("no such setting: {other}"),
+    }
+}
+
+fn deployment(ctx: Context<'_>, app: &AppName) -> Vec<String> {
+    match view::newest_deployment(ctx, app) {
+        Ok(d) => vec![format!(
+            "deployment {} of {} version {}: {}: {}",
+            d.id, d.app, d.version, d.phase, d.reason
+        )],
+        Err(error) => vec![error.message],
+    }
+}
+
+fn ps(ctx: Context<'_>, app: Option<&AppName>) -> Vec<String> {
+    view::instances(ctx, app)
+        .into_iter()
+        .map(|i| {
+            let flags = [
+                (i.ready.as_ref().is_some_and(|c| c.value), "ready"),
+                (i.routed, "routed"),
+                (i.draining, "draining"),
+                (i.unknown, "unknown"),
+            ];
+            let flags: Vec<_> = flags.iter().filter(|f| f.0).map(|f| f.1).collect();
+            let node = i.node.map(|n| n.to_string()).unwrap_or_default();
+            let reason = i.reason.map(|r| format!(": {r}")).unwrap_or_default();
+            let address = i.address.unwrap_or_default();
+            format!(
+                "{} v{} {node} {address} {} {}{reason}",
+                i.id,
+                i.version,
+                i.life,
+                flags.join(",")
+            )
+        })
+        .collect()
+}
+
+fn docs(ctx: Context<'_>) -> Vec<String> {
+    let listing = ctx.state.registry.list();
+    let each = listing.entries.into_iter();
+    each.map(|(name, entry)| {
+        let doc = &entry.doc;
+        let peers: Vec<_> = doc.servers().map(peer).collect();
+        let member = doc.hancock.as_ref().unwrap();
+        let added: Vec<_> = member.added.iter().map(ToString::to_string).collect();
+        let retiring: Vec<_> = member.retiring.iter().map(peer).collect();
+        format!(
+            "{name} at {}: [{}] added [{}] retiring [{}]",
+            member.index,
+            peers.join(" "),
+            added.join(" "),
+            retiring.join(" ")
+        )
+    })
+    .collect()
+}
+
+fn peer(server: &hancock_proto::upstream::Server) -> String {
+    let id = server.instance.as_ref().unwrap();
+    format!("{id}={}:{}", server.host, server.port)
+}
+
+fn history(ctx: Context<'_>, app: &AppName) -> Vec<String> {
+    let versions = view::history(ctx.state, app).unwrap();
+    let each = versions.into_iter();
+    each.map(|v| {
+        let stable = if v.stable { " stable" } else { "" };
+        let how = v.deployment.unwrap_or_default();
+        format!("version {} {how}{stable}", v.version)
+    })
+    .collect()
+}
+
+fn nodes(ctx: Context<'_>) -> Vec<String> {
+    let each = view::nodes(ctx).into_iter();
+    each.map(|n| format!("{} {} {} instances", n.info.node, n.state, n.instances))
+        .collect()
+}
+
+fn events(ctx: Context<'_>) -> Vec<String> {
+    let each = view::events_after(ctx.state, 0).into_iter();
+    each.map(|e| format!("{} {:?} {}: {}", e.at, e.level, e.kind, e.message))
+        .collect()
+}
+
+fn apps(ctx: Context<'_>) -> Vec<String> {
+    let each = view::apps(ctx.state).into_iter();
+    each.map(|a| {
+        let stopped = if a.stopped { " stopped" } else { "" };
+        let how = a.deployment.unwrap_or_default();
+        format!(
+            "{} v{} {}/{} {how}{stopped}",
+            a.app, a.version, a.serving, a.replicas
+        )
+    })
+    .collect()
+}

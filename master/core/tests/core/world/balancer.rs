@@ -1,0 +1,132 @@
+//! A model balancer: takes documents, makes before it breaks, confirms or refuses, counts what is open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hancock_proto::ids::{DocIndex, InstanceId};
+use hancock_proto::registry::Listing;
+use hancock_proto::report::{Draining, Refusal, ServiceReport};
+use hancock_proto::time::Timestamp;
+use hancock_proto::upstream::UpstreamDoc;
+
+/// One node's balancer.
+#[derive(Default)]
+pub struct Balancer {
+    services: BTreeMap<String, Service>,
+    /// Takes documents and never confirms.
+    pub mute: bool,
+    /// Cannot reach peers that are added.
+    pub blind: bool,
+    /// Open on a peer, set by tests.
+    pub open: BTreeMap<InstanceId, Draining>,
+}
+
+/// One service.
+struct Service {
+    seen: Arc<UpstreamDoc>,
+    seen_at: Timestamp,
+    /// What it serves by; None: nothing yet.
+    serving: Option<Arc<UpstreamDoc>>,
+    refused: Option<Refusal>,
+}
+
+impl Balancer {
+    /// The registry as of now.
+    pub fn receive(&mut self, listing: &Listing, now: Timestamp) {
+        self.services
+            .retain(|name, _| listing.entries.contains_key(name));
+        for (name, entry) in &listing.entries {
+            let known = self
+                .services
+                .entry(name.clone())
+                .or_insert_with(|| Service {
+                    seen: entry.doc.clone(),
+                    seen_at: now,
+                    serving: None,
+                    refused: None,
+                });
+            if known.seen.index() < entry.doc.index() {
+                known.seen = entry.doc.clone();
+                known.seen_at = now;
+                known.refused = None;
+            }
+        }
+    }
+
+    /// Probes added peers; switches, waits or refuses.
+    pub fn act(&mut self, alive: &BTreeMap<InstanceId, bool>, now: Timestamp) {
+        let (mute, blind) = (self.mute, self.blind);
+        for service in self.services.values_mut().filter(|_| !mute) {
+            service.act(alive, blind, now);
+        }
+    }
+
+    /// Peers a new request may go to.
+    pub fn selectable(&self) -> BTreeSet<InstanceId> {
+        let serving = self.services.values().filter_map(|s| s.serving.as_ref());
+        serving
+            .flat_map(|doc| doc.servers().filter_map(|s| s.instance.clone()))
+            .collect()
+    }
+
+    /// It keeps what it had, and said so.
+    pub fn has_refused(&self) -> bool {
+        self.services.values().any(|s| s.refused.is_some())
+    }
+
+    pub fn report(&self) -> BTreeMap<String, ServiceReport> {
+        let each = self.services.iter();
+        each.map(|(name, s)| (name.clone(), s.report(&self.open)))
+            .collect()
+    }
+}
+
+impl Service {
+    fn confirmed(&self) -> DocIndex {
+        self.serving.as_ref().map(|d| d.index()).unwrap_or_default()
+    }
+
+    fn act(&mut self, alive: &BTreeMap<InstanceId, bool>, blind: bool, now: Timestamp) {
+        if self.confirmed() == self.seen.index() {
+            return;
+        }
+        let Some(member) = self.seen.hancock.clone() else {
+            return;
+        };
+        let has = |id: &InstanceId| {
+            let doc = self.serving.as_ref();
+            doc.is_some_and(|d| d.servers().any(|s| s.instance.as_ref() == Some(id)))
+        };
+        let passes =
+            |id: &&InstanceId| has(id) || (!blind && alive.get(*id).copied().unwrap_or_default());
+        let Some(failing) = member.added.iter().find(|id| !passes(id)) else {
+            self.serving = Some(self.seen.clone());
+            self.refused = None;
+            return;
+        };
+        if now.since(self.seen_at) >= Duration::from_millis(member.accept_timeout_ms) {
+            self.refused = Some(Refusal {
+                index: member.index,
+                peer: failing.clone(),
+                reason: "connect: no route to host".to_owned(),
+            });
+        }
+    }
+
+    fn report(&self, open: &BTreeMap<InstanceId, Draining>) -> ServiceReport {
+        let member = self.serving.as_ref().and_then(|d| d.hancock.as_ref());
+        let retiring = member.into_iter().flat_map(|m| &m.retiring);
+        let draining = retiring.filter_map(|server| {
+            let id = server.instance.clone()?;
+            let open = open.get(&id).copied()?;
+            (!open.is_drained()).then_some((id, open))
+        });
+        ServiceReport {
+            seen: self.seen.index(),
+            confirmed: self.confirmed(),
+            refused: self.refused.clone(),
+            draining: draining.collect(),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A model agent: does what it is told, at the pace and with the faults the spec's environment asks for.
+//!
+//! `READY=2000` is ready after 2 s of running, `NEVER=1` never is, `CRASH=1` fails instead of running.
+
+use std::collections::BTreeMap;
+
+use hancock_proto::app::Resources;
+use hancock_proto::assignment::{AssignedInstance, Assignment, Desired};
+use hancock_proto::ids::{BootId, Generation, InstanceId};
+use hancock_proto::report::{Condition, InstanceReport, Life, Report};
+use hancock_proto::resources::{NodeInfo, PortRange};
+use hancock_proto::time::Timestamp;
+use hancock_proto::units::{Cpu, Size};
+
+use super::Balancer;
+
+/// One machine with its daemon.
+pub struct Node {
+    pub info: NodeInfo,
+    pub boots: u32,
+    pub generation: Generation,
+    pub instances: BTreeMap<InstanceId, Running>,
+    pub balancer: Balancer,
+    /// The machine runs.
+    pub up: bool,
+    /// Master and machine hear each other.
+    pub linked: bool,
+    sequence: u64,
+}
+
+/// One instance on it.
+pub struct Running {
+    assigned: AssignedInstance,
+    facts: InstanceReport,
+    /// Told by a test to fail.
+    pub killed: bool,
+}
+
+impl Node {
+    pub fn new(id: &str) -> Self {
+        let last = id.len() - 1;
+        Self {
+            info: NodeInfo {
+                node: id.parse().unwrap(),
+                hostname: id.to_owned(),
+                address: format!("10.0.0.{}", &id[last..]),
+                labels: BTreeMap::new(),
+                capacity: Resources {
+                    cpu: Cpu::millicores(2000),
+                    memory: Size::mib(1024),
+                    disk: Size::mib(10_240),
+                },
+                ports: PortRange {
+                    first: 20_000,
+                    last: 20_099,
+                },
+                runtime: "process".to_owned(),
+                arch: "x86_64".to_owned(),
+                version: "0.1.0".to_owned(),
+            },
+            boots: 1,
+            generation: Generation(0),
+            instances: BTreeMap::new(),
+            balancer: Balancer::default(),
+            up: true,
+            linked: true,
+            sequence: 0,
+        }
+    }
+
+    pub fn boot(&self) -> BootId {
+        format!("{}-{}", self.info.node, self.boots)
+            .parse()
+            .unwrap()
+    }
+
+    /// The daemon starts again: instances live on, the balancer goes on with what it had confirmed.
+    pub fn reboot(&mut self) {
+        self.boots += 1;
+        self.sequence = 0;
+    }
+
+    /// A newer assignment replaces the one before; what is not in it goes.
+    pub fn take(&mut self, assignment: Assignment) {
+        if assignment.generation <= self.generation && !self.instances.is_empty() {
+            return;
+        }
+        self.generation = assignment.generation;
+        self.instances
+            .retain(|id, _| assignment.instances.contains_key(id));
+        for (id, assigned) in assignment.instances {
+            let version = assigned.version;
+            let known = self.instances.entry(id).or_insert_with(|| Running {
+                assigned: assigned.clone(),
+                facts: InstanceReport {
+                    version,
+                    life: Life::Placed,
+                    since: Timestamp(0),
+                    reason: None,
+                    ready: None,
+                    restarts: 0,
+                },
+                killed: false,
+            });
+            known.assigned = assigned;
+        }
+    }
+
+    pub fn act(&mut self, now: Timestamp) {
+        for instance in self.instances.values_mut() {
+            instance.act(now);
+        }
+    }
+
+    /// Which of its instances answer.
+    pub fn answering(&self) -> Vec<(InstanceId, bool)> {
+        let all = self.instances.iter();
+        all.map(|(id, i)| (id.clone(), i.is_ready())).collect()
+    }
+
+    pub fn report(&mut self) -> Report {
+        self.sequence += 1;
+        let instances = self.instances.iter();
+        Report {
+            node: self.info.node.clone(),
+            boot: self.boot(),
+            sequence: self.sequence,
+            generation: self.generation,
+            instances: instances
+                .map(|(id, i)| (id.clone(), i.facts.clone()))
+                .collect(),
+            services: self.balancer.report(),
+        }
+    }
+}
+
+impl Running {
+    fn setting(&self, name: &str) -> Option<u64> {
+        let value = self.assigned.run.environment.get(name)?;
+        value.parse().ok()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.facts.life == Life::Running && self.facts.ready.as_ref().is_some_and(|c| c.value)
+    }
+
+    fn live(&mut self, life: Life, now: Timestamp) {
+        self.facts.life = life;
+        self.facts.since = now;
+    }
+
+    /// One step of its life.
+    fn act(&mut self, now: Timestamp) {
+        let stop = self.assigned.desired == Desired::Stopped;
+        match self.facts.life {
+            Life::Pending | Life::Placed | Life::Pulling if stop => self.live(Life::Stopped, now),
+            Life::Pending | Life::Placed | Life::Pulling => self.live(Life::Starting, now),
+            Life::Starting | Life::Running if stop => self.live(Life::Stopping, now),
+            Life::Stopping => self.end(Life::Stopped, None, now),
+            Life::Starting if self.setting("CRASH").is_some() => {
+                let reason = "exited with status 1 at once: cannot open config";
+                self.end(Life::Failed, Some(reason), now);
+            }
+            _ if self.facts.life.is_over() => {}
+            _ if self.killed => self.end(Life::Failed, Some("killed by signal 9"), now),
+            Life::Starting => {
+                self.live(Life::Running, now);
+                self.judge(now);
+            }
+            _ => self.judge(now),
+        }
+    }
+
+    fn end(&mut self, life: Life, reason: Option<&str>, now: Timestamp) {
+        self.live(life, now);
+        self.facts.ready = None;
+        self.facts.reason = reason.map(str::to_owned);
+    }
+
+    fn judge(&mut self, now: Timestamp) {
+        let up = now.since(self.facts.since).as_millis() as u64;
+        let never = self.setting("NEVER").is_some();
+        let value = !never && up >= self.setting("READY").unwrap_or(0);
+        if self.facts.ready.as_ref().is_none_or(|c| c.value != value) {
+            let reason = if value { "" } else { "connection refused" };
+            self.facts.ready = Some(Condition {
+                value,
+                since: now,
+                reason: reason.to_owned(),
+            });
+        }
+    }
+}
