@@ -105,8 +105,8 @@ fn instances_outlive_a_crashed_daemon_and_are_adopted(runtime: Runtime) {
 fn running(world: &World) -> usize {
     match world.runtime {
         Runtime::Docker => {
-            let image = format!("ancestor={}", world.runtime.image().unwrap());
-            docker::run(&["ps", "--quiet", "--filter", &image])
+            let label = format!("label=hancock.node={}", world.node);
+            docker::run(&["ps", "--quiet", "--filter", &label])
                 .unwrap()
                 .lines()
                 .count()
@@ -117,7 +117,7 @@ fn running(world: &World) -> usize {
                 let words: Vec<&[u8]> = command.split(|b| *b == 0).collect();
                 words.get(1) == Some(&b"demo-app".as_slice())
             };
-            proc::belonging_to(&world.data_dir())
+            proc::belonging_to(&world.data_dir)
                 .iter()
                 .filter(|p| demo(p))
                 .count()

@@ -2,8 +2,6 @@
 
 use std::process::Command;
 
-use hancock_testkit::wait_for;
-
 use crate::runtime::{Runtime, in_both_runtimes};
 use crate::world::{LATE, World};
 
@@ -27,7 +25,7 @@ fn the_demo_serves_and_its_curl_line_works(runtime: Runtime) {
     assert!(body.contains("demo"), "{body}");
 
     let load = world.load("demo", 200);
-    let v2 = world.data_dir().join("demo-v2.yaml");
+    let v2 = world.data_dir.join("demo-v2.yaml");
     world
         .run(&["app", "apply", v2.to_str().unwrap(), "--wait"])
         .ok();
@@ -38,19 +36,13 @@ fn the_demo_serves_and_its_curl_line_works(runtime: Runtime) {
 
 fn auto_takes_what_is_there(runtime: Runtime) {
     let mut world = World::at_rest(runtime);
-    let mut command = world.dev();
-    command.args(["--runtime", "auto"]);
+    world.flag = "auto";
     if runtime == Runtime::Process {
-        world.set(
-            "DOCKER_HOST",
-            &format!("unix://{}", world.dir().join("no.sock").display()),
-        );
+        let nowhere = world.dir().join("no.sock");
+        world.set("DOCKER_HOST", &format!("unix://{}", nowhere.display()));
     }
-    world.up(&["--runtime", "auto"]);
+    world.up(&[]);
     let nodes: serde_json::Value = world.ask("/v1/nodes").unwrap();
     let taken = nodes[0]["info"]["runtime"].as_str().unwrap();
     assert!(taken.starts_with(runtime.flag()), "{taken}");
-    wait_for("the status", LATE, || {
-        world.ask::<serde_json::Value>("/v1/status")
-    });
 }

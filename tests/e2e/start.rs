@@ -13,12 +13,17 @@ use crate::world::{SOON, World};
 #[test]
 fn a_port_in_use_names_address_and_flag() {
     let taken = TcpListener::bind(local(0)).unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let address = taken.local_addr().unwrap();
     for flag in ["--http", "--admin", "--api"] {
-        let world = World::at_rest(Runtime::Process);
-        let told = world.finish(world.dev().args([flag, &address])).fails(1);
+        let mut world = World::at_rest(Runtime::Process);
+        match flag {
+            "--http" => world.http = address,
+            "--admin" => world.admin = address,
+            _ => world.api = address,
+        }
+        let told = world.finish(&mut world.dev()).fails(1);
         assert!(
-            told.contains(&address) && told.contains(flag) && told.contains("in use"),
+            told.contains(&address.to_string()) && told.contains(flag) && told.contains("in use"),
             "{told}"
         );
         assert!(!told.contains("panicked"), "{told}");
@@ -28,10 +33,9 @@ fn a_port_in_use_names_address_and_flag() {
 #[test]
 fn a_second_daemon_on_the_data_directory_names_the_first() {
     let mut first = World::start(Runtime::Process);
-    let second = World::at_rest(Runtime::Process);
-    let mut command = second.dev();
-    command.arg("--data-dir").arg(first.data_dir());
-    let told = second.finish(&mut command).fails(1);
+    let mut second = World::at_rest(Runtime::Process);
+    second.data_dir.clone_from(&first.data_dir);
+    let told = second.finish(&mut second.dev()).fails(1);
     assert!(
         told.contains(&first.daemon().pid().to_string()) && told.contains("--data-dir"),
         "{told}"
@@ -43,8 +47,7 @@ fn a_second_daemon_on_the_data_directory_names_the_first() {
 #[test]
 fn a_newer_data_directory_is_refused() {
     let world = World::at_rest(Runtime::Process);
-    fs::create_dir_all(world.data_dir()).unwrap();
-    fs::write(world.data_dir().join("format"), "99\n").unwrap();
+    fs::write(world.data_dir.join("format"), "99\n").unwrap();
     let told = world.finish(&mut world.dev()).fails(1);
     assert!(told.contains("99") && told.contains("newer"), "{told}");
 }
@@ -54,7 +57,7 @@ fn a_torn_last_record_is_cut_off_and_nothing_else_is_lost() {
     let mut world = World::serving(Runtime::Process);
     let before = world.processes("web", 3);
     world.crash();
-    let log = newest_raft_file(&world.data_dir());
+    let log = newest_raft_file(&world.data_dir);
     let mut file = OpenOptions::new().append(true).open(&log).unwrap();
     // The beginning of a record whose rest was never written.
     file.write_all(&[0x40, 0, 0, 0, 0xde, 0xad]).unwrap();

@@ -33,7 +33,12 @@ pub struct World {
     daemon: Option<Daemon>,
     _leftovers: Leftovers,
     _containers: Containers,
+    /// Name of its only node.
+    pub node: String,
     pub runtime: Runtime,
+    /// Value of `--runtime`.
+    pub flag: &'static str,
+    pub data_dir: PathBuf,
     pub http: SocketAddr,
     pub admin: SocketAddr,
     pub api: SocketAddr,
@@ -85,11 +90,24 @@ impl World {
     pub fn at_rest(runtime: Runtime) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [http, admin, api] = free_ports::<3>().map(local);
+        let data_dir = dir.path().join("data");
+        // A name of its own, by which its containers are found again whatever becomes of the test.
+        let node = dir
+            .path()
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .replace('.', "e2e-");
+        fs::create_dir(&data_dir).unwrap();
+        fs::write(data_dir.join("node"), format!("{node}\n")).unwrap();
         Self {
             daemon: None,
             _leftovers: Leftovers::of(dir.path()),
-            _containers: Containers(dir.path().join("data"), runtime),
+            _containers: Containers(node.clone(), runtime),
+            node,
             runtime,
+            flag: runtime.flag(),
+            data_dir,
             http,
             admin,
             api,
@@ -107,10 +125,6 @@ impl World {
     /// A folder that goes with the test.
     pub fn dir(&self) -> &Path {
         self.dir.path()
-    }
-
-    pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
     }
 
     /// Starts the daemon and waits until its API answers and its node is alive.
@@ -139,7 +153,7 @@ impl World {
     /// `hancock dev` with this world's addresses.
     pub fn dev(&self) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(["dev", "--runtime", self.runtime.flag()]);
+        command.args(["dev", "--runtime", self.flag]);
         for (flag, address) in [
             ("--http", self.http),
             ("--admin", self.admin),
@@ -149,7 +163,7 @@ impl World {
         }
         command
             .arg("--data-dir")
-            .arg(self.data_dir())
+            .arg(&self.data_dir)
             .current_dir(self.dir());
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         command
@@ -311,18 +325,16 @@ impl World {
     }
 
     fn find_process(&self, instance: &InstanceView) -> Option<Process> {
-        if self.runtime == Runtime::Docker {
-            let ids = docker::run(&[
-                "ps",
-                "--quiet",
-                "--no-trunc",
-                "--filter",
-                &format!("name={}", instance.id),
-            ])
-            .ok()?;
-            return ids.lines().find_map(docker::pid).and_then(Process::find);
+        match self.runtime {
+            Runtime::Docker => {
+                let ids = docker::containers(&format!("hancock.node={}", self.node)).ok()?;
+                let wanted = instance.id.to_string();
+                let is_it =
+                    |id: &&String| docker::inspect(id, LABEL).is_ok_and(|label| label == wanted);
+                docker::pid(ids.iter().find(is_it)?).and_then(Process::find)
+            }
+            Runtime::Process => proc::listener(address(instance).port()),
         }
-        proc::listener(address(instance).port())
     }
 
     /// The processes of all instances of `app`, by id.
@@ -341,15 +353,16 @@ pub fn address(instance: &InstanceView) -> SocketAddr {
     instance.address.as_deref().unwrap().parse().unwrap()
 }
 
-/// Containers of a data directory's node, removed on drop.
-struct Containers(PathBuf, Runtime);
+/// The label that names a container's instance, in Docker's template language.
+const LABEL: &str = "{{index .Config.Labels \"hancock.instance\"}}";
+
+/// Containers of a node, removed on drop.
+struct Containers(String, Runtime);
 
 impl Drop for Containers {
     fn drop(&mut self) {
-        if self.1 == Runtime::Docker
-            && let Ok(node) = fs::read_to_string(self.0.join("node"))
-        {
-            docker::remove_all(&format!("hancock.node={}", node.trim()));
+        if self.1 == Runtime::Docker {
+            docker::remove_all(&format!("hancock.node={}", self.0));
         }
     }
 }
