@@ -23,7 +23,7 @@ const PACE: Duration = Duration::from_millis(5);
 /// The longest sleep: a clock that jumped is noticed by then.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// First and longest pause after a turn of which nothing could be carried out.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Leads whenever this master is elected, until the master ends.
 pub(crate) async fn run(deps: Arc<Deps>, registry: Arc<dyn UpstreamRegistry>) {

@@ -11,9 +11,6 @@ mod log;
 mod machine;
 mod network;
 mod sealed;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 mod types;
 
 use std::collections::BTreeMap;
@@ -189,21 +186,19 @@ impl Raft {
     pub(crate) async fn read(&self, deadline: Duration) -> Result<Arc<Applied>, ProposeError> {
         let begun = Instant::now();
         loop {
-            let error = match self
-                .library
-                .ensure_linearizable(ReadPolicy::ReadIndex)
-                .await
-            {
-                Ok(_) => return Ok(self.newest()),
-                Err(error) => judge_read(error),
-            };
-            match error {
-                Refusal::Final(error) => return Err(error),
-                Refusal::NotLeading if begun.elapsed() >= deadline => {
-                    let waited = begun.elapsed();
-                    return Err(ProposeError::NoLeader { waited });
-                }
-                Refusal::NotLeading => tokio::time::sleep(RETRY).await,
+            let left = deadline.saturating_sub(begun.elapsed()).max(RETRY);
+            let confirm = self.library.ensure_linearizable(ReadPolicy::ReadIndex);
+            match tokio::time::timeout(left, confirm).await {
+                Ok(Ok(_)) => return Ok(self.newest()),
+                Ok(Err(error)) => match judge_read(error) {
+                    Refusal::Final(error) => return Err(error),
+                    Refusal::NotLeading => tokio::time::sleep(RETRY).await,
+                },
+                Err(_elapsed) => {}
+            }
+            if begun.elapsed() >= deadline {
+                let waited = begun.elapsed();
+                return Err(ProposeError::NoLeader { waited });
             }
         }
     }
@@ -367,3 +362,7 @@ fn leadership(metrics: &openraft::metrics::RaftServerMetrics<Types>) -> Leadersh
         leading: metrics.state == ServerState::Leader,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

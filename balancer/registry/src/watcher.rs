@@ -216,6 +216,5 @@ impl Watcher {
 }
 
 #[cfg(test)]
-#[path = "watcher/tests.rs"]
 #[allow(clippy::unwrap_used)]
 mod tests;

@@ -7,9 +7,6 @@
 mod record;
 mod recover;
 mod segment;
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -213,3 +210,7 @@ impl RaftLogStorage<Types> for LogStore {
         .await
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
