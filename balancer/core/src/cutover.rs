@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hancock_proto::ids::{DocIndex, InstanceId};
+use hancock_proto::ids::{AppName, DocIndex, InstanceId};
 use hancock_proto::report::Refusal;
 use hancock_proto::time::Timestamp;
 
@@ -31,10 +31,14 @@ pub enum Step {
 /// One service's hand-over.
 #[derive(Debug, Default)]
 pub struct Cutover {
+    /// Highest index received, of this app.
     seen: DocIndex,
+    owner: Option<AppName>,
     serving: Option<Arc<Upstream>>,
     waiting: Option<Waiting>,
     refused: Option<Refusal>,
+    /// Additions up to this index are refused for good, also after other documents of the same index.
+    barred: Option<DocIndex>,
     /// Added peers that had not passed when the switch came: kept out until they do.
     unpassed: BTreeSet<InstanceId>,
 }
@@ -63,6 +67,7 @@ impl Cutover {
     pub fn restored(upstream: Arc<Upstream>) -> Self {
         Self {
             seen: upstream.index(),
+            owner: owner(&upstream),
             serving: Some(upstream),
             ..Self::default()
         }
@@ -78,7 +83,7 @@ impl Cutover {
         if self.is_stale(&upstream) || self.is_known(&upstream) {
             return Vec::new();
         }
-        self.seen = upstream.index();
+        self.note(&upstream);
         self.refused = None;
         self.waiting = None;
         let missing: BTreeMap<_, _> = self.to_pass(&upstream, ready);
@@ -141,6 +146,7 @@ impl Cutover {
             peer,
             reason: reason.unwrap_or_else(|| "no probe has ended yet".to_owned()),
         };
+        self.barred = Some(refusal.index);
         self.refused = Some(refusal.clone());
         vec![Step::Refused(refusal)]
     }
@@ -187,24 +193,31 @@ impl Cutover {
         self.unpassed.contains(instance)
     }
 
-    /// Older than what was seen of the same app. Another app's index counts for itself.
-    fn is_stale(&self, upstream: &Upstream) -> bool {
-        let newest = self.waiting().or(self.serving.as_ref());
-        let same_app = match (&upstream.handover, newest.and_then(|u| u.handover.as_ref())) {
-            (Some(new), Some(old)) => new.app == old.app,
-            _ => false,
-        };
-        same_app && upstream.index() < self.seen
+    /// Remembers the index of a master's document. Other documents leave it alone, so that an old one cannot slip in behind them.
+    fn note(&mut self, upstream: &Upstream) {
+        let Some(app) = owner(upstream) else { return };
+        if self.owner.as_ref() != Some(&app) {
+            self.barred = None;
+        }
+        self.owner = Some(app);
+        self.seen = upstream.index();
     }
 
-    /// Delivered again.
+    /// Older than what was seen of the same app. Another app's index counts for itself.
+    fn is_stale(&self, upstream: &Upstream) -> bool {
+        self.is_same_app(upstream) && upstream.index() < self.seen
+    }
+
+    fn is_same_app(&self, upstream: &Upstream) -> bool {
+        self.owner.is_some() && self.owner == owner(upstream)
+    }
+
+    /// Delivered again, or refused before.
     fn is_known(&self, upstream: &Upstream) -> bool {
         let same = |known: &Arc<Upstream>| known.doc == upstream.doc;
-        let refused = self.refused.as_ref().is_some_and(|r| {
-            upstream.handover.is_some()
-                && r.index == upstream.index()
-                && !upstream.added().is_empty()
-        });
+        let barred =
+            self.is_same_app(upstream) && self.barred.is_some_and(|b| upstream.index() <= b);
+        let refused = barred && !upstream.added().is_empty();
         match self.waiting() {
             Some(waiting) => same(waiting),
             None => refused || self.serving.as_ref().is_some_and(same),
@@ -240,6 +253,10 @@ impl Cutover {
         self.serving = Some(waiting.upstream.clone());
         vec![Step::Switch(waiting.upstream)]
     }
+}
+
+fn owner(upstream: &Upstream) -> Option<AppName> {
+    upstream.handover.as_ref().map(|h| h.app.clone())
 }
 
 #[cfg(test)]

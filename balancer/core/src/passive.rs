@@ -20,9 +20,15 @@ pub struct Limits {
 pub enum Rule {
     /// The original's: the window starts at the first pick; refused, lost, timed out and 502 count.
     FromPick,
-    /// Ours: the window starts at the failure; only a connection that could not be opened counts, because whatever else happened may be
-    /// the request's own fault.
-    ConnectOnly,
+    /// Ours: the window starts at the failure; a connection that could not be opened counts, and one that ended without an answer (a dead
+    /// container's port may still be held open by its engine). Slow answers and 502 do not: they may be the request's own fault.
+    FromFailure,
+}
+
+impl Rule {
+    fn counts(self, failure: Failure) -> bool {
+        self == Rule::FromPick || failure.before_request() || failure == Failure::Lost
+    }
 }
 
 /// What happened to one attempt.
@@ -32,7 +38,7 @@ pub enum Failure {
     Refused,
     /// No connection within the time for it, or no route.
     Unreachable,
-    /// The connection ended after the request was sent, before an answer.
+    /// A new connection ended after the request was sent, before an answer.
     Lost,
     /// No answer within the time for it.
     TimedOut,
@@ -99,8 +105,7 @@ impl Record {
         others: impl Fn() -> bool,
         now: Timestamp,
     ) {
-        let counts = limits.rule == Rule::FromPick || failure.before_request();
-        if limits.max_fails == 0 || !counts {
+        if limits.max_fails == 0 || !limits.rule.counts(failure) {
             return;
         }
         let _ = self
@@ -109,7 +114,7 @@ impl Record {
                 let (start, fails, banned) = unpack(word);
                 let fails = fails + 1;
                 let ban = banned || (fails >= u64::from(limits.max_fails) && others());
-                let start = if limits.rule == Rule::ConnectOnly {
+                let start = if limits.rule == Rule::FromFailure {
                     now.0
                 } else {
                     start
@@ -120,7 +125,7 @@ impl Record {
 
     /// A connection opened, so whatever was on record is over. Only under our own rule; the original keeps counting.
     pub fn connected(&self, limits: Limits) {
-        if limits.rule == Rule::ConnectOnly && self.has_ban() {
+        if limits.rule == Rule::FromFailure && self.has_ban() {
             self.0.store(0, Ordering::Relaxed);
         }
     }
@@ -168,15 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn ours_counts_connections_only_and_from_the_failure() {
+    fn ours_counts_dead_connections_only_and_from_the_failure() {
         let ours = Limits {
             max_fails: 1,
             window_ms: 1000,
-            rule: Rule::ConnectOnly,
+            rule: Rule::FromFailure,
         };
         let record = Record::default();
         record.picked(ours, at(0));
-        record.failed(ours, Failure::Lost, || true, at(900));
+        record.failed(ours, Failure::TimedOut, || true, at(900));
+        record.failed(ours, Failure::BadGateway, || true, at(900));
         assert!(!record.is_banned(ours, at(900)));
         record.failed(ours, Failure::Refused, || true, at(900));
         assert!(record.is_banned(ours, at(1899)) && !record.is_banned(ours, at(1900)));

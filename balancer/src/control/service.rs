@@ -25,8 +25,10 @@ pub(super) struct ServiceState {
     dials: BTreeMap<PeerKey, Arc<Dial>>,
     formers: Formers<LiveView>,
     leaving: Leaving,
-    /// What is not drained, as last reported.
+    /// What is not drained, as last looked at.
     pub(super) draining: BTreeMap<InstanceId, Draining>,
+    /// Others are draining than when a change was last told, even if only for a moment: somebody may have looked.
+    untold: bool,
     /// Verdicts of rounds; kept over changes of the list.
     pub(super) health: BTreeMap<PeerKey, PeerHealth>,
     pub(super) confirmed: DocIndex,
@@ -51,6 +53,7 @@ impl ServiceState {
             formers: Formers::default(),
             leaving: Leaving::default(),
             draining: BTreeMap::new(),
+            untold: false,
             health: BTreeMap::new(),
             confirmed: DocIndex(0),
             writing: None,
@@ -131,18 +134,22 @@ impl ServiceState {
         self.dials.get(key)
     }
 
-    /// Looks at what is open on leaving peers. Answers whether who is draining is not as it was reported.
-    pub(super) fn settle(&mut self) -> bool {
+    /// Looks at what is open on leaving peers.
+    pub(super) fn settle(&mut self) {
         // Phases first: one that ends afterwards has counted its pick already.
         let older_phase = self.formers.settle();
         let draining = self.leaving.report(older_phase);
-        let changed = !draining.keys().eq(self.draining.keys());
+        self.untold |= !draining.keys().eq(self.draining.keys());
         self.draining = draining;
         if !older_phase && self.leaving.is_empty() {
             self.peers.prune();
             self.dials.retain(|_, dial| Arc::strong_count(dial) > 1);
         }
-        changed
+    }
+
+    /// Whether there is a change of who is draining to be told; it counts as told then.
+    pub(super) fn tell_draining(&mut self) -> bool {
+        std::mem::take(&mut self.untold)
     }
 
     /// Whether anything of a former view is still open.

@@ -92,7 +92,8 @@ impl Inner {
         let Some(state) = self.services.get_mut(name) else {
             return changed;
         };
-        changed |= state.settle();
+        state.settle();
+        changed |= state.tell_draining();
         if state.deleted && state.is_settled() {
             self.services.remove(name);
             return true;

@@ -84,6 +84,22 @@ fn without_a_pass_in_time_it_is_refused_for_good() {
     assert_eq!(cutover.refused(), None);
 }
 
+/// Two paths may deliver versions of one index in any order.
+#[test]
+fn a_refusal_outlives_other_documents_of_its_index() {
+    let mut cutover = serving_one();
+    let refused = doc(2, &[2], &[2], &[1], 0);
+    let _ = cutover.document(refused.clone(), &none(), Timestamp(0));
+    assert_eq!(cutover.tick(Timestamp(1000)).len(), 1);
+    let plain = doc(2, &[1], &[], &[], 0);
+    assert_eq!(
+        cutover.document(plain.clone(), &none(), Timestamp(1000)),
+        [Step::Switch(plain)]
+    );
+    assert_eq!(cutover.document(refused, &none(), Timestamp(1000)), []);
+    assert!(cutover.to_probe().is_none());
+}
+
 #[test]
 fn what_this_balancer_passed_before_need_not_pass_again() {
     let mut cutover = serving_one();

@@ -27,11 +27,11 @@ fn wrong<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, I
 
 /// Longest time a document may ask for, in seconds.
 const MAX_SECONDS: f64 = 86_400.0;
-/// Ban after one refused connection, for one second: a killed instance costs one attempt per second, and comes back as fast.
+/// Ban after one dead connection, for one second: a killed instance costs one attempt per second, and comes back as fast.
 const OURS: Limits = Limits {
     max_fails: 1,
     window_ms: 1000,
-    rule: Rule::ConnectOnly,
+    rule: Rule::FromFailure,
 };
 
 pub(super) fn validate(name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, InvalidUpstream> {
