@@ -67,12 +67,26 @@ impl DataDir {
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub fn keep(&self, name: &str, fresh: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
+    pub fn keep(
+        &self,
+        name: &str,
+        fresh: impl FnOnce() -> anyhow::Result<String>,
+    ) -> anyhow::Result<String> {
+        match self.kept(name)? {
+            Some(text) => Ok(text),
+            None => self.store(&self.path.join(name), fresh()?),
+        }
+    }
+
+    /// A text stored by [`DataDir::keep`]; None: none was.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn kept(&self, name: &str) -> anyhow::Result<Option<String>> {
         let path = self.path.join(name);
         match fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-            Ok(_) => self.store(&path, fresh()?),
-            Err(error) if error.kind() == ErrorKind::NotFound => self.store(&path, fresh()?),
+            Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
     }

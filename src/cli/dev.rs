@@ -1,6 +1,7 @@
 //! `hancock dev`: master, agent, balancer and embedded registry in one process, over the same seams as on many machines.
 
 mod demo;
+mod engine;
 mod image;
 mod pipe;
 mod system;
@@ -65,7 +66,11 @@ pub enum Runtime {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     boot::tracing("warn");
     // Control work only: the balancer's data plane has threads of its own.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start threads")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
     let code = runtime.block_on(serve(args));
     // Tasks that still wait for something must not hold up the exit.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -89,7 +94,9 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         outcome = present(&args, &system, &data) => outcome,
         () = stop.asked() => Ok(()),
     };
-    end(system, &args, &mut stop).await.and(outcome.map(|()| ExitCode::SUCCESS))
+    end(system, &args, &mut stop)
+        .await
+        .and(outcome.map(|()| ExitCode::SUCCESS))
 }
 
 /// What the terminal shows while everything runs; returns only with an error.
@@ -103,7 +110,9 @@ async fn present(args: &Args, system: &System, data: &DataDir) -> anyhow::Result
 async fn end(system: System, args: &Args, stop: &mut Stop) -> anyhow::Result<()> {
     match args.keep {
         true => println!("\nstopping; instances go on running (Ctrl-C again to stop at once)"),
-        false => println!("\nstopping, instances too (Ctrl-C again to stop at once; --keep leaves them running)"),
+        false => println!(
+            "\nstopping, instances too (Ctrl-C again to stop at once; --keep leaves them running)"
+        ),
     }
     tokio::select! {
         () = system.shutdown(!args.keep, STOP_DEADLINE) => Ok(()),
@@ -113,8 +122,14 @@ async fn end(system: System, args: &Args, stop: &mut Stop) -> anyhow::Result<()>
 
 /// `:8080` means every IPv4 address of this machine.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    whole.parse().map_err(|_| format!("{text:?} is not an address; write IP:PORT, like 127.0.0.1:8080 or :8080"))
+    let whole = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.to_owned()
+    };
+    whole.parse().map_err(|_| {
+        format!("{text:?} is not an address; write IP:PORT, like 127.0.0.1:8080 or :8080")
+    })
 }
 
 #[cfg(test)]
@@ -126,7 +141,10 @@ mod tests {
     #[test]
     fn addresses_may_leave_out_the_ip() {
         assert_eq!(address(":8080").unwrap(), "0.0.0.0:8080".parse().unwrap());
-        assert_eq!(address("127.0.0.1:1").unwrap(), "127.0.0.1:1".parse().unwrap());
+        assert_eq!(
+            address("127.0.0.1:1").unwrap(),
+            "127.0.0.1:1".parse().unwrap()
+        );
         assert!(address("localhost").unwrap_err().contains("IP:PORT"));
     }
 }

@@ -16,17 +16,25 @@ pub const BINARY: &str = "/hancock";
 /// # Errors
 /// The binary cannot be read.
 pub fn tag(binary: &Path) -> anyhow::Result<String> {
-    let mut file = fs::File::open(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    let mut file =
+        fs::File::open(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let mut hash = Sha256::new();
     let mut block = vec![0; 1 << 20];
     loop {
-        let n = file.read(&mut block).with_context(|| format!("cannot read {}", binary.display()))?;
+        let n = file
+            .read(&mut block)
+            .with_context(|| format!("cannot read {}", binary.display()))?;
         if n == 0 {
             break;
         }
         hash.update(&block[..n]);
     }
-    let digest: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = hash
+        .finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Ok(format!("hancock-demo:{digest}"))
 }
 
@@ -38,12 +46,14 @@ pub fn layer(binary: &Path) -> anyhow::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |from: &Path, to: &Path| {
         let inside = to.strip_prefix("/").unwrap_or(to);
-        tar.append_path_with_name(from, inside).with_context(|| format!("cannot add {} to the demo image", from.display()))
+        tar.append_path_with_name(from, inside)
+            .with_context(|| format!("cannot add {} to the demo image", from.display()))
     };
     add(binary, Path::new(BINARY))?;
     for library in libraries()? {
         // The loader's fixed path is often a link: the file goes where the link is, under every name it is asked for by.
-        let real = fs::canonicalize(&library).with_context(|| format!("cannot find {}", library.display()))?;
+        let real = fs::canonicalize(&library)
+            .with_context(|| format!("cannot find {}", library.display()))?;
         add(&real, &library)?;
     }
     tar.into_inner().context("cannot finish the demo image")
@@ -52,10 +62,17 @@ pub fn layer(binary: &Path) -> anyhow::Result<Vec<u8>> {
 /// Shared libraries of this process, by the paths the loader uses.
 fn libraries() -> anyhow::Result<BTreeSet<PathBuf>> {
     let maps = fs::read_to_string("/proc/self/maps").context("cannot read /proc/self/maps")?;
-    let mapped = maps.lines().filter_map(|line| line.split_ascii_whitespace().nth(5));
+    let mapped = maps
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().nth(5));
     let libraries = mapped.filter(|path| path.starts_with('/') && path.contains(".so"));
     let mut found: BTreeSet<PathBuf> = libraries.map(PathBuf::from).collect();
     // The kernel starts the loader by the path written in the binary, not by the one it is mapped from.
-    found.extend(["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"].map(PathBuf::from).into_iter().filter(|p| p.exists()));
+    found.extend(
+        ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
+            .map(PathBuf::from)
+            .into_iter()
+            .filter(|p| p.exists()),
+    );
     Ok(found)
 }

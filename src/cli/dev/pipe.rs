@@ -23,7 +23,9 @@ pub fn serve<H: Hub>(hub: HubServer<H>, stop: CancellationToken) -> Channel {
     let (dial, accept) = mpsc::channel::<DuplexStream>(BACKLOG);
     let incoming = ReceiverStream::new(accept).map(Ok::<_, io::Error>);
     tokio::spawn(async move {
-        let served = Server::builder().add_service(hub).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
+        let served = Server::builder()
+            .add_service(hub)
+            .serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
         if let Err(error) = served.await {
             tracing::error!(%error, "hub ended");
         }
@@ -36,7 +38,12 @@ fn channel(dial: mpsc::Sender<DuplexStream>) -> Channel {
         let dial = dial.clone();
         async move {
             let (near, far) = tokio::io::duplex(BUFFER);
-            dial.send(far).await.map_err(|_| io::Error::new(io::ErrorKind::ConnectionRefused, "the master of this process has stopped"))?;
+            dial.send(far).await.map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::ConnectionRefused,
+                    "the master of this process has stopped",
+                )
+            })?;
             Ok::<_, io::Error>(TokioIo::new(near))
         }
     });

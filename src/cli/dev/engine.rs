@@ -1,0 +1,102 @@
+//! What runs the instances of `hancock dev`: chosen once per data directory, because instances of one runtime mean nothing to the other.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hancock_agent::runtime::ContainerRuntime;
+use hancock_agent::runtime::docker::{DockerOptions, DockerRuntime};
+use hancock_agent::runtime::process::{ProcessOptions, ProcessRuntime};
+use hancock_proto::ids::NodeId;
+
+use super::Runtime;
+use crate::boot::DataDir;
+
+/// Time an engine has to answer when asked whether it is there.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// File of the data directory that remembers the choice, and what it says.
+const FILE: &str = "runtime";
+const DOCKER: &str = "docker";
+const PROCESS: &str = "process";
+
+/// The chosen runtime.
+pub struct Engine {
+    kind: Kind,
+    description: String,
+}
+
+enum Kind {
+    Docker(Arc<DockerRuntime>),
+    Process(Arc<ProcessRuntime>),
+}
+
+impl Engine {
+    /// Takes what is wanted; `auto` takes what the data directory was used with, otherwise Docker when it answers.
+    ///
+    /// # Errors
+    /// Docker was asked for and does not answer, or the data directory's instances are another runtime's.
+    pub async fn choose(data: &DataDir, wanted: Runtime, node: &NodeId) -> anyhow::Result<Self> {
+        match (data.kept(FILE)?.as_deref(), wanted) {
+            // An engine that is away just now comes back: its instances are waited for.
+            (Some(DOCKER), Runtime::Auto | Runtime::Docker) => Self::docker_engine(data, docker(node)?, None),
+            (Some(PROCESS), Runtime::Auto | Runtime::Process) | (None, Runtime::Process) => Self::processes(data),
+            (None, Runtime::Docker | Runtime::Auto) => {
+                let docker = docker(node)?;
+                match (answer(&docker).await, wanted) {
+                    (Ok(version), _) => Self::docker_engine(data, docker, Some(version)),
+                    (Err(error), Runtime::Docker) => Err(error.context("cannot use Docker; start an engine, or take --runtime process")),
+                    (Err(_), _) => Self::processes(data),
+                }
+            }
+            (Some(used), _) => bail!("the instances of this data directory run with --runtime {used}; use that, or another --data-dir"),
+        }
+    }
+
+    fn docker_engine(data: &DataDir, docker: DockerRuntime, version: Option<String>) -> anyhow::Result<Self> {
+        data.keep(FILE, || Ok(DOCKER.to_owned()))?;
+        let description = format!("docker {}", version.unwrap_or_default());
+        Ok(Self { kind: Kind::Docker(Arc::new(docker)), description: description.trim_end().to_owned() })
+    }
+
+    fn processes(data: &DataDir) -> anyhow::Result<Self> {
+        let runtime = ProcessRuntime::new(ProcessOptions::new(&data.join("processes")));
+        let runtime = runtime.context("cannot run plain processes")?;
+        data.keep(FILE, || Ok(PROCESS.to_owned()))?;
+        Ok(Self { kind: Kind::Process(Arc::new(runtime)), description: PROCESS.to_owned() })
+    }
+
+    /// As the agent needs it.
+    pub fn runtime(&self) -> Arc<dyn ContainerRuntime> {
+        match &self.kind {
+            Kind::Docker(docker) => docker.clone(),
+            Kind::Process(process) => process.clone(),
+        }
+    }
+
+    /// The Docker engine, when it was chosen.
+    pub fn docker(&self) -> Option<&DockerRuntime> {
+        match &self.kind {
+            Kind::Docker(docker) => Some(docker),
+            Kind::Process(_) => None,
+        }
+    }
+
+    /// Kind and version, as "docker 20.10.24".
+    pub fn describe(&self) -> &str {
+        &self.description
+    }
+}
+
+/// The engine's version.
+async fn answer(docker: &DockerRuntime) -> anyhow::Result<String> {
+    let version = tokio::time::timeout(ANSWER, docker.version()).await;
+    Ok(version.with_context(|| format!("no answer within {} s", ANSWER.as_secs()))??)
+}
+
+/// Ports are published on this machine only: a laptop's instances are reached through the balancer.
+fn docker(node: &NodeId) -> anyhow::Result<DockerRuntime> {
+    let options = DockerOptions { publish: IpAddr::V4(Ipv4Addr::LOCALHOST), ..DockerOptions::from_environment()? };
+    Ok(DockerRuntime::new(node.clone(), options))
+}

@@ -1,0 +1,170 @@
+//! Everything `hancock dev` runs, started in the order an edge node needs: sockets, balancer (serves the last known good), master, agent.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hancock_agent::link::grpc::GrpcLink;
+use hancock_agent::runtime::ContainerRuntime;
+use hancock_agent::runtime::docker::DockerRuntime;
+use hancock_agent::{Agent, Options as AgentOptions, detect};
+use hancock_balancer::{Balancer, Options as BalancerOptions};
+use hancock_master::{Master, Options as MasterOptions};
+use hancock_proto::ids::{BootId, NodeId};
+use tokio_util::sync::CancellationToken;
+
+use super::engine::Engine;
+use super::{Runtime, pipe};
+use crate::boot::{self, DataDir};
+
+/// Time open requests have to end when everything stops.
+const REQUEST_GRACE: Duration = Duration::from_secs(5);
+
+/// Time the master has to write down what the next start would otherwise replay.
+const MASTER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Time between an agent's offers, which renew the node's lease.
+const OFFER_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Time between a balancer's probes of documents that do not say.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Most data-plane threads of a laptop's balancer.
+const MAX_THREADS: usize = 4;
+
+/// Listeners, bound before anything starts.
+pub struct Sockets {
+    /// End users' requests.
+    pub http: TcpListener,
+    /// The balancer's status.
+    pub admin: TcpListener,
+    /// The master's API.
+    pub api: TcpListener,
+}
+
+/// Addresses the listeners got.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// End users' requests.
+    pub http: SocketAddr,
+    /// The balancer's status.
+    pub admin: SocketAddr,
+    /// The master's API.
+    pub api: SocketAddr,
+}
+
+impl Sockets {
+    fn addresses(&self) -> anyhow::Result<Addresses> {
+        let of = |listener: &TcpListener| listener.local_addr().context("cannot read a socket's address");
+        Ok(Addresses { http: of(&self.http)?, admin: of(&self.admin)?, api: of(&self.api)? })
+    }
+}
+
+/// The running parts.
+pub struct System {
+    balancer: Balancer,
+    master: Master,
+    agent: Agent,
+    hub: CancellationToken,
+    engine: Engine,
+    addresses: Addresses,
+}
+
+impl System {
+    /// Starts every part; returns when all answer.
+    ///
+    /// # Errors
+    /// A part cannot start; the parts already started end with the process.
+    pub async fn start(data: &DataDir, sockets: Sockets, wanted: Runtime) -> anyhow::Result<Self> {
+        let addresses = sockets.addresses()?;
+        let node: NodeId = data.keep("node", hostname)?.parse().context("the name in the data directory's file \"node\" cannot be used")?;
+        let boot: BootId = boot::unique()?.parse()?;
+        let engine = Engine::choose(data, wanted, &node).await?;
+        let balancer = Balancer::start(BalancerOptions {
+            node: node.clone(),
+            http: sockets.http,
+            admin: Some(sockets.admin),
+            data_dir: data.join("balancer"),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
+            check_interval: CHECK_INTERVAL,
+        })
+        .await
+        .context("cannot start the balancer")?;
+        let master = Master::start(MasterOptions {
+            name: node.to_string(),
+            data_dir: data.join("master"),
+            api: sockets.api,
+            proxy: Some(addresses.http.to_string()),
+        })
+        .await
+        .context("cannot start the master")?;
+        let hub = CancellationToken::new();
+        let channel = pipe::serve(master.hub(), hub.clone());
+        let agent = start_agent(data, node, boot, &engine, GrpcLink::new(channel), &balancer).await?;
+        Ok(Self { balancer, master, agent, hub, engine, addresses })
+    }
+
+    /// Ends every part, requests first; instances too when `stop_instances`.
+    pub async fn shutdown(self, stop_instances: bool, deadline: Duration) {
+        self.balancer.shutdown(REQUEST_GRACE).await;
+        self.agent.shutdown(stop_instances, deadline).await;
+        self.hub.cancel();
+        self.master.shutdown(MASTER_DEADLINE).await;
+    }
+
+    /// What runs where, for a person.
+    pub fn banner(&self) -> String {
+        let Addresses { http, admin, api } = self.addresses;
+        format!(
+            "hancock {} with {}\n  proxy http://{http}   status http://{admin}/status   API http://{api}",
+            env!("CARGO_PKG_VERSION"),
+            self.engine.describe(),
+        )
+    }
+
+    /// Where the API is.
+    pub fn api_url(&self) -> String {
+        format!("http://{}", reachable(self.addresses.api))
+    }
+
+    /// Where everything listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The Docker engine, when instances run there.
+    pub fn docker(&self) -> Option<&DockerRuntime> {
+        self.engine.docker()
+    }
+}
+
+async fn start_agent(
+    data: &DataDir,
+    node: NodeId,
+    boot: BootId,
+    engine: &Engine,
+    link: GrpcLink,
+    balancer: &Balancer,
+) -> anyhow::Result<Agent> {
+    let runtime: Arc<dyn ContainerRuntime> = engine.runtime();
+    let dir = data.join("agent");
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let overrides = detect::Overrides { node: Some(node), ..detect::Overrides::default() };
+    let info = detect::node_info(overrides, engine.describe(), &dir)?;
+    let options = AgentOptions { info, boot, data_dir: dir, offer_interval: OFFER_INTERVAL };
+    Agent::start(options, runtime, Arc::new(link), balancer.handle()).await.context("cannot start the agent")
+}
+
+/// An address a client on this machine can use: "any address" is no destination.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
+        false => address,
+    }
+}
+
+fn hostname() -> anyhow::Result<String> {
+    let path = "/proc/sys/kernel/hostname";
+    Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?.trim().to_owned())
+}
