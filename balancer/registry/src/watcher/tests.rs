@@ -183,6 +183,15 @@ fn a_late_document_does_not_bring_a_deleted_service_back() {
 }
 
 #[test]
+fn what_came_before_any_fence_was_seen_is_not_proven_gone() {
+    let mut w = Watcher::new();
+    w.list(&listing(0, None, &[]));
+    w.changes(Revision(1), &[change(1, "a", Some(doc(1, 1)))]);
+    assert!(w.list(&listing(2, Some(fence("c", 1)), &[])).is_empty());
+    assert_eq!(w.orphaned().collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
 fn names_of_an_earlier_run_go_only_with_proof() {
     let names_then = || ["gone".to_owned(), "a".to_owned()];
     let list = listing(9, Some(fence("c", 3)), &[("a", doc(1, 1))]);
@@ -236,6 +245,8 @@ proptest! {
         let (mut store, mut w) = (Store::default(), Watcher::new());
         let mut served: BTreeMap<String, Arc<UpstreamDoc>> = BTreeMap::new();
         let rule = fence("c", 1);
+        // A master raises the fence before anybody reads; without one, no list proves anything.
+        store.raise(&rule);
         let mut index = 0;
         let mut take = |out: Vec<Apply>| for apply in out {
             match apply.doc {
