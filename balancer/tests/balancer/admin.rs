@@ -229,10 +229,16 @@ async fn a_masters_name_is_written_by_the_master_alone() {
         status["cls:web.example"][0][0]["hancock"]["instance"],
         "web-1"
     );
-    let metrics = get(world.admin, "admin", "/metrics").await.body;
-    assert!(
-        metrics.contains("hancock_requests_total{service=\"web.example\",class=\"2xx\"} 1"),
-        "{metrics}"
-    );
+    // A request is counted after its answer has left.
+    let counted = "hancock_requests_total{service=\"web.example\",class=\"2xx\"} 1";
+    wait_for_async("the count", PATIENCE, || async {
+        let metrics = get(world.admin, "admin", "/metrics").await.body;
+        if metrics.contains(counted) {
+            Ok(())
+        } else {
+            Err(metrics)
+        }
+    })
+    .await;
     world.stop().await;
 }
