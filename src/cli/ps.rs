@@ -15,9 +15,8 @@ pub struct Args {
 /// Lists instances.
 pub async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     let list = context.client.instances(args.app.as_ref()).await?;
-    context.out.print(&list, |list| match list.is_empty() {
-        true => "no instances".to_owned(),
-        false => show::instances(list, &context.out),
-    })?;
+    context
+        .out
+        .print(&list, |list| show::instances(list, &context.out))?;
     Ok(ExitCode::SUCCESS)
 }

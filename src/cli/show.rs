@@ -36,6 +36,9 @@ pub fn reason(instance: &InstanceView) -> String {
 
 /// A table of instances, and below it whatever reasons have more than one line.
 pub fn instances(list: &[InstanceView], out: &Out) -> String {
+    if list.is_empty() {
+        return "no instances\n".to_owned();
+    }
     let mut table = Table::new(&[
         "INSTANCE", "VERSION", "NODE", "ADDRESS", "STATE", "FOR", "RESTARTS", "REASON",
     ]);
