@@ -141,3 +141,85 @@ fn variable(port: &str) -> String {
         .collect();
     format!("PORT_{name}")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use hancock_proto::assignment::Desired;
+    use hancock_proto::units::Span;
+
+    use super::*;
+
+    fn resolved(side: PortSide, own: &[(&str, &str)]) -> StartSpec {
+        let port = |name: &str, container, host| PortBinding {
+            name: name.into(),
+            container,
+            host,
+        };
+        let own = own.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        let assigned = AssignedInstance {
+            app: "web".parse().unwrap(),
+            version: Version(3),
+            desired: Desired::Running,
+            check: None,
+            run: RunSpec {
+                image: None,
+                command: vec!["serve".into(), "--port={{ port.http }}".into()],
+                workdir: Some("/srv/{{ instance.id }}".into()),
+                user: None,
+                environment: own.collect(),
+                labels: BTreeMap::new(),
+                resources: Resources::default(),
+                ports: vec![
+                    port("http", Some(80), 20_001),
+                    port("grpc-web", None, 20_002),
+                ],
+                volumes: Vec::new(),
+                stop_signal: "SIGTERM".into(),
+                grace_period: Span::seconds(1),
+                restart: hancock_proto::app::Restart::default(),
+            },
+        };
+        let owner = Owner {
+            cluster: "c1".parse().unwrap(),
+            node: "n1".parse().unwrap(),
+        };
+        resolve(&owner, &"web-7".parse().unwrap(), &assigned, side).unwrap()
+    }
+
+    #[test]
+    fn the_runtime_decides_which_port_is_the_apps_own() {
+        let host = resolved(PortSide::Host, &[]);
+        assert_eq!(host.command[1], "--port=20001");
+        assert_eq!(
+            (
+                &*host.environment["PORT"],
+                &*host.environment["PORT_GRPC_WEB"]
+            ),
+            ("20001", "20002")
+        );
+        let container = resolved(PortSide::Container, &[]);
+        assert_eq!(container.command[1], "--port=80");
+        assert_eq!(
+            (
+                &*container.environment["PORT_HTTP"],
+                &*container.environment["PORT_GRPC_WEB"]
+            ),
+            ("80", "20002")
+        );
+    }
+
+    #[test]
+    fn the_app_learns_who_it_is_and_its_owner_has_the_last_word() {
+        let spec = resolved(
+            PortSide::Host,
+            &[("WHO", "{{ app }} {{ version }}"), ("PORT", "1")],
+        );
+        assert_eq!(spec.workdir.as_deref(), Some("/srv/web-7"));
+        let value = |name: &str| spec.environment[name].clone();
+        assert_eq!(value("HANCOCK_INSTANCE"), "web-7");
+        assert_eq!(value("HANCOCK_NODE"), "n1");
+        assert_eq!((&*value("WHO"), &*value("PORT")), ("web 3", "1"));
+    }
+}

@@ -276,6 +276,15 @@ impl Instance {
         want: Want<'_>,
         now: Timestamp,
     ) {
+        let expected = match self.busy {
+            // What is not seen cannot be asked politely: a stop of it is a kill.
+            Some(Deed::Stop) => matches!(deed, Deed::Stop | Deed::Kill),
+            busy => busy == Some(deed),
+        };
+        if !expected {
+            // A preparation that was overtaken by the instance's end.
+            return;
+        }
         self.busy = None;
         match (deed, outcome) {
             (Deed::Prepare, Ok(())) => self.prepared = true,
@@ -304,6 +313,8 @@ impl Instance {
         if self.is_over() {
             return;
         }
+        // What was there may have gone meanwhile, as an image that was pruned.
+        self.prepared = false;
         match failure.kind {
             FailureKind::Permanent => {
                 self.memory.phase = Phase::Failed;

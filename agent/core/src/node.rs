@@ -24,6 +24,8 @@ pub struct Node {
     pub(crate) outage: Option<String>,
     /// Rises with every deed; a list begun before an instance's last deed says nothing of that instance.
     stamp: Stamp,
+    /// The newest list taken.
+    listed: Stamp,
     touched: BTreeMap<InstanceId, Touch>,
     pub(crate) parking: bool,
 }
@@ -58,6 +60,7 @@ impl Node {
             seen: None,
             outage: None,
             stamp: Stamp::default(),
+            listed: Stamp::default(),
             touched: BTreeMap::new(),
             parking: false,
         }
@@ -95,7 +98,8 @@ impl Node {
     }
 
     /// To be taken when a list is begun and given back with it.
-    pub fn stamp(&self) -> Stamp {
+    pub fn begin_list(&mut self) -> Stamp {
+        self.stamp = Stamp(self.stamp.0 + 1);
         self.stamp
     }
 
@@ -104,8 +108,12 @@ impl Node {
         self.seen.is_none() || self.outage.is_some() || self.touched.values().any(|t| t.open)
     }
 
-    /// Takes a complete list that was begun at `stamp`. Strangers in it are passed over.
+    /// Takes a complete list that was begun at `stamp`. Strangers in it are passed over; so is a list older than one taken before.
     pub fn observe(&mut self, list: Vec<Observed>, stamp: Stamp) {
+        if stamp < self.listed {
+            return;
+        }
+        self.listed = stamp;
         let mut fresh: BTreeMap<InstanceId, Observed> = BTreeMap::new();
         for one in list.into_iter().filter(|o| self.is_ours(o)) {
             // Two of one instance: the one that runs is the one that counts.

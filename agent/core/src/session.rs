@@ -129,3 +129,81 @@ impl Memory {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn fence(cluster: &str, term: u64) -> Fence {
+        Fence {
+            cluster: cluster.parse().unwrap(),
+            term: Term(term),
+        }
+    }
+
+    fn assignment(fence: &Fence, node: &str, generation: u64) -> Assignment {
+        Assignment {
+            cluster: fence.cluster.clone(),
+            term: fence.term,
+            node: node.parse().unwrap(),
+            generation: Generation(generation),
+            instances: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_highest_term_rules() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.admit(&fence("c1", 3)), Ok(true));
+        assert_eq!(memory.admit(&fence("c1", 3)), Ok(false));
+        assert!(matches!(
+            memory.admit(&fence("c1", 2)),
+            Err(Refusal::FormerTerm { .. })
+        ));
+        assert_eq!(memory.admit(&fence("c1", 5)), Ok(true));
+        assert_eq!(memory.term, Term(5));
+    }
+
+    #[test]
+    fn another_cluster_is_refused_whatever_its_term() {
+        let mut memory = Memory::default();
+        memory.admit(&fence("c1", 3)).unwrap();
+        let refusal = memory.admit(&fence("c2", 9)).unwrap_err();
+        assert!(refusal.to_string().contains("empty data directory"));
+        assert_eq!(memory.term, Term(3));
+    }
+
+    #[test]
+    fn generations_do_not_go_back_not_even_with_a_new_term() {
+        let (mut memory, node) = (Memory::default(), "n1".parse().unwrap());
+        let (old, new) = (fence("c1", 3), fence("c1", 4));
+        memory.admit(&old).unwrap();
+        memory
+            .take(&node, &old, &assignment(&old, "n1", 7))
+            .unwrap();
+        memory.admit(&new).unwrap();
+        let stale = memory.take(&node, &new, &assignment(&new, "n1", 6));
+        assert!(matches!(stale, Err(Refusal::FormerGeneration { .. })));
+        memory
+            .take(&node, &new, &assignment(&new, "n1", 7))
+            .unwrap();
+        assert_eq!(memory.generation, Generation(7));
+    }
+
+    #[test]
+    fn a_strangers_or_contradictory_assignment_is_refused() {
+        let (mut memory, node) = (Memory::default(), "n1".parse().unwrap());
+        let fence = fence("c1", 3);
+        let other = memory.take(&node, &fence, &assignment(&fence, "n2", 1));
+        assert!(matches!(other, Err(Refusal::OtherNode { .. })));
+        let mut wrong = assignment(&fence, "n1", 1);
+        wrong.term = Term(2);
+        let wrong = memory.take(&node, &fence, &wrong);
+        assert_eq!(wrong, Err(Refusal::Contradiction));
+        assert_eq!(memory, Memory::default());
+    }
+}

@@ -1,1 +1,310 @@
+//! Scenarios of the plan.
 
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hancock_proto::assignment::Desired::{Running, Stopped};
+use hancock_proto::report::Life;
+
+use super::Action;
+use super::world::{End, World, assigned, assignment, id, observed};
+use crate::instance::Deed;
+use crate::observed::{Ending, State};
+
+fn deeds(actions: &[Action]) -> Vec<(String, Deed)> {
+    let each = actions.iter();
+    each.map(|a| (a.instance().to_string(), a.deed())).collect()
+}
+
+fn up(wanted: impl IntoIterator<Item = (u64, hancock_proto::assignment::Desired)>) -> World {
+    let mut world = World::assigned(wanted);
+    while !world.under_way.is_empty() {
+        world.finish(0, End::Done);
+        world.plan();
+    }
+    world
+}
+
+fn life(world: &World, n: u64) -> Life {
+    world.plan.reports[&id(n)].life
+}
+
+#[test]
+fn a_new_instance_is_prepared_then_started() {
+    let mut world = World::assigned([(1, Running)]);
+    assert_eq!(deeds(&world.under_way), [("web-1".into(), Deed::Prepare)]);
+    assert_eq!(life(&world, 1), Life::Pulling);
+    world.finish(0, End::Done);
+    world.plan();
+    assert_eq!(deeds(&world.under_way), [("web-1".into(), Deed::Start)]);
+    assert_eq!(life(&world, 1), Life::Starting);
+    world.finish(0, End::Done);
+    assert!(world.plan().is_empty());
+    assert_eq!(life(&world, 1), Life::Running);
+}
+
+#[test]
+fn the_first_restart_comes_at_once_then_delays_double_until_it_failed() {
+    let mut world = up([(1, Running)]);
+    for delay in [0, 2, 4] {
+        world.exit(&id(1), Ending::Code(3));
+        world.list();
+        let mut actions = world.plan();
+        if delay > 0 {
+            assert!(actions.is_empty());
+            let wake = world.now + Duration::from_secs(delay);
+            assert_eq!(world.plan.wake_at, Some(wake));
+            world.now = wake;
+            actions = world.plan();
+        }
+        assert_eq!(deeds(&actions), [("web-1".into(), Deed::Start)]);
+        assert_eq!(life(&world, 1), Life::Starting);
+        world.finish(0, End::Done);
+        world.plan();
+    }
+    world.exit(&id(1), Ending::Code(3));
+    world.list();
+    assert!(world.plan().is_empty());
+    let report = &world.plan.reports[&id(1)];
+    assert_eq!((report.life, report.restarts), (Life::Failed, 3));
+    let reason = report.reason.clone().unwrap();
+    assert!(
+        reason.contains("exited with code 3") && reason.contains("3 restarts within 10m"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn attempts_come_back_after_the_interval() {
+    let mut world = up([(1, Running)]);
+    for _ in 0..20 {
+        world.exit(&id(1), Ending::Code(1));
+        world.list();
+        assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Start)]);
+        world.finish(0, End::Done);
+        world.now = world.now + Duration::from_secs(601);
+    }
+}
+
+#[test]
+fn a_failed_verdict_and_used_attempts_survive_the_daemon() {
+    let mut world = up([(1, Running)]);
+    for _ in 0..4 {
+        world.exit(&id(1), Ending::Code(1));
+        world.list();
+        world.plan();
+        world.now = world.now + Duration::from_secs(5);
+        world.plan();
+        while !world.under_way.is_empty() {
+            world.finish(0, End::Done);
+            world.plan();
+        }
+    }
+    assert_eq!(life(&world, 1), Life::Failed);
+    world.restart(false);
+    world.list();
+    assert!(world.plan().is_empty());
+    assert_eq!(life(&world, 1), Life::Failed);
+}
+
+#[test]
+fn what_runs_is_adopted() {
+    let mut world = up([(1, Running), (2, Running)]);
+    world.restart(false);
+    assert!(world.plan().is_empty(), "nothing before the first list");
+    world.list();
+    assert!(world.plan().is_empty());
+    assert_eq!(
+        (life(&world, 1), life(&world, 2)),
+        (Life::Running, Life::Running)
+    );
+    assert_eq!(world.plan.reports[&id(1)].restarts, 0);
+}
+
+#[test]
+fn what_runs_is_adopted_without_any_memory() {
+    let mut world = World::new();
+    let running = State::Running { since: None };
+    world.engine.insert(id(1), observed(&id(1), running));
+    world.list();
+    assert!(world.plan().is_empty(), "no assignment, no deed");
+    world.assign(BTreeMap::from([(id(1), Running)]));
+    assert!(world.plan().is_empty(), "the former list passed it over");
+    world.list();
+    assert!(world.plan().is_empty());
+    assert_eq!(life(&world, 1), Life::Running);
+}
+
+#[test]
+fn a_start_that_was_ordered_but_not_done_is_done_after_the_restart() {
+    let mut world = World::assigned([(1, Running)]);
+    world.finish(0, End::Done);
+    world.plan();
+    world.restart(false);
+    world.list();
+    world.plan();
+    assert_eq!(world.plan.reports[&id(1)].restarts, 0);
+    world.settle();
+    assert_eq!(life(&world, 1), Life::Running);
+}
+
+#[test]
+fn an_old_list_does_not_undo_a_start() {
+    let mut world = World::assigned([(1, Running)]);
+    world.finish(0, End::Done);
+    world.plan();
+    world.begin_list();
+    world.finish(0, End::Done);
+    world.deliver(0);
+    assert!(world.plan().is_empty());
+    assert_eq!(
+        (life(&world, 1), world.plan.reports[&id(1)].restarts),
+        (Life::Running, 0)
+    );
+}
+
+#[test]
+fn stop_then_stopped_then_removed_when_no_longer_assigned() {
+    let mut world = up([(1, Running)]);
+    world.assign(BTreeMap::from([(id(1), Stopped)]));
+    assert!(matches!(world.plan()[..], [Action::Stop(..)]));
+    assert_eq!(life(&world, 1), Life::Stopping);
+    world.finish(0, End::Done);
+    assert!(world.plan().is_empty());
+    assert_eq!(life(&world, 1), Life::Stopped);
+    world.assign(BTreeMap::new());
+    assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Remove)]);
+    world.finish(0, End::Done);
+    world.plan();
+    assert!(world.plan.reports.is_empty());
+}
+
+#[test]
+fn what_is_no_longer_assigned_is_stopped_its_own_way_and_removed() {
+    let mut world = up([(1, Running)]);
+    world.assign(BTreeMap::new());
+    let Action::Stop(_, rule) = &world.plan()[0] else {
+        panic!("not stopped");
+    };
+    assert_eq!(rule.signal, "SIGTERM");
+    world.settle();
+    assert!(world.engine.len() == 1 && world.plan.reports.is_empty());
+}
+
+#[test]
+fn a_stop_that_fails_becomes_a_kill_with_growing_pauses() {
+    let mut world = up([(1, Running)]);
+    world.assign(BTreeMap::from([(id(1), Stopped)]));
+    world.plan();
+    world.finish(0, End::Failed);
+    assert!(
+        world.plan().is_empty(),
+        "its outcome is open until a list tells"
+    );
+    world.list();
+    assert!(world.plan().is_empty());
+    world.now = world.plan.wake_at.unwrap();
+    assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Kill)]);
+}
+
+#[test]
+fn an_absent_engine_changes_nothing_and_is_named() {
+    let mut world = up([(1, Running), (2, Running)]);
+    world.assign(BTreeMap::from([(id(1), Running)]));
+    world.node.unavailable("docker does not answer".into());
+    assert!(world.plan().is_empty());
+    let report = &world.plan.reports[&id(1)];
+    assert_eq!(report.life, Life::Running);
+    assert_eq!(report.reason.as_deref(), Some("docker does not answer"));
+    world.list();
+    assert!(matches!(world.plan()[..], [Action::Stop(..)]));
+    assert_eq!(world.plan.reports[&id(1)].reason, None);
+}
+
+#[test]
+fn an_engine_away_during_a_start_costs_no_attempt() {
+    let mut world = World::assigned([(1, Running)]);
+    world.finish(0, End::Done);
+    world.plan();
+    world.finish(0, End::Away);
+    world.list();
+    world.plan();
+    assert_eq!(world.plan.reports[&id(1)].restarts, 0);
+    world.settle();
+    assert_eq!(world.plan.reports[&id(1)].restarts, 0);
+    assert_eq!(life(&world, 1), Life::Running);
+}
+
+#[test]
+fn parked_instances_come_back_without_a_restart_counted() {
+    let mut world = up([(1, Running), (2, Stopped)]);
+    world.node.park();
+    world.wanted.clear();
+    assert!(matches!(world.plan()[..], [Action::Stop(..)]));
+    world.finish(0, End::Done);
+    assert!(world.plan().is_empty() && world.node.is_parked());
+    world.wanted = BTreeMap::from([(id(1), Running), (id(2), Stopped)]);
+    world.restart(false);
+    world.list();
+    assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Prepare)]);
+    world.settle();
+    assert_eq!(
+        (life(&world, 1), life(&world, 2)),
+        (Life::Running, Life::Stopped)
+    );
+    assert_eq!(world.plan.reports[&id(1)].restarts, 0);
+}
+
+#[test]
+fn two_claims_on_one_port_are_told_apart() {
+    let mut world = World::new();
+    let same = [
+        (id(1), assigned(20_000, Running)),
+        (id(2), assigned(20_000, Running)),
+    ];
+    world.node.assign(assignment(same.into()));
+    world.wanted = BTreeMap::from([(id(1), Running), (id(2), Running)]);
+    world.list();
+    world.plan();
+    world.settle();
+    assert_eq!(
+        (life(&world, 1), life(&world, 2)),
+        (Life::Running, Life::Rejected)
+    );
+    let reason = world.plan.reports[&id(2)].reason.clone().unwrap();
+    assert!(
+        reason.contains("20000") && reason.contains("web-1"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn an_unknown_placeholder_is_rejected_with_its_name() {
+    let mut world = World::new();
+    let mut wrong = assigned(20_000, Running);
+    wrong.run.command = vec!["{{ port.nope }}".into()];
+    world.node.assign(assignment([(id(1), wrong)].into()));
+    world.wanted = BTreeMap::from([(id(1), Running)]);
+    world.list();
+    assert!(world.plan().is_empty());
+    let report = &world.plan.reports[&id(1)];
+    assert_eq!(report.life, Life::Rejected);
+    assert!(report.reason.as_ref().unwrap().contains("port.nope"));
+}
+
+#[test]
+fn only_exits_that_will_not_be_answered_at_once_want_their_last_lines() {
+    let mut world = up([(1, Running)]);
+    world.exit(&id(1), Ending::Code(1));
+    let list: Vec<_> = world.engine.values().cloned().collect();
+    assert!(world.node.wants_tail(&list, world.now).is_empty());
+    world.list();
+    world.plan();
+    world.finish(0, End::Done);
+    world.plan();
+    world.exit(&id(1), Ending::Code(1));
+    let list: Vec<_> = world.engine.values().cloned().collect();
+    assert_eq!(world.node.wants_tail(&list, world.now), [id(1)]);
+}

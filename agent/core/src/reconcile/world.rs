@@ -1,1 +1,281 @@
+//! A little world for tests: an engine with containers, deeds under way, lists on their way, and a node that plans.
 
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hancock_proto::app::{Resources, Restart};
+use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
+use hancock_proto::ids::{Generation, InstanceId, NodeId, Term, Version};
+use hancock_proto::time::Timestamp;
+use hancock_proto::units::Span;
+
+use crate::environment::PortSide;
+use crate::instance::{Deed, Failure, FailureKind};
+use crate::node::{Node, Stamp};
+use crate::observed::{Ending, Exit, Observed, Owner, State, StopRule};
+use crate::reconcile::{Action, Plan};
+
+pub(super) fn id(n: u64) -> InstanceId {
+    InstanceId::new(&"web".parse().unwrap(), n)
+}
+
+pub(super) fn node_id() -> NodeId {
+    "n1".parse().unwrap()
+}
+
+pub(super) fn owner() -> Owner {
+    Owner {
+        cluster: "c1".parse().unwrap(),
+        node: node_id(),
+    }
+}
+
+pub(super) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
+    AssignedInstance {
+        app: "web".parse().unwrap(),
+        version: Version(1),
+        desired,
+        check: None,
+        run: RunSpec {
+            image: None,
+            command: vec!["serve".into(), "{{ port.http }}".into()],
+            workdir: None,
+            user: None,
+            environment: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            resources: Resources::default(),
+            ports: vec![PortBinding {
+                name: "http".into(),
+                container: Some(80),
+                host: port,
+            }],
+            volumes: Vec::new(),
+            stop_signal: "SIGTERM".into(),
+            grace_period: Span::seconds(10),
+            restart: Restart::default(),
+        },
+    }
+}
+
+pub(super) fn assignment(instances: BTreeMap<InstanceId, AssignedInstance>) -> Assignment {
+    Assignment {
+        cluster: owner().cluster,
+        term: Term(1),
+        node: node_id(),
+        generation: Generation(1),
+        instances,
+    }
+}
+
+pub(super) fn observed(id: &InstanceId, state: State) -> Observed {
+    Observed {
+        owner: owner(),
+        instance: id.clone(),
+        app: "web".parse().unwrap(),
+        version: Version(1),
+        stop: StopRule {
+            signal: "SIGTERM".into(),
+            grace: Span::seconds(10),
+        },
+        host_ports: Vec::new(),
+        state,
+    }
+}
+
+/// How a deed under way ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// Done.
+    Done,
+    /// Not done.
+    Failed,
+    /// Done, but the answer says it was late.
+    DoneButLate,
+    /// The engine was away; not done.
+    Away,
+}
+
+pub(super) struct World {
+    pub(super) node: Node,
+    pub(super) wanted: BTreeMap<InstanceId, Desired>,
+    pub(super) now: Timestamp,
+    pub(super) engine: BTreeMap<InstanceId, Observed>,
+    pub(super) under_way: Vec<Action>,
+    pub(super) lists: Vec<(Stamp, Vec<Observed>)>,
+    pub(super) plan: Plan,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut stranger = observed(&id(999), State::Running { since: None });
+        stranger.owner.cluster = "other".parse().unwrap();
+        let engine = BTreeMap::from([(id(999), stranger)]);
+        Self {
+            node: Node::new(node_id(), PortSide::Container, None, BTreeMap::new()),
+            wanted: BTreeMap::new(),
+            now: Timestamp(1_000_000),
+            engine,
+            under_way: Vec::new(),
+            lists: Vec::new(),
+            plan: Plan::default(),
+        }
+    }
+
+    /// A world whose node was told and has listed.
+    pub(super) fn assigned(wanted: impl IntoIterator<Item = (u64, Desired)>) -> Self {
+        let mut world = Self::new();
+        world.assign(wanted.into_iter().map(|(n, d)| (id(n), d)).collect());
+        world.list();
+        world.plan();
+        world
+    }
+
+    pub(super) fn assign(&mut self, wanted: BTreeMap<InstanceId, Desired>) {
+        let each = wanted.iter().enumerate();
+        let each = each.map(|(n, (id, desired))| {
+            let port = 20_000 + u16::try_from(n).unwrap();
+            (id.clone(), assigned(port, *desired))
+        });
+        self.node.assign(assignment(each.collect()));
+        self.wanted = wanted;
+    }
+
+    pub(super) fn begin_list(&mut self) {
+        let list = self.engine.values().cloned().collect();
+        self.lists.push((self.node.begin_list(), list));
+    }
+
+    pub(super) fn deliver(&mut self, at: usize) {
+        let (stamp, list) = self.lists.remove(at);
+        self.node.observe(list, stamp);
+    }
+
+    pub(super) fn list(&mut self) {
+        self.begin_list();
+        self.deliver(self.lists.len() - 1);
+    }
+
+    pub(super) fn plan(&mut self) -> Vec<Action> {
+        self.plan = self.node.plan(self.now);
+        for action in &self.plan.actions {
+            self.check(action);
+        }
+        self.under_way.extend(self.plan.actions.iter().cloned());
+        self.plan.actions.clone()
+    }
+
+    /// What no plan may ever ask for.
+    fn check(&self, action: &Action) {
+        let id = action.instance();
+        let running = self.engine.get(id).is_some_and(Observed::is_running);
+        let wanted = self.wanted.get(id);
+        let other = |a: &&Action| a.instance() == id && a.deed() != Deed::Prepare;
+        assert!(*id != self::id(999), "a stranger is touched: {action:?}");
+        assert!(
+            !self.under_way.iter().any(|a| other(&a)),
+            "two at once: {action:?}"
+        );
+        match action {
+            Action::Start(_) => {
+                assert!(!running, "started twice: {action:?}");
+                assert_eq!(wanted, Some(&Desired::Running), "unwanted: {action:?}");
+            }
+            Action::Prepare(_) => assert_eq!(wanted, Some(&Desired::Running)),
+            Action::Stop(..) | Action::Kill(_) => {
+                assert_ne!(wanted, Some(&Desired::Running), "wanted: {action:?}");
+            }
+            Action::Remove(_) => assert!(wanted.is_none() && !running, "removed: {action:?}"),
+        }
+    }
+
+    /// Ends a deed under way.
+    pub(super) fn finish(&mut self, at: usize, end: End) {
+        let action = self.under_way.remove(at);
+        let failure = |kind| Failure {
+            kind,
+            reason: "it did not work".into(),
+        };
+        let outcome = match end {
+            End::Done => Ok(self.carry_out(&action)),
+            End::Failed => Err(failure(FailureKind::Temporary)),
+            End::Away => Err(failure(FailureKind::Unavailable)),
+            End::DoneButLate => {
+                self.carry_out(&action);
+                Err(failure(FailureKind::Temporary))
+            }
+        };
+        let (id, deed) = (action.instance(), action.deed());
+        self.node.done(id, deed, outcome, self.now);
+    }
+
+    pub(super) fn carry_out(&mut self, action: &Action) -> Option<Observed> {
+        let id = action.instance();
+        match action {
+            Action::Prepare(_) => None,
+            Action::Start(_) => {
+                let seen = observed(
+                    id,
+                    State::Running {
+                        since: Some(self.now),
+                    },
+                );
+                self.engine.insert(id.clone(), seen.clone());
+                Some(seen)
+            }
+            Action::Stop(..) | Action::Kill(_) => {
+                self.exit(id, Ending::Signal(15));
+                None
+            }
+            Action::Remove(_) => {
+                self.engine.remove(id);
+                None
+            }
+        }
+    }
+
+    pub(super) fn exit(&mut self, id: &InstanceId, how: Ending) {
+        let at = self.now;
+        if let Some(one) = self.engine.get_mut(id).filter(|o| o.is_running()) {
+            let tail = Vec::new();
+            one.state = State::Exited(Exit { at, how, tail });
+        }
+    }
+
+    /// The daemon is killed and started again: what was under way was done or not, what it knew is what it stored.
+    pub(super) fn restart(&mut self, done: bool) {
+        for action in std::mem::take(&mut self.under_way) {
+            if done {
+                self.carry_out(&action);
+            }
+        }
+        self.lists.clear();
+        let stored = self.node.assignment().cloned();
+        let memory = self.node.memory();
+        self.node = Node::new(node_id(), PortSide::Container, stored, memory);
+    }
+
+    /// Everything under way ends well, lists arrive, time passes, until nothing more happens.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..200 {
+            while !self.under_way.is_empty() {
+                self.finish(0, End::Done);
+            }
+            self.list();
+            self.plan();
+            self.now = self.now + Span::seconds(1).duration();
+        }
+        assert!(
+            self.under_way.is_empty(),
+            "never quiet: {:?}",
+            self.under_way
+        );
+    }
+
+    pub(super) fn running(&self) -> BTreeSet<InstanceId> {
+        let ours = self.engine.iter().filter(|(i, _)| **i != id(999));
+        ours.filter(|(_, o)| o.is_running())
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+}
