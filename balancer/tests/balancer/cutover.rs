@@ -173,6 +173,46 @@ async fn a_slow_request_keeps_its_peer_undrained_until_it_ends() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_peer_that_is_simply_gone_from_the_document_drains_too() {
+    let world = World::new().await;
+    let (old, new) = (Origin::start("old").await, Origin::start("new").await);
+    world.apply(doc(1, vec![server("web-1", old.port())]));
+    let proxy = world.proxy;
+    let slow = tokio::spawn(async move { get(proxy, WEB, "/slow").await });
+    wait_for_async("the slow request at its origin", PATIENCE, || async {
+        if old.hits() == 1 {
+            Ok(())
+        } else {
+            Err("not there")
+        }
+    })
+    .await;
+    world.apply(doc(2, vec![server("web-2", new.port())]));
+    assert_eq!(
+        world.until_confirmed(2).await.draining[&id("web-1")].requests,
+        1
+    );
+    // Back before it was drained: nobody's on the way out any more.
+    world.apply(doc(3, vec![server("web-1", old.port())]));
+    world
+        .until("web-1 served again", |r| {
+            r.confirmed == DocIndex(3) && r.draining.is_empty()
+        })
+        .await;
+    world.apply(doc(4, vec![server("web-2", new.port())]));
+    let report = world.until_confirmed(4).await;
+    assert_eq!(
+        report.draining[&id("web-1")].requests,
+        1,
+        "the same request"
+    );
+    old.release(1);
+    assert_eq!(slow.await.unwrap().body, "old");
+    world.until("three zeros", |r| r.draining.is_empty()).await;
+    world.stop().await;
+}
+
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: web.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 

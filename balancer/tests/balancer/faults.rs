@@ -204,3 +204,24 @@ async fn stopping_lets_open_requests_finish() {
         .expect("stopped in time")
         .unwrap();
 }
+
+/// The original asks the dead peer again and fails two requests out of three here.
+#[tokio::test]
+async fn a_retry_never_goes_to_the_peer_that_just_failed() {
+    let world = World::new().await;
+    let (dead, alive) = (Origin::start("dead").await, Origin::start("alive").await);
+    let port = dead.port();
+    dead.kill().await;
+    let servers = serde_json::json!([
+        {"host": "127.0.0.1", "port": port, "weight": 5},
+        {"host": "127.0.0.1", "port": alive.port()},
+    ]);
+    world.apply(plain(
+        serde_json::json!({"enable": false, "cluster": [{"servers": servers}]}),
+    ));
+    for n in 0..12 {
+        let answer = get(world.proxy, WEB, "/").await;
+        assert_eq!(answer.body, "alive", "request {n}: {answer:?}");
+    }
+    world.stop().await;
+}
