@@ -21,7 +21,7 @@ use crate::state::State;
 
 pub(crate) use admission::{action, check as admit};
 pub(crate) use heal::{effect, is_replacement};
-pub(crate) use promote::MAX_GENERATIONS;
+pub(crate) use promote::{MAX_GENERATIONS, can_go_back};
 use step::Step;
 pub(crate) use sweep::QUARANTINE;
 

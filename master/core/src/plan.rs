@@ -47,9 +47,13 @@ pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan
     let mut turn = Turn::new(state, view, now);
     nodes::plan(&mut turn);
     for app in state.apps.values() {
+        let before = turn.commands.len();
         cutovers::plan(&mut turn, app);
         deployments::plan(&mut turn, app);
-        heal::plan(&mut turn, app);
+        // What was just planned may change what is missing: healing has the next turn, which follows at once.
+        if turn.commands.len() == before {
+            heal::plan(&mut turn, app);
+        }
     }
     Plan {
         commands: turn.commands,

@@ -203,7 +203,7 @@ fn stopping(step: &mut Step<'_>, cutover: &Cutover) {
     };
     let leaving = |id: &InstanceId| {
         let known = step.state.instances.get(id);
-        known.is_some_and(|i| i.stage == Stage::Leaving)
+        known.is_some_and(|i| i.stage == Stage::Leaving && !i.is_over())
     };
     if !cutover.retiring.iter().any(leaving) {
         let at = step.at;

@@ -169,7 +169,7 @@ pub(super) fn finish(
     }
     let open = d.old.iter().filter(|old| {
         let known = step.state.instances.get(*old);
-        known.is_some_and(|i| i.stage == Stage::Leaving)
+        known.is_some_and(|i| i.stage == Stage::Leaving && !i.is_over())
             && !holding.contains(*old)
             && !lingering.contains(*old)
     });
@@ -249,7 +249,7 @@ pub(super) fn fail(step: &mut Step<'_>, id: DeploymentId, reason: &str) -> Resul
         end(step, id, Phase::Failed, reason.to_owned());
         return Ok(Reply::Deployment(id));
     }
-    if d.phase != Phase::Promoting {
+    if d.phase != Phase::Promoting || !promote::can_go_back(step.state, &*step.app(&d.app)?, &d) {
         return Err(refuse::outdated(format!("fail deployment {id}")));
     }
     promote::revert(step, &d, reason, false);
@@ -263,6 +263,11 @@ pub(super) fn abort(step: &mut Step<'_>, id: DeploymentId) -> Result<Reply, ApiE
     if d.phase.before_promotion() && !irrevocable {
         end(step, id, Phase::Aborted, "aborted on demand".to_owned());
     } else if d.phase == Phase::Promoting && !irrevocable {
+        if !promote::can_go_back(step.state, &*step.app(&d.app)?, &d) {
+            return Err(refuse::conflict(format!(
+                "deployment {id} cannot be aborted: nothing that served before it runs any more"
+            )));
+        }
         promote::revert(step, &d, "aborted on demand", true);
     } else {
         return Err(refuse::too_late(id, d.phase.word()));

@@ -12,7 +12,7 @@ use super::step::{About, Step};
 use crate::command::Reply;
 use crate::desired::is_ready;
 use crate::refuse;
-use crate::state::{App, Cutover, Deployment, Instance, Kind, Origin, Phase, Stage};
+use crate::state::{App, Cutover, Deployment, Instance, Kind, Origin, Phase, Stage, State};
 
 /// Most generations on their way out at the same time.
 pub(crate) const MAX_GENERATIONS: usize = 2;
@@ -139,6 +139,17 @@ fn announce(step: &mut Step<'_>, app: &AppName, id: DeploymentId, d: &Deployment
         d.new.len()
     );
     step.event(Level::Info, "deployment_promoted", about, message);
+}
+
+/// Whether there is something to go back to: a set that died before the switch is worse than one that some balancer cannot reach.
+pub(crate) fn can_go_back(state: &State, app: &App, d: &Deployment) -> bool {
+    let wanted = d.from.and_then(|v| app.spec(v)).map_or(0, |s| s.replicas);
+    let cutover = d.cutover.and_then(|index| app.routes.cutover(index));
+    let kept = app.routes.serving.iter().filter(|i| !d.new.contains(i));
+    let old = cutover.into_iter().flat_map(|c| &c.retiring);
+    let mut back = kept.chain(old);
+    let runs = |id: &InstanceId| state.instances.get(id).is_some_and(|i| !i.is_over());
+    wanted == 0 || back.any(runs)
 }
 
 /// Back to what served before, in one change: the old ones never stopped.

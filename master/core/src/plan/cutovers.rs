@@ -8,6 +8,7 @@ use hancock_proto::time::Timestamp;
 
 use super::Turn;
 use crate::acks::{Acks, Verdict, acks, stop};
+use crate::apply::can_go_back;
 use crate::command::{Command, StopCause};
 use crate::state::{App, Cutover, Instance, Phase, Stage};
 
@@ -33,7 +34,7 @@ pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
 
 /// Drain begins when nobody is waited for any more.
 fn begin(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) {
-    if refused(turn, cutover, acks) {
+    if refused(turn, app, cutover, acks) {
         return;
     }
     if acks
@@ -52,10 +53,11 @@ fn begin(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) {
 }
 
 /// A deployment whose instances balancers cannot reach goes back.
-fn refused(turn: &mut Turn<'_>, cutover: &Cutover, acks: &Acks) -> bool {
+fn refused(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) -> bool {
     let deployment = cutover.deployment;
     let deployment = deployment.and_then(|id| turn.state.deployments.get(&id));
-    let Some(d) = deployment.filter(|d| d.phase == Phase::Promoting) else {
+    let promoting = deployment.filter(|d| d.phase == Phase::Promoting);
+    let Some(d) = promoting.filter(|d| can_go_back(turn.state, app, d)) else {
         return false;
     };
     let Some(reason) = acks.is_refused(cutover) else {
