@@ -34,6 +34,11 @@ impl<V> Formers<V> {
         self.0.retain_mut(|view| Arc::get_mut(view).is_none());
         !self.0.is_empty()
     }
+
+    /// Whether a view that was left by [`Formers::settle`] is one that `might_pick`.
+    pub fn any(&self, might_pick: impl Fn(&V) -> bool) -> bool {
+        self.0.iter().any(|view| might_pick(view))
+    }
 }
 
 /// Peers on their way out, until drained.
@@ -53,16 +58,19 @@ impl Leaving {
         self.0.remove(instance);
     }
 
-    /// What is still open, drained peers left out and forgotten. `older_phase` must have been asked *before*: a phase that ends in between
-    /// has counted its pick.
-    pub fn report(&mut self, older_phase: bool) -> BTreeMap<InstanceId, Draining> {
+    /// What is still open, drained peers left out and forgotten. `older_phase` tells whether a former view might still pick a peer, as
+    /// of *before* this call: a phase that ends in between has counted its pick.
+    pub fn report(
+        &mut self,
+        older_phase: impl Fn(&Arc<Peer>) -> bool,
+    ) -> BTreeMap<InstanceId, Draining> {
         let mut open = BTreeMap::new();
         for (instance, peer) in &self.0 {
             let (requests, sessions) = peer.open();
             let draining = Draining {
                 requests,
                 sessions,
-                older_phase,
+                older_phase: older_phase(peer),
             };
             if !draining.is_drained() {
                 open.insert(instance.clone(), draining);
@@ -110,8 +118,8 @@ mod tests {
         leaving.add(&gone);
         let name: InstanceId = "web-1".parse().expect("an id");
 
-        let phase = formers.settle();
-        let report = leaving.report(phase);
+        formers.settle();
+        let report = leaving.report(|peer| formers.any(|v: &View| v.lists(peer)));
         assert_eq!(gone.open(), (0, 0));
         assert!(
             report[&name].older_phase,
@@ -126,11 +134,10 @@ mod tests {
         let at = pick(&parked, &key, &Tried::default(), Timestamp(1)).expect("the old peer");
         let ticket = Ticket::new(parked.entries()[at].peer.clone());
         drop(parked);
-        let phase = formers.settle();
-        assert!(!phase);
-        assert_eq!(leaving.report(phase)[&name].requests, 1);
+        assert!(!formers.settle());
+        assert_eq!(leaving.report(|_| false)[&name].requests, 1);
 
         drop(ticket);
-        assert!(leaving.report(formers.settle()).is_empty() && leaving.is_empty());
+        assert!(leaving.report(|_| false).is_empty() && leaving.is_empty());
     }
 }

@@ -88,6 +88,11 @@ impl View {
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
+
+    /// Whether a pick from it might be this peer.
+    pub fn lists(&self, peer: &Arc<Peer>) -> bool {
+        self.entries.iter().any(|e| Arc::ptr_eq(&e.peer, peer))
+    }
 }
 
 impl LevelView {

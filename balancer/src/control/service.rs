@@ -138,7 +138,10 @@ impl ServiceState {
     pub(super) fn settle(&mut self) {
         // Phases first: one that ends afterwards has counted its pick already.
         let older_phase = self.formers.settle();
-        let draining = self.leaving.report(older_phase);
+        let formers = &self.formers;
+        let draining = self
+            .leaving
+            .report(|peer| formers.any(|former| former.view.lists(peer)));
         self.untold |= !draining.keys().eq(self.draining.keys());
         self.draining = draining;
         if !older_phase && self.leaving.is_empty() {
