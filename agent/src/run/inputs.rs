@@ -94,7 +94,7 @@ impl Loop {
         }
         (self.listing.under_way, self.listing.wanted) = (true, false);
         self.listing.next = Some(now() + LIST_INTERVAL);
-        let (stamp, runtime) = (self.node.stamp(), Arc::clone(&self.runtime));
+        let (stamp, runtime) = (self.node.begin_list(), Arc::clone(&self.runtime));
         self.tasks.spawn(async move {
             let list = match tokio::time::timeout(LIST_TIMEOUT, runtime.list()).await {
                 Ok(list) => list,

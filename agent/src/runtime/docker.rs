@@ -5,6 +5,7 @@
 
 mod connect;
 mod create;
+mod image;
 mod logs;
 mod observe;
 mod pull;

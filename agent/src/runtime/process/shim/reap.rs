@@ -48,7 +48,10 @@ pub(super) fn end_the_rest() {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Err(Errno::ECHILD) => return,
             Ok(WaitStatus::StillAlive) => {
-                children().for_each(|pid| drop(kill(pid, Signal::SIGKILL)));
+                for pid in children() {
+                    // Gone meanwhile is fine.
+                    let _ = kill(pid, Signal::SIGKILL);
+                }
                 thread::sleep(Duration::from_millis(5));
             }
             _ => {}
