@@ -249,7 +249,7 @@ fn assert_whole(world: &World) {
 fn cases() -> Config {
     let asked = std::env::var("PROPTEST_CASES").ok();
     Config {
-        cases: asked.and_then(|n| n.parse().ok()).unwrap_or(32),
+        cases: asked.and_then(|n| n.parse().ok()).unwrap_or(200),
         failure_persistence: None,
         ..Config::default()
     }

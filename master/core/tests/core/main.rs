@@ -8,4 +8,5 @@ mod histories;
 mod scenarios;
 mod script;
 mod snapshots;
+mod tables;
 mod world;

@@ -1,0 +1,191 @@
+//! Small tables: what kind of change a spec is, what documents say, why nodes do not fit, which ports are taken.
+
+use std::time::Duration;
+
+use hancock_master_core::command::Reply;
+use hancock_master_core::documents;
+use hancock_master_core::view::{self, Context};
+use hancock_proto::api::PlanAction;
+use hancock_proto::app::{Balance, CheckKind, HealthCheck};
+use hancock_proto::units::Span;
+
+use crate::script::spec;
+use crate::world::World;
+
+fn serving(words: &[&str]) -> World {
+    let mut world = World::new();
+    world.join("n1");
+    world.join("n2");
+    world.apply_spec(spec("web", words));
+    world.run(Duration::from_secs(5));
+    world
+}
+
+fn ctx(world: &World) -> Context<'_> {
+    Context {
+        state: &world.state,
+        leader: &world.view,
+        now: world.now,
+    }
+}
+
+#[test]
+fn a_change_is_as_small_as_it_can_be() {
+    let world = serving(&["replicas=2"]);
+    let cases: [(&[&str], PlanAction, usize); 6] = [
+        (&["replicas=2"], PlanAction::Nothing, 0),
+        (&["replicas=3"], PlanAction::Scale, 1),
+        (&["replicas=1"], PlanAction::Scale, 0),
+        (&["replicas=2", "weight=5"], PlanAction::Reroute, 0),
+        (&["replicas=2", "drain=1s"], PlanAction::Reroute, 0),
+        (&["replicas=2", "cmd=v2"], PlanAction::Replace, 2),
+    ];
+    for (words, action, placed) in cases {
+        let plan = view::preview(ctx(&world), &spec("web", words)).unwrap();
+        assert_eq!(
+            (plan.action, plan.placements.len()),
+            (action, placed),
+            "{words:?}"
+        );
+        assert_eq!(plan.changes.is_empty(), action == PlanAction::Nothing);
+    }
+    let plan = view::preview(ctx(&world), &spec("other", &[])).unwrap();
+    assert_eq!(plan.action, PlanAction::Create);
+}
+
+#[test]
+fn a_plan_says_why_a_node_does_not_fit() {
+    let mut world = serving(&["replicas=2"]);
+    world.node("n2").info.runtime = "docker 20.10".to_owned();
+    world.hello(&"n2".parse().unwrap());
+    let cases: [(&[&str], &str); 3] = [
+        (&["cpu=3000"], "n1: 1.900 of 3.000 cores wanted are free"),
+        (&["port=20000"], "n1: port 20000 is taken by web-1"),
+        (&["max_per_node=0"], "n1: has max_per_node (0) instances"),
+    ];
+    for (words, why) in cases {
+        let plan = view::preview(ctx(&world), &spec("other", words)).unwrap();
+        assert_eq!(plan.unplaceable[0], why);
+        assert_eq!(
+            plan.unplaceable[1],
+            "n2: runs containers (docker 20.10) and the spec has no image"
+        );
+    }
+    let bare = World::new();
+    let plan = view::preview(ctx(&bare), &spec("web", &[])).unwrap();
+    assert_eq!(plan.unplaceable, ["no node has joined yet"]);
+}
+
+#[test]
+fn documents_read_well_in_a_plain_balancer() {
+    let mut world = serving(&["replicas=1"]);
+    let mut checked = spec("web", &["replicas=1", "weight=3"]);
+    checked.service[0].balance = Balance::IpHash;
+    checked.healthcheck = Some(HealthCheck {
+        kind: CheckKind::Http,
+        port: "http".to_owned(),
+        path: Some("/health".to_owned()),
+        expect: vec![204],
+        interval: Span::seconds(1),
+        start_interval: Span::millis(200),
+        timeout: Span::millis(1500),
+        rise: 1,
+        fall: 3,
+    });
+    world.apply_spec(checked);
+    world.run(Duration::from_secs(5));
+    let app = &world.state.apps[&"web".parse().unwrap()];
+    let doc = documents(&world.state, app)
+        .remove("web.test")
+        .flatten()
+        .unwrap();
+    assert_eq!(doc.mode.as_deref(), Some("ip_hash"));
+    assert_eq!(
+        (doc.typ.as_deref(), doc.timeout, doc.sensibility),
+        (Some("http"), Some(1.5), Some(3))
+    );
+    let probe = doc.http_opts.as_ref().unwrap();
+    assert_eq!(
+        probe.query.as_deref(),
+        Some("GET /health HTTP/1.0\r\nHost: web.test\r\n\r\n")
+    );
+    let statuses = probe.statuses.as_ref().unwrap();
+    assert_eq!(
+        (statuses["204"], statuses["200"], statuses["502"]),
+        (true, false, false)
+    );
+    let server = doc.servers().next().unwrap();
+    assert_eq!(
+        (server.host.as_str(), server.port, server.weight),
+        ("10.0.0.1", 20_000, Some(3.0))
+    );
+    // No instance was touched for it.
+    assert_eq!(world.state.last_instance, 1);
+}
+
+#[test]
+fn wrong_specs_are_refused_with_code_and_path() {
+    let mut world = serving(&["replicas=1"]);
+    let mut lost = spec("other", &[]);
+    lost.service[0].port = "grpc".to_owned();
+    let twice = spec("other", &["host=a.test,a.test"]);
+    let hosts: Vec<_> = (0..70).map(|n| format!("h{n}.test")).collect();
+    let many = spec("other", &[&format!("host={}", hosts.join(","))]);
+    let cases = [
+        (lost, "invalid_spec", "service[0].port"),
+        (twice, "invalid_spec", "service[0].hosts[1]"),
+        (many, "invalid_spec", "service"),
+        (spec("other", &["host=web.test"]), "host_taken", "service"),
+    ];
+    for (spec, code, path) in cases {
+        let Reply::Refused(error) = world.apply_spec(spec) else {
+            panic!("{code} was let in");
+        };
+        assert_eq!(
+            (error.code.as_str(), error.problems[0].path.as_str()),
+            (code, path)
+        );
+    }
+}
+
+#[test]
+fn an_app_without_hosts_needs_no_balancer() {
+    let mut world = serving(&["replicas=2", "host=-"]);
+    assert!(world.state.registry.list().entries.is_empty());
+    world.node("n2").balancer.mute = true;
+    world.apply_spec(spec("web", &["replicas=2", "host=-", "cmd=v2"]));
+    world.run(Duration::from_secs(5));
+    let newest = view::newest_deployment(ctx(&world), &"web".parse().unwrap()).unwrap();
+    assert!(newest.ok, "{newest:?}");
+}
+
+#[test]
+fn a_generation_rises_only_when_the_assignment_changes() {
+    let mut world = serving(&["replicas=2"]);
+    let node = "n1".parse().unwrap();
+    let before = world.state.generation(&node);
+    world.run(Duration::from_secs(30));
+    world.apply_spec(spec("web", &["replicas=2", "weight=9"]));
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.state.generation(&node), before);
+    world.apply_spec(spec("web", &["replicas=4"]));
+    world.run(Duration::from_secs(5));
+    assert!(world.state.generation(&node) > before);
+}
+
+#[test]
+fn ports_are_those_free_for_longest() {
+    let mut world = World::new();
+    world.join("n1");
+    world.node("n1").info.ports.last = 20_002;
+    world.hello(&"n1".parse().unwrap());
+    let mut seen = Vec::new();
+    for version in 0..6 {
+        let cmd = format!("cmd=v{version}");
+        world.apply_spec(spec("web", &["replicas=1", &cmd]));
+        world.run(Duration::from_secs(8));
+        let instance = world.state.instances.values().next().unwrap();
+        seen.push(instance.ports[0].host);
+    }
+    assert_eq!(seen, [20_000, 20_001, 20_002, 20_000, 20_001, 20_002]);
+}
