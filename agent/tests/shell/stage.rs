@@ -1,0 +1,251 @@
+//! The stage: an agent between a leader played by the test and a balancer that records.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hancock_agent::balancer::LocalBalancer;
+use hancock_agent::link::channel::{ChannelLink, HubSession};
+use hancock_agent::runtime::ContainerRuntime;
+use hancock_agent::{Agent, AgentError, Options, detect};
+use hancock_balancer::LocalInstance;
+use hancock_proto::app::{Resources, Restart};
+use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
+use hancock_proto::hub::{AgentMessage, HubMessage};
+use hancock_proto::ids::{AppName, Generation, InstanceId, Term, Version};
+use hancock_proto::registry::Fence;
+use hancock_proto::report::{Condition, Life, Report, ServiceReport};
+use hancock_proto::units::Span;
+use hancock_proto::upstream::UpstreamDoc;
+use tokio::sync::{mpsc, watch};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub fn app() -> AppName {
+    "web".parse().unwrap()
+}
+
+pub fn id(n: u64) -> InstanceId {
+    InstanceId::new(&app(), n)
+}
+
+/// Records what it is told.
+pub struct Recorder {
+    watched: Mutex<BTreeMap<InstanceId, LocalInstance>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Recorder {
+    pub fn watched(&self) -> BTreeMap<InstanceId, LocalInstance> {
+        self.watched.lock().unwrap().clone()
+    }
+}
+
+impl LocalBalancer for Recorder {
+    fn apply(&self, _: &str, _: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>) {
+        *self.watched.lock().unwrap() = instances;
+    }
+
+    fn readiness(&self) -> BTreeMap<InstanceId, Condition> {
+        BTreeMap::new()
+    }
+
+    fn services(&self) -> BTreeMap<String, ServiceReport> {
+        BTreeMap::new()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+pub struct Stage {
+    pub agent: Option<Agent>,
+    pub link: ChannelLink,
+    pub session: HubSession,
+    pub balancer: Arc<Recorder>,
+    pub folder: tempfile::TempDir,
+    /// The newest report.
+    pub report: Report,
+    pub term: u64,
+    pub restart: Restart,
+    pub command: Vec<String>,
+    sessions: mpsc::Receiver<HubSession>,
+    boots: u32,
+}
+
+impl Stage {
+    pub async fn new(runtime: Arc<dyn ContainerRuntime>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, mut sessions) = ChannelLink::new();
+        let balancer = Arc::new(Recorder {
+            watched: Mutex::default(),
+            changed: watch::channel(0).0,
+        });
+        let options = options(&folder, 1);
+        let started = Agent::start_with(options, runtime, Arc::new(link.clone()), balancer.clone());
+        let agent = started.await.unwrap();
+        let session = sessions.recv().await.unwrap();
+        let report = Report {
+            node: "n1".parse().unwrap(),
+            boot: session.hello.boot.clone(),
+            sequence: 0,
+            generation: Generation(0),
+            instances: BTreeMap::new(),
+            services: BTreeMap::new(),
+        };
+        Self {
+            agent: Some(agent),
+            link,
+            session,
+            balancer,
+            folder,
+            report,
+            term: 1,
+            restart: Restart::default(),
+            command: vec!["serve".into()],
+            sessions,
+            boots: 1,
+        }
+    }
+
+    pub async fn try_start(
+        &mut self,
+        runtime: Arc<dyn ContainerRuntime>,
+    ) -> Result<Agent, AgentError> {
+        self.boots += 1;
+        let options = options(&self.folder, self.boots);
+        let link = Arc::new(self.link.clone());
+        Agent::start_with(options, runtime, link, self.balancer.clone()).await
+    }
+
+    /// The agent is dropped, as if it was killed, and started again.
+    pub async fn restart_agent(&mut self, runtime: Arc<dyn ContainerRuntime>) {
+        drop(self.agent.take());
+        self.agent = Some(self.try_start(runtime).await.unwrap());
+    }
+
+    pub async fn shutdown(&mut self, instances: bool) {
+        let agent = self.agent.take().unwrap();
+        agent.shutdown(instances, Duration::from_secs(20)).await;
+    }
+
+    /// The newest session there is; former ones are forgotten.
+    pub async fn next_session(&mut self) {
+        let next = tokio::time::timeout(DEADLINE, self.sessions.recv()).await;
+        self.session = next.expect("a new session").unwrap();
+        while let Ok(newer) = self.sessions.try_recv() {
+            self.session = newer;
+        }
+    }
+
+    pub async fn send(&self, message: HubMessage) {
+        let fence = Fence {
+            cluster: "c1".parse().unwrap(),
+            term: Term(self.term),
+        };
+        assert!(self.session.send(&fence, message).await, "session is over");
+    }
+
+    pub async fn assign(&self, generation: u64, all: impl IntoIterator<Item = (u64, Desired)>) {
+        let each = all.into_iter().map(|(n, d)| (id(n), self.instance(n, d)));
+        let assignment = Assignment {
+            cluster: "c1".parse().unwrap(),
+            term: Term(self.term),
+            node: "n1".parse().unwrap(),
+            generation: Generation(generation),
+            instances: each.collect(),
+        };
+        self.send(HubMessage::Assignment(assignment)).await;
+    }
+
+    fn instance(&self, n: u64, desired: Desired) -> AssignedInstance {
+        AssignedInstance {
+            app: app(),
+            version: Version(1),
+            desired,
+            check: None,
+            run: RunSpec {
+                image: None,
+                command: self.command.clone(),
+                workdir: None,
+                user: None,
+                environment: BTreeMap::new(),
+                labels: BTreeMap::new(),
+                resources: Resources::default(),
+                ports: vec![PortBinding {
+                    name: "http".into(),
+                    container: None,
+                    host: 20_000 + u16::try_from(n).unwrap(),
+                }],
+                volumes: Vec::new(),
+                stop_signal: "SIGTERM".into(),
+                grace_period: Span::seconds(10),
+                restart: self.restart.clone(),
+            },
+        }
+    }
+
+    pub async fn receive(&mut self) -> AgentMessage {
+        let message = tokio::time::timeout(DEADLINE, self.session.receive.recv()).await;
+        message.expect("a message").expect("an open session")
+    }
+
+    /// Waits for a report that fits.
+    pub async fn reported(&mut self, what: &str, fits: impl Fn(&Report) -> bool) {
+        let waiting = async {
+            while !fits(&self.report) || self.report.sequence == 0 {
+                if let AgentMessage::Report(report) = self.receive().await {
+                    self.report = report;
+                }
+            }
+        };
+        let waited = tokio::time::timeout(DEADLINE, waiting).await;
+        assert!(waited.is_ok(), "waited for {what}: {:?}", self.report);
+    }
+
+    pub async fn lives(&mut self, lives: &[(u64, Life)]) {
+        let fits = |report: &Report| {
+            let life = |n: &u64| report.instances.get(&id(*n)).map(|i| i.life);
+            lives.iter().all(|(n, wanted)| life(n) == Some(*wanted))
+        };
+        self.reported(&format!("{lives:?}"), fits).await;
+    }
+
+    pub async fn wait_for(&self, what: &str, fits: impl Fn(&Self) -> bool) {
+        wait_for(what, || fits(self)).await;
+    }
+}
+
+fn options(folder: &tempfile::TempDir, boot: u32) -> Options {
+    let overrides = detect::Overrides {
+        node: Some("n1".parse().unwrap()),
+        ..detect::Overrides::default()
+    };
+    Options {
+        info: detect::node_info(overrides, "fake", folder.path()).unwrap(),
+        boot: format!("boot-{boot}").parse().unwrap(),
+        data_dir: folder.path().to_owned(),
+        offer_interval: Duration::from_millis(200),
+    }
+}
+
+/// Waits for a condition.
+pub async fn wait_for(what: &str, fits: impl Fn() -> bool) {
+    let mut again = tokio::time::interval(Duration::from_millis(10));
+    let waiting = async {
+        while !fits() {
+            again.tick().await;
+        }
+    };
+    let waited = tokio::time::timeout(DEADLINE, waiting).await;
+    assert!(waited.is_ok(), "waited 30 s for: {what}");
+}
