@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 
 use super::{LinkError, MasterLink, QUEUE, Session};
 
+type ToAgent = mpsc::Sender<(Fence, HubMessage)>;
+
 /// The agent's end.
 #[derive(Debug, Clone)]
 pub struct ChannelLink {
     accept: mpsc::Sender<HubSession>,
     refusing: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<mpsc::Sender<(Fence, HubMessage)>>>>,
+    open: Arc<Mutex<Vec<ToAgent>>>,
 }
 
 /// The leader's end of one session.

@@ -106,10 +106,7 @@ fn encode(message: &AgentMessage, heard: &Mutex<Option<Fence>>) -> Option<AgentF
             cluster: f.cluster.to_string(),
             term: f.term.0,
         });
-    Some(AgentFrame {
-        fence,
-        body: body.into(),
-    })
+    Some(AgentFrame { fence, body })
 }
 
 /// None: not understood. A newer master may say things this agent has no word for; that must not end the session.

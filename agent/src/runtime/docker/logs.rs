@@ -61,17 +61,19 @@ impl Reader {
     async fn read(&self, send: &Sender) -> Result<(), RuntimeError> {
         let mut changes = self.shared.changes.subscribe();
         let mut last = self.once(send, self.query.tail, self.query.since).await?;
-        while self.query.follow {
+        if !self.query.follow {
+            return Ok(());
+        }
+        loop {
             // Either a notice of change or the pause: both mean looking.
             let _ = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
             let docker = self.shared.connection.docker().await?;
             if inspect(&docker, &self.name).await?.is_none() {
-                break;
+                return Ok(());
             }
             let next = last.map(|at| Timestamp(at.0 + 1)).or(self.query.since);
             last = self.once(send, None, next).await?.or(last);
         }
-        Ok(())
     }
 
     /// One reading to its end; the time of its last line.

@@ -37,6 +37,8 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 
 async fn follow(shared: &Shared, pause: &mut Duration) -> Result<(), RuntimeError> {
     let docker = shared.connection.docker().await?;
+    // It answers: its next loss is news again.
+    *pause = FIRST_PAUSE;
     let mut filters = observe::labelled(&shared.node);
     filters.insert("type".to_owned(), vec!["container".to_owned()]);
     filters.insert("event".to_owned(), ACTIONS.map(str::to_owned).to_vec());
@@ -51,7 +53,6 @@ async fn follow(shared: &Shared, pause: &mut Duration) -> Result<(), RuntimeErro
     while let Some(event) = events.next().await {
         let event = event.map_err(|e| connect::error("follow", "events", e))?;
         tracing::debug!(action = event.action, "docker event");
-        *pause = FIRST_PAUSE;
         shared.notify();
     }
     Ok(())

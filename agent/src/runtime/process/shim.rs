@@ -139,7 +139,7 @@ fn copy(
     from: Option<impl Read + Send + 'static>,
     stream: Stream,
 ) -> io::Result<Receiver<()>> {
-    let (done, ended) = mpsc::channel();
+    let (done, ended) = mpsc::sync_channel::<()>(1);
     let output = Arc::clone(output);
     thread::Builder::new().stack_size(STACK).spawn(move || {
         if let Some(from) = from {
