@@ -12,8 +12,13 @@ use tracing_subscriber::EnvFilter;
 
 /// Sends log lines to standard error; `HANCOCK_LOG` chooses which ("info", "hancock_agent=debug").
 pub fn tracing(default: &str) {
-    let filter = EnvFilter::try_from_env("HANCOCK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let wanted = std::env::var("HANCOCK_LOG").unwrap_or_else(|_| default.to_owned());
+    // Libraries tell their life story at info; who wants it names them.
+    let filter = EnvFilter::new(format!("openraft=warn,pingora=error,{wanted}"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 /// Binds `address` now, so that a port in use is an error before anything was started.
@@ -22,18 +27,33 @@ pub fn tracing(default: &str) {
 /// The address cannot be bound; names it and the `flag` that changes it.
 pub fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => anyhow::anyhow!("cannot listen on {address}: address in use; choose another with {flag} ADDR"),
-        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another with {flag} ADDR"),
+        ErrorKind::AddrInUse => anyhow::anyhow!(
+            "cannot listen on {address}: address in use; choose another with {flag} ADDR"
+        ),
+        _ => {
+            anyhow::anyhow!("cannot listen on {address}: {error}; choose another with {flag} ADDR")
+        }
     })?;
-    listener.set_nonblocking(true).with_context(|| format!("cannot make {address} non-blocking"))?;
+    listener
+        .set_nonblocking(true)
+        .with_context(|| format!("cannot make {address} non-blocking"))?;
     Ok(listener)
 }
 
 /// Where state is kept when no `--data-dir` is given.
 pub fn default_data_dir() -> PathBuf {
-    let home = || std::env::var_os("HOME").filter(|h| !h.is_empty()).map(|h| PathBuf::from(h).join(".local/state"));
-    let state = std::env::var_os("XDG_STATE_HOME").filter(|s| !s.is_empty()).map(PathBuf::from);
-    state.or_else(home).unwrap_or_else(|| PathBuf::from("/var/lib")).join("hancock")
+    let home = || {
+        std::env::var_os("HOME")
+            .filter(|h| !h.is_empty())
+            .map(|h| PathBuf::from(h).join(".local/state"))
+    };
+    let state = std::env::var_os("XDG_STATE_HOME")
+        .filter(|s| !s.is_empty())
+        .map(PathBuf::from);
+    state
+        .or_else(home)
+        .unwrap_or_else(|| PathBuf::from("/var/lib"))
+        .join("hancock")
 }
 
 /// Version of the data directory's layout. A directory with a higher one is refused.
@@ -52,10 +72,14 @@ impl DataDir {
     /// # Errors
     /// Another daemon holds it (names its pid), a newer version wrote it, or it cannot be written.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("cannot make data directory {}", path.display()))?;
+        fs::create_dir_all(path)
+            .with_context(|| format!("cannot make data directory {}", path.display()))?;
         let lock = lock(path)?;
         check_format(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// A folder in it.
@@ -92,14 +116,20 @@ impl DataDir {
     }
 
     fn store(&self, path: &Path, text: String) -> anyhow::Result<String> {
-        write_durably(path, &format!("{text}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+        write_durably(path, &format!("{text}\n"))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(text)
     }
 }
 
 fn lock(dir: &Path) -> anyhow::Result<Flock<fs::File>> {
     let path = dir.join("lock");
-    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
@@ -132,10 +162,14 @@ fn check_format(dir: &Path) -> anyhow::Result<()> {
                 dir.display(),
                 env!("CARGO_PKG_VERSION")
             ),
-            Err(_) => bail!("{} holds {text:?} instead of a format number; restore it or choose another --data-dir", path.display()),
+            Err(_) => bail!(
+                "{} holds {text:?} instead of a format number; restore it or choose another --data-dir",
+                path.display()
+            ),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            write_durably(&path, &format!("{DATA_FORMAT}\n")).with_context(|| format!("cannot write {}", path.display()))
+            write_durably(&path, &format!("{DATA_FORMAT}\n"))
+                .with_context(|| format!("cannot write {}", path.display()))
         }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -148,7 +182,8 @@ fn write_durably(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
 }
 
 /// A name that no other start has.
@@ -157,7 +192,10 @@ fn write_durably(path: &Path, text: &str) -> std::io::Result<()> {
 /// The kernel's source of random names cannot be read.
 pub fn unique() -> anyhow::Result<String> {
     let path = "/proc/sys/kernel/random/uuid";
-    Ok(fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?.trim().to_owned())
+    Ok(fs::read_to_string(path)
+        .with_context(|| format!("cannot read {path}"))?
+        .trim()
+        .to_owned())
 }
 
 /// Asks to stop, from a person (Ctrl-C) or a service manager.
@@ -174,7 +212,10 @@ impl Stop {
     /// The handlers cannot be installed.
     pub fn listen() -> anyhow::Result<Self> {
         let install = |kind| signal(kind).context("cannot install a signal handler");
-        Ok(Self { interrupt: install(SignalKind::interrupt())?, terminate: install(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: install(SignalKind::interrupt())?,
+            terminate: install(SignalKind::terminate())?,
+        })
     }
 
     /// Returns at the next one; call again for the second.
@@ -197,7 +238,10 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let error = bind(address, "--http").unwrap_err().to_string();
-        assert!(error.contains(&address.to_string()) && error.contains("--http"), "{error}");
+        assert!(
+            error.contains(&address.to_string()) && error.contains("--http"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -214,9 +258,19 @@ mod tests {
     fn a_newer_or_broken_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("format"), "99\n").unwrap();
-        assert!(DataDir::open(dir.path()).unwrap_err().to_string().contains("format 99"));
+        assert!(
+            DataDir::open(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("format 99")
+        );
         fs::write(dir.path().join("format"), "x").unwrap();
-        assert!(DataDir::open(dir.path()).unwrap_err().to_string().contains("instead of a format number"));
+        assert!(
+            DataDir::open(dir.path())
+                .unwrap_err()
+                .to_string()
+                .contains("instead of a format number")
+        );
     }
 
     #[test]

@@ -92,6 +92,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     println!("{}", system.banner());
     let outcome = tokio::select! {
         outcome = present(&args, &system, &data) => outcome,
+        reason = system.failed() => Err(reason),
         () = stop.asked() => Ok(()),
     };
     end(system, &args, &mut stop)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hancock_proto::api::AppDetail;
+use hancock_proto::api::{AppDetail, AppSummary};
 use hancock_proto::app::AppSpec;
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ pub async fn run(system: &System, data: &DataDir) -> anyhow::Result<()> {
     if client.app(APP).await?.is_none() {
         client.apply(&spec).await.context("cannot apply the demo")?;
     }
-    wait_until_serving(&client).await?;
+    wait_until_serving(&client, system).await?;
     println!("{}", guide(system, &files));
     Ok(())
 }
@@ -128,14 +128,24 @@ impl Files {
     }
 }
 
-async fn wait_until_serving(client: &Client) -> anyhow::Result<()> {
+/// Until every replica serves *and* a request through the proxy is answered: what the printed line will do.
+async fn wait_until_serving(client: &Client, system: &System) -> anyhow::Result<()> {
+    let proxy = reqwest::Client::builder()
+        .timeout(Duration::from_secs(2))
+        .build();
+    let proxy = proxy.context("cannot make a client")?;
+    let url = format!("http://{}/", reachable(system.addresses().http));
     let deadline = Instant::now() + SERVING_DEADLINE;
     loop {
-        let detail = client
-            .app(APP)
-            .await?
-            .with_context(|| format!("app {APP:?} was deleted meanwhile"))?;
-        if detail.summary.stopped || (detail.summary.serving >= detail.summary.replicas) {
+        let detail = client.app(APP).await?;
+        let detail = detail.with_context(|| format!("app {APP:?} was deleted meanwhile"))?;
+        let AppSummary {
+            stopped,
+            serving,
+            replicas,
+            ..
+        } = detail.summary;
+        if stopped || (serving >= replicas && answers(&proxy, &url).await) {
             return Ok(());
         }
         if let Some(failed) = detail.deployment.as_ref().filter(|d| d.done && !d.ok) {
@@ -150,6 +160,11 @@ async fn wait_until_serving(client: &Client) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+async fn answers(proxy: &reqwest::Client, url: &str) -> bool {
+    let answer = proxy.get(url).header("host", HOST).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
 }
 
 fn waiting_for(detail: &AppDetail) -> String {

@@ -40,31 +40,48 @@ impl Engine {
     pub async fn choose(data: &DataDir, wanted: Runtime, node: &NodeId) -> anyhow::Result<Self> {
         match (data.kept(FILE)?.as_deref(), wanted) {
             // An engine that is away just now comes back: its instances are waited for.
-            (Some(DOCKER), Runtime::Auto | Runtime::Docker) => Self::docker_engine(data, docker(node)?, None),
-            (Some(PROCESS), Runtime::Auto | Runtime::Process) | (None, Runtime::Process) => Self::processes(data),
+            (Some(DOCKER), Runtime::Auto | Runtime::Docker) => {
+                Self::docker_engine(data, docker(node)?, None)
+            }
+            (Some(PROCESS), Runtime::Auto | Runtime::Process) | (None, Runtime::Process) => {
+                Self::processes(data)
+            }
             (None, Runtime::Docker | Runtime::Auto) => {
                 let docker = docker(node)?;
                 match (answer(&docker).await, wanted) {
                     (Ok(version), _) => Self::docker_engine(data, docker, Some(version)),
-                    (Err(error), Runtime::Docker) => Err(error.context("cannot use Docker; start an engine, or take --runtime process")),
+                    (Err(error), Runtime::Docker) => Err(error
+                        .context("cannot use Docker; start an engine, or take --runtime process")),
                     (Err(_), _) => Self::processes(data),
                 }
             }
-            (Some(used), _) => bail!("the instances of this data directory run with --runtime {used}; use that, or another --data-dir"),
+            (Some(used), _) => bail!(
+                "the instances of this data directory run with --runtime {used}; use that, or another --data-dir"
+            ),
         }
     }
 
-    fn docker_engine(data: &DataDir, docker: DockerRuntime, version: Option<String>) -> anyhow::Result<Self> {
+    fn docker_engine(
+        data: &DataDir,
+        docker: DockerRuntime,
+        version: Option<String>,
+    ) -> anyhow::Result<Self> {
         data.keep(FILE, || Ok(DOCKER.to_owned()))?;
         let description = format!("docker {}", version.unwrap_or_default());
-        Ok(Self { kind: Kind::Docker(Arc::new(docker)), description: description.trim_end().to_owned() })
+        Ok(Self {
+            kind: Kind::Docker(Arc::new(docker)),
+            description: description.trim_end().to_owned(),
+        })
     }
 
     fn processes(data: &DataDir) -> anyhow::Result<Self> {
         let runtime = ProcessRuntime::new(ProcessOptions::new(&data.join("processes")));
         let runtime = runtime.context("cannot run plain processes")?;
         data.keep(FILE, || Ok(PROCESS.to_owned()))?;
-        Ok(Self { kind: Kind::Process(Arc::new(runtime)), description: PROCESS.to_owned() })
+        Ok(Self {
+            kind: Kind::Process(Arc::new(runtime)),
+            description: PROCESS.to_owned(),
+        })
     }
 
     /// As the agent needs it.
@@ -97,6 +114,9 @@ async fn answer(docker: &DockerRuntime) -> anyhow::Result<String> {
 
 /// Ports are published on this machine only: a laptop's instances are reached through the balancer.
 fn docker(node: &NodeId) -> anyhow::Result<DockerRuntime> {
-    let options = DockerOptions { publish: IpAddr::V4(Ipv4Addr::LOCALHOST), ..DockerOptions::from_environment()? };
+    let options = DockerOptions {
+        publish: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ..DockerOptions::from_environment()?
+    };
     Ok(DockerRuntime::new(node.clone(), options))
 }

@@ -56,8 +56,16 @@ pub struct Addresses {
 
 impl Sockets {
     fn addresses(&self) -> anyhow::Result<Addresses> {
-        let of = |listener: &TcpListener| listener.local_addr().context("cannot read a socket's address");
-        Ok(Addresses { http: of(&self.http)?, admin: of(&self.admin)?, api: of(&self.api)? })
+        let of = |listener: &TcpListener| {
+            listener
+                .local_addr()
+                .context("cannot read a socket's address")
+        };
+        Ok(Addresses {
+            http: of(&self.http)?,
+            admin: of(&self.admin)?,
+            api: of(&self.api)?,
+        })
     }
 }
 
@@ -78,7 +86,10 @@ impl System {
     /// A part cannot start; the parts already started end with the process.
     pub async fn start(data: &DataDir, sockets: Sockets, wanted: Runtime) -> anyhow::Result<Self> {
         let addresses = sockets.addresses()?;
-        let node: NodeId = data.keep("node", hostname)?.parse().context("the name in the data directory's file \"node\" cannot be used")?;
+        let node: NodeId = data
+            .keep("node", hostname)?
+            .parse()
+            .context("the name in the data directory's file \"node\" cannot be used")?;
         let boot: BootId = boot::unique()?.parse()?;
         let engine = Engine::choose(data, wanted, &node).await?;
         let balancer = Balancer::start(BalancerOptions {
@@ -86,7 +97,9 @@ impl System {
             http: sockets.http,
             admin: Some(sockets.admin),
             data_dir: data.join("balancer"),
-            threads: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
+            threads: std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(MAX_THREADS),
             check_interval: CHECK_INTERVAL,
         })
         .await
@@ -101,8 +114,16 @@ impl System {
         .context("cannot start the master")?;
         let hub = CancellationToken::new();
         let channel = pipe::serve(master.hub(), hub.clone());
-        let agent = start_agent(data, node, boot, &engine, GrpcLink::new(channel), &balancer).await?;
-        Ok(Self { balancer, master, agent, hub, engine, addresses })
+        let agent =
+            start_agent(data, node, boot, &engine, GrpcLink::new(channel), &balancer).await?;
+        Ok(Self {
+            balancer,
+            master,
+            agent,
+            hub,
+            engine,
+            addresses,
+        })
     }
 
     /// Ends every part, requests first; instances too when `stop_instances`.
@@ -111,6 +132,15 @@ impl System {
         self.agent.shutdown(stop_instances, deadline).await;
         self.hub.cancel();
         self.master.shutdown(MASTER_DEADLINE).await;
+    }
+
+    /// Returns when a part can no longer do its work.
+    pub async fn failed(&self) -> anyhow::Error {
+        self.master.failed().await;
+        anyhow::anyhow!(
+            "the master cannot write its log any more (the line above says why); make room or mend the disk, then start again: \
+             nothing acknowledged is lost, and instances go on running"
+        )
     }
 
     /// What runs where, for a person.
@@ -150,10 +180,20 @@ async fn start_agent(
     let runtime: Arc<dyn ContainerRuntime> = engine.runtime();
     let dir = data.join("agent");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let overrides = detect::Overrides { node: Some(node), ..detect::Overrides::default() };
+    let overrides = detect::Overrides {
+        node: Some(node),
+        ..detect::Overrides::default()
+    };
     let info = detect::node_info(overrides, engine.describe(), &dir)?;
-    let options = AgentOptions { info, boot, data_dir: dir, offer_interval: OFFER_INTERVAL };
-    Agent::start(options, runtime, Arc::new(link), balancer.handle()).await.context("cannot start the agent")
+    let options = AgentOptions {
+        info,
+        boot,
+        data_dir: dir,
+        offer_interval: OFFER_INTERVAL,
+    };
+    Agent::start(options, runtime, Arc::new(link), balancer.handle())
+        .await
+        .context("cannot start the agent")
 }
 
 /// An address a client on this machine can use: "any address" is no destination.
@@ -166,5 +206,8 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
 
 fn hostname() -> anyhow::Result<String> {
     let path = "/proc/sys/kernel/hostname";
-    Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?.trim().to_owned())
+    Ok(std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read {path}"))?
+        .trim()
+        .to_owned())
 }
