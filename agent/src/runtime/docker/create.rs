@@ -77,6 +77,8 @@ pub(super) fn body(spec: &StartSpec, publish: IpAddr) -> ContainerCreateBody {
         labels: Some(labels(spec)),
         stop_signal: Some(spec.stop.signal.clone()),
         stop_timeout: Some(i64::try_from(grace).unwrap_or(i64::MAX)),
+        // Bindings alone do nothing: the engine publishes exposed ports only.
+        exposed_ports: Some(bindings(spec, publish).into_keys().collect()),
         host_config: Some(host(spec, publish)),
         ..ContainerCreateBody::default()
     }
