@@ -97,7 +97,7 @@ impl Spec {
 const DEFAULTS: [(&str, &str); 2] = [
     (
         "healthcheck",
-        "{type: http, port: http, path: /healthz, interval: 500ms, start_interval: 50ms, timeout: 2s}",
+        "{type: http, port: http, path: /healthz, interval: 500ms, start_interval: 50ms, timeout: 500ms}",
     ),
     ("stop", "{drain_timeout: 10s, grace_period: 5s}"),
 ];
