@@ -68,6 +68,23 @@ async fn used_up_attempts_end_in_failed_with_the_last_lines() {
 }
 
 #[tokio::test]
+async fn a_port_somebody_else_listens_on_is_rejected() {
+    let (engine, runtime) = fake();
+    let mut stage = Stage::new(runtime).await;
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    stage.ports = other.local_addr().unwrap().port() - 1;
+    stage.assign(1, [(1, Running)]).await;
+    stage.lives(&[(1, Life::Rejected)]).await;
+    let reason = stage.report.instances[&id(1)].reason.clone().unwrap();
+    let port = (stage.ports + 1).to_string();
+    assert!(
+        reason.contains(&port) && reason.contains("another program"),
+        "{reason}"
+    );
+    assert!(engine.starts().is_empty());
+}
+
+#[tokio::test]
 async fn a_slow_start_delays_no_other() {
     let (engine, runtime) = fake();
     let script = Script {

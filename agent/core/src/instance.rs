@@ -112,6 +112,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// Trying again would end the same, as for a program that does not exist.
     Permanent,
+    /// It would work on another node, or with other ports.
+    Elsewhere,
     /// Counts as one attempt.
     Temporary,
     /// The runtime does not answer: says nothing of the instance, counts as nothing.
@@ -320,6 +322,7 @@ impl Instance {
                 self.memory.phase = Phase::Failed;
                 self.memory.reason = Some(failure.reason);
             }
+            FailureKind::Elsewhere => self.reject(failure.reason),
             FailureKind::Temporary => self.down(&failure.reason, want, now),
             FailureKind::Unavailable => {
                 let at = now + restart::again(1);

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_agent_core::environment::StartSpec;
 use hancock_agent_core::instance::{Deed, Failure, FailureKind};
 use hancock_agent_core::observed::{Observed, Owner};
 use hancock_agent_core::reconcile::Action;
+use hancock_proto::resources::PortRange;
 use tokio::sync::Semaphore;
 
+use crate::detect;
 use crate::runtime::ContainerRuntime;
 
 use super::{Loop, Output};
@@ -83,13 +86,37 @@ async fn carry_out(
 ) -> Result<Option<Observed>, Failure> {
     let nothing = |()| None;
     let outcome = match action {
-        Action::Prepare(spec) => runtime.prepare(spec).await.map(nothing),
+        Action::Prepare(spec) => {
+            free(spec)?;
+            runtime.prepare(spec).await.map(nothing)
+        }
         Action::Start(spec) => runtime.start(spec).await.map(Some),
         Action::Stop(instance, rule) => runtime.stop(owner, instance, rule).await.map(nothing),
         Action::Kill(instance) => runtime.kill(owner, instance).await.map(nothing),
         Action::Remove(instance) => runtime.remove(owner, instance).await.map(nothing),
     };
     outcome.map_err(Failure::from)
+}
+
+/// Its host ports must be nobody else's: the master knows only of those it gave out itself.
+fn free(spec: &StartSpec) -> Result<(), Failure> {
+    let taken = |port: u16| {
+        let range = PortRange {
+            first: port,
+            last: port,
+        };
+        !detect::ports_in_use(range).is_empty()
+    };
+    match spec.ports.iter().find(|port| taken(port.host)) {
+        None => Ok(()),
+        Some(port) => Err(Failure {
+            kind: FailureKind::Elsewhere,
+            reason: format!(
+                "another program on the node listens on port {} (port {:?} of the app)",
+                port.host, port.name
+            ),
+        }),
+    }
 }
 
 fn timeout(action: &Action) -> Duration {

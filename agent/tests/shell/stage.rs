@@ -78,6 +78,8 @@ pub struct Stage {
     pub term: u64,
     pub restart: Restart,
     pub command: Vec<String>,
+    /// Host port before the first instance's.
+    pub ports: u16,
     sessions: mpsc::Receiver<HubSession>,
     boots: u32,
 }
@@ -112,6 +114,8 @@ impl Stage {
             term: 1,
             restart: Restart::default(),
             command: vec!["serve".into()],
+            // Nothing in these tests listens; and nobody else does on such ports.
+            ports: 900,
             sessions,
             boots: 1,
         }
@@ -184,7 +188,7 @@ impl Stage {
                 ports: vec![PortBinding {
                     name: "http".into(),
                     container: None,
-                    host: 20_000 + u16::try_from(n).unwrap(),
+                    host: self.ports + u16::try_from(n).unwrap(),
                 }],
                 volumes: Vec::new(),
                 stop_signal: "SIGTERM".into(),

@@ -87,6 +87,11 @@ fn turn(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiError> {
             lingering,
             ..
         } => deployments::finish(step, *deployment, holding, lingering),
+        C::PlaceAgain {
+            deployment,
+            instances,
+            ..
+        } => deployments::place_again(step, *deployment, instances),
         C::FailDeployment {
             deployment, reason, ..
         } => deployments::fail(step, *deployment, reason),

@@ -229,6 +229,15 @@ pub enum Command {
         /// The leader's clock.
         at: Timestamp,
     },
+    /// Nodes cannot honour some of a deployment's instances: those are given up and get another place.
+    PlaceAgain {
+        /// The deployment.
+        deployment: DeploymentId,
+        /// Its rejected instances.
+        instances: BTreeSet<InstanceId>,
+        /// The leader's clock.
+        at: Timestamp,
+    },
     /// A deployment did not go well; what it did is undone.
     FailDeployment {
         /// The deployment.
@@ -322,6 +331,7 @@ impl Command {
             | C::Settle { at, .. }
             | C::FinishDeployment { at, .. }
             | C::FailDeployment { at, .. }
+            | C::PlaceAgain { at, .. }
             | C::RegistryPublish { at, .. }
             | C::RegistryRaise { at, .. } => *at,
         }

@@ -28,6 +28,8 @@ pub(crate) struct Board<'a> {
 #[derive(Clone)]
 struct Slot<'a> {
     info: &'a NodeInfo,
+    /// Where to begin to choose host ports.
+    first_port: u16,
     alive: bool,
     lost: bool,
     used: Usage,
@@ -161,6 +163,7 @@ fn slot<'a>(state: &State, view: &'a LeaderView, now: Timestamp, node: &'a Node)
     let released = node.released.iter();
     Slot {
         info: &node.info,
+        first_port: ports::first(state, node.info.ports),
         alive: view.is_alive(id, now),
         lost: node.state == NodeState::Lost,
         used: Usage::default(),

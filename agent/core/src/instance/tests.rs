@@ -163,6 +163,19 @@ fn what_can_never_work_fails_at_once() {
 }
 
 #[test]
+fn what_this_node_cannot_do_is_rejected() {
+    let rule = Restart::default();
+    let mut instance = at(Phase::Waiting { at: NOW });
+    instance.next(None, Want::Run(&rule), NOW);
+    let failure = Failure {
+        kind: FailureKind::Elsewhere,
+        reason: "another program listens on port 80".into(),
+    };
+    instance.done(Deed::Prepare, Err(failure), Want::Run(&rule), NOW);
+    assert_eq!(instance.memory.phase, Phase::Rejected);
+}
+
+#[test]
 fn a_clock_set_back_does_not_keep_it_down() {
     let rule = Restart::default();
     let hours = Timestamp(NOW.0 + 3_600_000);

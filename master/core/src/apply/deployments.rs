@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hancock_proto::api::{ApiError, PlanAction};
 use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId, Version};
+use hancock_proto::report::Life;
 
 use super::admission;
 use super::promote;
@@ -58,6 +59,7 @@ fn queued(
         progress: step.at,
         ended: None,
         brings: 0,
+        rejected: 0,
         new: BTreeSet::new(),
         old: BTreeSet::new(),
         cutover: None,
@@ -253,6 +255,37 @@ pub(super) fn fail(step: &mut Step<'_>, id: DeploymentId, reason: &str) -> Resul
         return Err(refuse::outdated(format!("fail deployment {id}")));
     }
     promote::revert(step, &d, reason, false);
+    Ok(Reply::Deployment(id))
+}
+
+/// Nodes rejected some of its instances: they go, and the deployment looks for places again.
+pub(super) fn place_again(
+    step: &mut Step<'_>,
+    id: DeploymentId,
+    instances: &BTreeSet<InstanceId>,
+) -> Result<Reply, ApiError> {
+    let d = step.deployment(id)?;
+    let rejected = |i: &InstanceId| {
+        let known = step.state.instances.get(i);
+        d.new.contains(i) && known.is_some_and(|i| i.facts.life == Life::Rejected)
+    };
+    if !d.phase.before_promotion() || !instances.iter().all(rejected) {
+        return Err(refuse::outdated(format!(
+            "place instances of deployment {id} again"
+        )));
+    }
+    for instance in instances {
+        step.end_instance(instance);
+    }
+    let at = step.at;
+    step.edit_deployment(id, |d| {
+        d.new.retain(|i| !instances.contains(i));
+        d.rejected = d
+            .rejected
+            .saturating_add(u32::try_from(instances.len()).unwrap_or(u32::MAX));
+        d.phase = Phase::Placing;
+        d.since = at;
+    });
     Ok(Reply::Deployment(id))
 }
 

@@ -104,6 +104,15 @@ fn ending(command: &Command, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
             Ok(())
         }
+        C::PlaceAgain {
+            deployment,
+            instances,
+            ..
+        } => write!(
+            f,
+            "place {} of deployment {deployment} again",
+            list(instances)
+        ),
         C::FailDeployment {
             deployment, reason, ..
         } => write!(f, "fail deployment {deployment}: {reason}"),

@@ -14,6 +14,9 @@ use crate::desired::is_ready;
 use crate::schedule::Demand;
 use crate::state::{App, Cutover, Deployment, Instance, Kind, Phase, Stage, State};
 
+/// Rejections a deployment bears, for each instance it brings.
+const REJECTIONS: u32 = 3;
+
 pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
     for d in turn.state.active_of(app) {
         match d.phase {
@@ -106,11 +109,15 @@ fn stuck(app: &App, spec: &AppSpec) -> String {
     }
 }
 
-/// An instance that ended fails the whole deployment, with its own words.
+/// An instance that ended fails the whole deployment, with its own words; one that its node merely rejected gets another place, as
+/// long as that is not all that ever happens.
 fn crashed(turn: &mut Turn<'_>, d: &Deployment) -> bool {
-    let mut new = d.new.iter().filter_map(|id| turn.instance(id));
-    let Some(ended) = new.find(|i| i.is_over()) else {
-        return false;
+    let new = d.new.iter().filter_map(|id| turn.instance(id));
+    let (rejected, ended): (Vec<_>, Vec<_>) = new
+        .filter(|i| i.is_over())
+        .partition(|i| i.facts.life == Life::Rejected && d.rejected < REJECTIONS * d.brings);
+    let Some(ended) = ended.first() else {
+        return place_again(turn, d, ids(rejected));
     };
     let why = ended.facts.reason.as_deref();
     let why = why.map(|r| format!(": {r}")).unwrap_or_default();
@@ -121,6 +128,19 @@ fn crashed(turn: &mut Turn<'_>, d: &Deployment) -> bool {
     };
     let reason = format!("instance {} on {} {how}{why}", ended.id, ended.node);
     fail(turn, d, reason);
+    true
+}
+
+fn place_again(turn: &mut Turn<'_>, d: &Deployment, instances: BTreeSet<InstanceId>) -> bool {
+    if instances.is_empty() {
+        return false;
+    }
+    let at = turn.now;
+    turn.propose(Command::PlaceAgain {
+        deployment: d.id,
+        instances,
+        at,
+    });
     true
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use hancock_proto::app::AppSpec;
 use hancock_proto::assignment::PortBinding;
 use hancock_proto::ids::DocIndex;
+use hancock_proto::resources::PortRange;
 use hancock_proto::time::Timestamp;
 
 use super::{Misfit, Slot};
@@ -53,7 +54,7 @@ fn pick(slot: &Slot<'_>, mine: &BTreeSet<u16>) -> Result<u16, Misfit> {
     let range = slot.info.ports;
     let free = |port: &u16| !mine.contains(port) && held(slot, *port).is_none();
     let mut oldest: Option<(Timestamp, u16)> = None;
-    for port in (range.first..=range.last).filter(free) {
+    for port in turned(range, slot.first_port).filter(free) {
         match slot.released.get(&port) {
             None => return Ok(port),
             Some((at, _)) if oldest.is_none_or(|(have, _)| *at < have) => {
@@ -66,6 +67,26 @@ fn pick(slot: &Slot<'_>, mine: &BTreeSet<u16>) -> Result<u16, Misfit> {
         first: range.first,
         last: range.last,
     })
+}
+
+/// Every port of the range once, from `first` on and around.
+fn turned(range: PortRange, first: u16) -> impl Iterator<Item = u16> {
+    let first = if range.contains(first) {
+        first
+    } else {
+        range.first
+    };
+    (first..=range.last).chain(range.first..first)
+}
+
+/// Where a cluster begins to choose, so that two on one machine (a laptop, a test) seldom choose alike.
+pub(super) fn first(state: &State, range: PortRange) -> u16 {
+    let cluster = state.cluster.as_ref().map_or("", |c| c.as_str());
+    let hash = cluster
+        .bytes()
+        .fold(0u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
+    let count = u32::from(range.last.saturating_sub(range.first)) + 1;
+    range.first + u16::try_from(hash % count).unwrap_or_default()
 }
 
 /// Whether some balancer may still send to the instance that gave the port back.

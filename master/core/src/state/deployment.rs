@@ -31,6 +31,9 @@ pub struct Deployment {
     pub ended: Option<Timestamp>,
     /// How many instances it brings.
     pub brings: u32,
+    /// How many of its instances were rejected by their nodes and placed again.
+    #[serde(default)]
+    pub rejected: u32,
     /// Instances it brings.
     pub new: BTreeSet<InstanceId>,
     /// Instances it replaces or removes; known once it is promoted.

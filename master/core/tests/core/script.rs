@@ -236,7 +236,7 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
         "drain" => spec.stop.drain_timeout = span(),
         "sessions" => spec.stop.session_drain_timeout = span(),
         "max_per_node" => spec.placement.max_per_node = Some(value.parse().unwrap()),
-        "ready" | "never" | "crash" => {
+        "ready" | "never" | "crash" | "reject" => {
             let name = key.to_ascii_uppercase();
             spec.environment.insert(name, value.to_owned());
         }

@@ -61,7 +61,8 @@ impl World {
         };
         let at = world.now;
         world.apply(Command::Init {
-            cluster: "test".parse().unwrap(),
+            // A name that makes host ports be chosen from the first of the range on: easier to read.
+            cluster: "c11487".parse().unwrap(),
             at,
         });
         world.elect();

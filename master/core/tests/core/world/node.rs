@@ -140,6 +140,12 @@ impl Running {
         value.parse().ok()
     }
 
+    /// `reject=N`: another program listens on every port below N.
+    fn is_taken(&self) -> bool {
+        let first = self.assigned.run.ports.first().map(|p| u64::from(p.host));
+        first < self.setting("REJECT")
+    }
+
     fn is_ready(&self) -> bool {
         self.facts.life == Life::Running && self.facts.ready.as_ref().is_some_and(|c| c.value)
     }
@@ -157,6 +163,9 @@ impl Running {
             Life::Pending | Life::Placed | Life::Pulling => self.live(Life::Starting, now),
             Life::Starting | Life::Running if stop => self.live(Life::Stopping, now),
             Life::Stopping => self.end(Life::Stopped, None, now),
+            Life::Starting if self.is_taken() => {
+                self.end(Life::Rejected, Some("its port is taken"), now);
+            }
             Life::Starting if self.setting("CRASH").is_some() => {
                 let reason = "exited with status 1 at once: cannot open config";
                 self.end(Life::Failed, Some(reason), now);
