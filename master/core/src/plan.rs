@@ -5,7 +5,7 @@ mod deployments;
 mod heal;
 mod nodes;
 
-pub(crate) use deployments::{condition, peers};
+pub(crate) use deployments::{manner, peers};
 
 use std::collections::BTreeSet;
 

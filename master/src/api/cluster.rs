@@ -35,7 +35,10 @@ pub(super) async fn instances(
         known.then(|| view::instances(ctx, app.as_ref()))
     });
     let name = app.as_ref().map(ToString::to_string).unwrap_or_default();
-    let missing = || Failure::new("app_not_found", format!("there is no app {name:?}"));
+    let missing = || {
+        let message = format!("there is no app {name}; `hancock app list` shows those there are");
+        Failure::new("app_not_found", message)
+    };
     list.await?.ok_or_else(missing).map(Json)
 }
 

@@ -215,7 +215,8 @@ fn announce(step: &mut Step<'_>, known: &Instance, facts: &InstanceReport) {
         node: Some(&known.node),
         ..About::default()
     };
-    let why = facts.reason.as_deref();
+    // What runs may still carry the reason of its last restart.
+    let why = facts.reason.as_deref().filter(|_| level != Level::Info);
     let why = why.map(|r| format!(": {r}")).unwrap_or_default();
     let message = format!("instance {} {what}{why}", known.id);
     step.event(level, kind, about, message);

@@ -165,10 +165,16 @@ fn late(turn: &mut Turn<'_>, spec: &AppSpec, d: &Deployment) -> bool {
     false
 }
 
-/// How an instance is, in a few words.
-pub(crate) fn condition(instance: &Instance, now: hancock_proto::time::Timestamp) -> String {
+/// How an instance is, and for how long.
+fn condition(instance: &Instance, now: hancock_proto::time::Timestamp) -> String {
+    let seconds = now.since(instance.facts.since).as_secs();
+    let (life, why) = manner(instance);
+    format!("{life} for {seconds} s{why}")
+}
+
+/// How an instance is, and why in brackets.
+pub(crate) fn manner(instance: &Instance) -> (Life, String) {
     let facts = &instance.facts;
-    let seconds = now.since(facts.since).as_secs();
     let not_ready = facts.ready.as_ref().filter(|c| !c.value);
     let why = facts
         .reason
@@ -176,7 +182,7 @@ pub(crate) fn condition(instance: &Instance, now: hancock_proto::time::Timestamp
         .or(not_ready.map(|c| c.reason.as_str()));
     let why = why.filter(|w| !w.is_empty());
     let why = why.map(|w| format!(" ({w})")).unwrap_or_default();
-    format!("{} for {seconds} s{why}", facts.life)
+    (facts.life, why)
 }
 
 /// Every new instance is ready and has been for `min_healthy_time`.

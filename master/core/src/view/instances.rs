@@ -50,10 +50,19 @@ fn render(ctx: Context<'_>, instance: &Instance) -> InstanceView {
         since: facts.since,
         ready: facts.ready.clone(),
         routed,
-        draining: matches!(instance.stage, Stage::Leaving) && !instance.is_over(),
+        draining: is_leaving(instance) && !instance.is_over(),
         unknown: !instance.is_over() && !ctx.leader.is_alive(&instance.node, ctx.now),
         restarts: facts.restarts,
         reason: facts.reason.clone(),
+    }
+}
+
+/// Also while its node has not yet heard that it is to stop; what was never routed has nothing to drain.
+fn is_leaving(instance: &Instance) -> bool {
+    match instance.stage {
+        Stage::Leaving => true,
+        Stage::Ending => instance.left.is_some(),
+        Stage::Starting | Stage::Live => false,
     }
 }
 

@@ -6,7 +6,7 @@ use hancock_proto::time::Timestamp;
 use super::Context;
 use crate::acks::{Verdict, acks, stop};
 use crate::desired::is_ready;
-use crate::plan::{condition, peers};
+use crate::plan::{manner, peers};
 use crate::schedule::{Board, Demand};
 use crate::state::{App, Cutover, Deployment, Instance, Phase, Stage};
 
@@ -51,11 +51,12 @@ fn placing(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
 fn starting(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
     let new = known(ctx, d.new.iter());
     let (ready, waiting): (Vec<_>, Vec<_>) = new.into_iter().partition(|i| is_ready(ctx.state, i));
-    let count = format!("{} of {} ready", ready.len(), d.brings);
+    let count = match d.brings {
+        0 => "nothing to start".to_owned(),
+        brings => format!("{} of {brings} ready", ready.len()),
+    };
     if !waiting.is_empty() {
-        let each = waiting
-            .iter()
-            .map(|i| format!("{} {}", i.id, condition(i, ctx.now)));
+        let each = waiting.iter().map(|i| named(i));
         return format!("{count}; {}", some(each.collect()));
     }
     if app.generations() >= crate::apply::MAX_GENERATIONS {
@@ -73,18 +74,19 @@ fn switching(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
     let cutover = d.cutover.and_then(|index| app.routes.cutover(index));
     let Some(cutover) = cutover.filter(|c| c.published_at.is_some()) else {
         let seconds = ctx.now.since(d.since).as_secs();
-        let blocked = if seconds > 10 {
-            "blocked: registry; "
-        } else {
-            ""
+        let on_their_way = "documents are on their way to the registry";
+        return match seconds {
+            0..=10 => on_their_way.to_owned(),
+            _ => format!("blocked: registry; {on_their_way} for {seconds} s"),
         };
-        return format!(
-            "{blocked}documents have been on their way to the registry for {seconds} s"
-        );
     };
     let acks = acks(ctx.state, ctx.leader, ctx.now, app, cutover);
     let total = acks.confirmed.len() + acks.missing.len();
-    let count = format!("{} of {total} balancers confirmed", acks.confirmed.len());
+    let plural = if total == 1 { "" } else { "s" };
+    let count = format!(
+        "{} of {total} balancer{plural} confirmed",
+        acks.confirmed.len()
+    );
     let each = acks.missing.iter().map(|(n, m)| format!("{n} {}", m.why));
     join(count, some(each.collect()))
 }
@@ -99,7 +101,11 @@ fn draining(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
         .into_iter()
         .filter(|i| i.stage == Stage::Leaving && !i.is_over())
         .collect();
-    let count = format!("{} old instances drain", leaving.len());
+    let count = match leaving.len() {
+        0 => return "no old instance is left to drain".to_owned(),
+        1 => "1 old instance drains".to_owned(),
+        more => format!("{more} old instances drain"),
+    };
     let each = leaving
         .iter()
         .map(|i| format!("{} {}", i.id, open(ctx, app, cutover, i)));
@@ -112,13 +118,14 @@ fn open(ctx: Context<'_>, app: &App, cutover: &Cutover, instance: &Instance) -> 
     match acks.verdict(ctx.leader, ctx.now, app, cutover, instance) {
         Verdict::May(cause) => cause.prose().to_owned(),
         Verdict::Draining { until, open } => format!(
-            "has {} requests and {} sessions open, {} s left",
-            open.requests,
-            open.sessions,
+            "has {} and {} open, {} s left",
+            count_of(open.requests, "request"),
+            count_of(open.sessions, "session"),
             left(until)
         ),
         Verdict::Lingering { until, sessions } => {
-            format!("has {sessions} sessions open, {} s left", left(until))
+            let sessions = count_of(sessions, "session");
+            format!("has {sessions} open, {} s left", left(until))
         }
         Verdict::Held { until } => {
             let each = acks.missing.iter().map(|(n, m)| format!("{n} {}", m.why));
@@ -133,10 +140,19 @@ fn stopping(ctx: Context<'_>, d: &Deployment) -> String {
     let running: Vec<_> = old.into_iter().filter(|i| !i.is_over()).collect();
     let stopped = d.old.len().saturating_sub(running.len());
     let count = format!("{stopped} of {} stopped", d.old.len());
-    let each = running
-        .iter()
-        .map(|i| format!("{} {}", i.id, condition(i, ctx.now)));
+    let each = running.iter().map(|i| named(i));
     join(count, some(each.collect()))
+}
+
+/// An instance and how it is. Without times: a view is shown for longer than the moment it is made.
+fn named(instance: &Instance) -> String {
+    let (life, why) = manner(instance);
+    format!("{} {life}{why}", instance.id)
+}
+
+fn count_of(n: u64, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{plural}")
 }
 
 fn known<'a>(ctx: Context<'a>, ids: impl Iterator<Item = &'a InstanceId>) -> Vec<&'a Instance> {
