@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hancock_testkit::relay::Relay;
-use hancock_testkit::{docker, wait, wait_for};
+use hancock_testkit::{docker, fixture, skip, wait, wait_for};
 
 use crate::runtime::Runtime;
 use crate::spec::Spec;
@@ -66,4 +66,35 @@ fn an_engine_that_goes_away_harms_nothing_and_is_taken_up_again() {
     assert!(tally.failed() <= 2, "{tally}");
     world.apply(&Spec::web(runtime).version("v2"));
     world.wait_answer("web", "v2");
+}
+
+/// The image comes from a registry, as it does on an edge machine; a tag that is not there is told with the image's name.
+#[test]
+fn an_image_is_pulled_from_a_registry() {
+    let Some(runtime) = Runtime::Docker.or_skip() else {
+        return;
+    };
+    if let Some(reason) = fixture::missing("docker-registry") {
+        return skip::skip(&skip::test_name(), &reason);
+    }
+    let registry = fixture::image_registry();
+    let remote = format!("{}/web:1", registry.address);
+    let local = runtime.image().unwrap();
+    docker::run(&["tag", local, &remote]).unwrap();
+    docker::run(&["push", &remote]).unwrap();
+    docker::run(&["image", "rm", &remote]).unwrap();
+
+    let world = World::start(runtime);
+    let mut spec = Spec::web(runtime);
+    spec.image = Some(remote.clone());
+    world.apply(&spec);
+    world.wait_answer("web", "v1");
+
+    let absent = format!("{}/web:none", registry.address);
+    spec.image = Some(absent.clone());
+    let told = world.try_apply(&spec.version("v2")).fails(1);
+    assert!(told.contains(&absent), "{told}");
+    world.wait_answer("web", "v1");
+    world.run(&["app", "delete", "web", "--wait"]).ok();
+    docker::run(&["image", "rm", &remote]).unwrap();
 }
