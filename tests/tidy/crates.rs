@@ -55,6 +55,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "hancock-balancer-core",
             "hancock-agent-core",
             "hancock-master-core",
+            "hancock-registry",
             "hancock-proto",
         ],
     ),

@@ -1,0 +1,123 @@
+//! Nobody is stopped who may still be used, and nobody is picked who was stopped.
+
+use std::collections::BTreeSet;
+
+use hancock_master_core::command::{Evidence, StopCause};
+use hancock_master_core::state::{Stage, State};
+use hancock_proto::ids::InstanceId;
+
+use crate::world::World;
+
+/// A node that nothing happened to for so long was in contact: longer than a leader's clock jumps, shorter than instances are held.
+const STEADY: u64 = 50_000;
+
+/// A retired instance that was told to stop.
+pub(super) struct Stopped {
+    cause: StopCause,
+    /// Nodes that were given up on: they may still use it.
+    silent: BTreeSet<usize>,
+}
+
+impl World {
+    /// A retired instance is told to stop: every balancer that confirmed must be through with it.
+    pub(super) fn judge_stop(
+        &mut self,
+        state: &State,
+        id: &InstanceId,
+        cause: StopCause,
+        evidence: &Evidence,
+    ) {
+        self.oracle.count("stops");
+        let silent: BTreeSet<usize> = (0..self.hosts.len())
+            .filter(|n| evidence.silent.contains_key(self.hosts[*n].id()))
+            .collect();
+        for node in 0..self.hosts.len() {
+            let known = state.nodes.contains_key(self.hosts[node].id());
+            if silent.contains(&node) {
+                self.judge_silence(node, id);
+            } else if known {
+                self.judge_through(node, id, cause, "is told to stop");
+            }
+        }
+        let stopped = Stopped { cause, silent };
+        self.oracle.stops.insert(id.clone(), stopped);
+    }
+
+    /// A node in contact is not given up on, unless it refused.
+    fn judge_silence(&mut self, node: usize, id: &InstanceId) {
+        self.oracle.count("stops without every confirmation");
+        let now = self.now;
+        let host = &mut self.hosts[node];
+        let steady = host.linked && host.steady.saturating_add(STEADY) < now;
+        let Some(daemon) = host.daemon.as_mut().filter(|_| steady) else {
+            return;
+        };
+        let reports = daemon.balancer.reports();
+        let refused = reports.values().any(|s| s.refused.is_some());
+        let uses = daemon.balancer.views().any(|(_, view)| {
+            let mut entries = view.entries().iter();
+            entries.any(|e| e.peer.instance() == Some(id))
+        });
+        if uses && !refused && self.now > self.oracle.rerouted.max(self.oracle.wiped) + STEADY {
+            let name = self.hosts[node].id().clone();
+            self.fail(format!("{id} is told to stop while {name}, in contact, uses it"));
+        }
+    }
+
+    /// Nobody can pick the instance on this node any more; when it is drained, nothing is open on it either.
+    fn judge_through(&mut self, node: usize, id: &InstanceId, cause: StopCause, when: &str) {
+        let name = self.hosts[node].id().clone();
+        if let Some(daemon) = &self.hosts[node].daemon {
+            let lists = daemon.balancer.views().any(|(_, view)| {
+                let mut entries = view.entries().iter();
+                entries.any(|e| e.peer.instance() == Some(id))
+            });
+            if lists {
+                return self.fail(format!("{id} {when} ({}), {name} routes to it", cause.prose()));
+            }
+        } else {
+            let mut docs = self.hosts[node].disk.documents.values();
+            if docs.any(|d| d.servers().any(|s| s.instance.as_ref() == Some(id))) {
+                return self.fail(format!(
+                    "{id} {when} ({}), {name} will route to it when it is back",
+                    cause.prose()
+                ));
+            }
+        }
+        let mut theirs = self.requests.values().filter(|r| r.node == node);
+        if cause == StopCause::Drained && theirs.any(|r| r.concerns(id)) {
+            self.fail(format!("{id} {when} as drained, {name} has a request that concerns it"));
+        }
+    }
+
+    /// A request was given to an instance.
+    pub(crate) fn judge_pick(&mut self, node: usize, id: &InstanceId) {
+        self.oracle.count("picks");
+        let stopped = self.oracle.stops.get(id);
+        if stopped.is_some_and(|s| !s.silent.contains(&node)) {
+            let name = self.hosts[node].id().clone();
+            self.fail(format!("{name} picks {id} after it was told to stop"));
+        }
+    }
+
+    /// An agent sends the stop signal.
+    pub(crate) fn judge_signal(&mut self, node: usize, id: &InstanceId) {
+        self.oracle.count("signals");
+        let stage = self.cluster.state().instances.get(id).map(|i| i.stage);
+        if stage.is_some_and(|s| s != Stage::Ending) {
+            let name = self.hosts[node].id().clone();
+            return self.fail(format!("{name} stops {id}, which is {stage:?}"));
+        }
+        let Some((cause, silent)) = self
+            .oracle
+            .stops
+            .get(id)
+            .map(|s| (s.cause, s.silent.clone()))
+        else {
+            return;
+        };
+        for other in (0..self.hosts.len()).filter(|n| !silent.contains(n)) {
+            self.judge_through(other, id, cause, "gets its stop signal");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Writing documents: into the replicated state, or into a store outside that is away, slow, forgetful, and loses answers.
+
+use std::collections::BTreeMap;
+
+use hancock_master_core::command::{Command, Reply};
+use hancock_master_core::Publication;
+use hancock_proto::ids::{AppName, Revision, Term};
+use hancock_proto::registry::{Batch, Fence, Listing, Outcome, Store};
+
+use crate::cluster::{Then, fence};
+use crate::settings::Fault;
+use crate::world::{Event, World};
+
+/// Writes and read-backs of one publication before the leader turns to other work.
+const TRIES: u32 = 4;
+/// How often a leader looks whether its fence still stands.
+const LOOK: u64 = 3000;
+
+/// The store outside.
+#[derive(Default)]
+pub(crate) struct External {
+    pub(crate) store: Store,
+    /// Nobody reaches it until then.
+    pub(crate) away_until: u64,
+    /// Highest fence ever raised.
+    highest: Term,
+}
+
+/// What a leader asks the store.
+#[derive(Clone)]
+pub(crate) enum Ask {
+    Raise,
+    Publish(Publication, u32),
+    /// After a lost answer: what is there?
+    ReadBack(Publication, u32),
+    /// Does our fence still stand?
+    Look,
+}
+
+/// What it hears.
+pub(crate) enum Answer {
+    Raised(bool),
+    Published(Publication, u32, Outcome),
+    Listed(Publication, u32, Listing),
+    Looked(Listing),
+    /// The store cannot be reached.
+    Away(Ask),
+}
+
+/// What a leader remembers of its writing.
+#[derive(Default)]
+pub(crate) struct Publisher {
+    pub(crate) raised: bool,
+    /// A higher fence rules: nothing is published any more in this term.
+    pub(crate) lost: bool,
+    failing: bool,
+    /// Publications whose end is not known. Nothing newer of the app goes out before.
+    open: BTreeMap<AppName, Publication>,
+}
+
+impl Publisher {
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.lost && (!self.raised || self.failing || !self.open.is_empty())
+    }
+}
+
+impl World {
+    fn publisher(&mut self, master: usize) -> Option<&mut Publisher> {
+        let lead = self.cluster.masters[master].lead.as_mut()?;
+        Some(&mut lead.publisher)
+    }
+
+    fn ask(&mut self, master: usize, ask: Ask) {
+        let Some(lead) = &self.cluster.masters[master].lead else {
+            return;
+        };
+        let term = lead.term;
+        let slow = self.settings.has(Fault::Store) && !self.peace && self.rng.percent(10);
+        let delay = if slow {
+            self.rng.between(200, 6000)
+        } else {
+            self.rng.between(1, 15)
+        };
+        self.after(delay, Event::Ask(master, term, ask));
+    }
+
+    pub(crate) fn ask_raise(&mut self, master: usize) {
+        self.ask(master, Ask::Raise);
+        self.ask(master, Ask::Look);
+    }
+
+    /// One publication, as the leader's next piece of work.
+    pub(crate) fn publish(&mut self, master: usize, publication: Publication) {
+        if !self.settings.external {
+            let at = self.clock(master);
+            let fence = fence(self.cluster.term);
+            let batch = publication.batch.clone();
+            let write = Command::RegistryPublish { batch, fence, at };
+            return self.propose(master, write, Then::Written(publication));
+        }
+        let Some(publisher) = self.publisher(master) else {
+            return;
+        };
+        if publisher.lost || !publisher.raised {
+            let again = !publisher.lost;
+            if again {
+                self.ask(master, Ask::Raise);
+            }
+            return self.worked(master, false);
+        }
+        let open = publisher.open.get(&publication.app).cloned();
+        self.ask(master, Ask::Publish(open.unwrap_or(publication), 1));
+    }
+
+    pub(crate) fn written_embedded(&mut self, master: usize, publication: Publication, reply: Reply) {
+        match reply {
+            Reply::Registry(Outcome::Committed(revision)) => {
+                self.written(master, publication, revision);
+            }
+            _ => self.worked(master, false),
+        }
+    }
+
+    fn written(&mut self, master: usize, publication: Publication, revision: Revision) {
+        if let Some(publisher) = self.publisher(master) {
+            publisher.open.remove(&publication.app);
+            publisher.failing = false;
+        }
+        let published = Command::Published {
+            app: publication.app,
+            index: publication.index,
+            revision,
+            at: self.clock(master),
+        };
+        self.propose(master, published, Then::Step);
+    }
+
+    /// A leader's word reaches the store, whatever became of the leader meanwhile.
+    pub(crate) fn asked(&mut self, master: usize, term: Term, ask: Ask) {
+        let ours = fence(term);
+        if self.now < self.external.away_until {
+            return self.answer(master, term, Answer::Away(ask));
+        }
+        let answer = match ask {
+            Ask::Raise => Answer::Raised(self.raise_outside(&ours)),
+            Ask::Publish(publication, tries) => {
+                let outcome = self.publish_outside(&publication.batch, &ours);
+                Answer::Published(publication, tries, outcome)
+            }
+            Ask::ReadBack(publication, tries) => {
+                Answer::Listed(publication, tries, self.external.store.list())
+            }
+            Ask::Look => Answer::Looked(self.external.store.list()),
+        };
+        self.answer(master, term, answer);
+    }
+
+    fn answer(&mut self, master: usize, term: Term, answer: Answer) {
+        let delay = self.rng.between(1, 15);
+        self.after(delay, Event::Answer(master, term, answer));
+    }
+
+    fn raise_outside(&mut self, ours: &Fence) -> bool {
+        let up = self.external.store.raise(ours);
+        if up {
+            self.external.highest = self.external.highest.max(ours.term);
+        }
+        self.say(|_| format!("store: raise to term {}: {up}", ours.term));
+        up
+    }
+
+    /// Writes, and perhaps loses the answer, or the question.
+    fn publish_outside(&mut self, batch: &Batch, ours: &Fence) -> Outcome {
+        let faulty = self.settings.has(Fault::Store) && !self.peace;
+        if faulty && self.rng.percent(8) {
+            return Outcome::Unknown;
+        }
+        let before = self.external.store.clone();
+        let outcome = self.external.store.publish(batch, ours);
+        self.say(|_| format!("store: publish {} under term {}: {outcome:?}", batch.app, ours.term));
+        if matches!(outcome, Outcome::Committed(_)) {
+            let highest = self.external.highest;
+            self.judge_write(&before, batch, ours, highest);
+            self.external.highest = highest.max(ours.term);
+        }
+        if faulty && self.rng.percent(8) {
+            return Outcome::Unknown;
+        }
+        outcome
+    }
+
+    /// The store's answer, if the leader that asked still is one.
+    pub(crate) fn answered_by_store(&mut self, master: usize, term: Term, answer: Answer) {
+        let lead = self.cluster.masters[master].lead.as_ref();
+        if lead.is_none_or(|l| l.term != term) {
+            return;
+        }
+        match answer {
+            Answer::Raised(up) => self.raised(master, up),
+            Answer::Published(publication, _, Outcome::Committed(revision)) => {
+                self.written(master, publication, revision);
+            }
+            Answer::Published(_, _, Outcome::Lost(_)) => self.lose(master),
+            Answer::Published(publication, tries, Outcome::Unknown) => {
+                self.ask(master, Ask::ReadBack(publication, tries));
+            }
+            Answer::Listed(publication, tries, listing) => {
+                self.read_back(master, term, publication, tries, &listing);
+            }
+            Answer::Looked(listing) => self.looked(master, term, &listing),
+            Answer::Away(ask) => self.away(master, ask),
+        }
+    }
+
+    fn lose(&mut self, master: usize) {
+        if let Some(publisher) = self.publisher(master) {
+            publisher.lost = true;
+        }
+        self.worked(master, false);
+    }
+
+    fn away(&mut self, master: usize, ask: Ask) {
+        match ask {
+            // The term begins without: each publish tries again.
+            Ask::Raise => {
+                if let Some(lead) = &mut self.cluster.masters[master].lead
+                    && !lead.started
+                {
+                    lead.started = true;
+                    self.worked(master, false);
+                }
+            }
+            Ask::Look => self.after_look(master),
+            Ask::Publish(publication, _) | Ask::ReadBack(publication, _) => {
+                if let Some(publisher) = self.publisher(master) {
+                    publisher.failing = true;
+                    publisher.open.insert(publication.app.clone(), publication);
+                }
+                self.worked(master, false);
+            }
+        }
+    }
+
+    fn read_back(
+        &mut self,
+        master: usize,
+        term: Term,
+        publication: Publication,
+        tries: u32,
+        listing: &Listing,
+    ) {
+        if listing.fence.as_ref().is_some_and(|f| *f != fence(term)) {
+            return self.lose(master);
+        }
+        if holds(listing, &publication.batch) {
+            return self.written(master, publication, listing.revision);
+        }
+        if tries < TRIES {
+            return self.ask(master, Ask::Publish(publication, tries + 1));
+        }
+        if let Some(publisher) = self.publisher(master) {
+            publisher.open.insert(publication.app.clone(), publication);
+        }
+        self.worked(master, false);
+    }
+
+    fn after_look(&mut self, master: usize) {
+        let Some(lead) = &self.cluster.masters[master].lead else {
+            return;
+        };
+        let term = lead.term;
+        self.after(LOOK, Event::Ask(master, term, Ask::Look));
+    }
+
+    /// A leader that finds its fence missing or lower writes everything again before anything else.
+    fn looked(&mut self, master: usize, term: Term, listing: &Listing) {
+        let stands = listing.fence.as_ref().is_some_and(|f| f.term >= term);
+        if !stands && self.cluster.leader == Some(master) {
+            self.say(|_| format!("m{master} finds its fence gone and writes everything again"));
+            self.republish(master, term, listing);
+        }
+        self.after_look(master);
+    }
+
+    /// Everything at once: between two writes a reader could take what is not yet there for removed.
+    fn republish(&mut self, master: usize, term: Term, listing: &Listing) {
+        let state = &self.cluster.masters[master].state;
+        let apps = state.apps.keys();
+        let batches: Vec<Batch> = apps
+            .filter_map(|app| hancock_master_core::batch(state, app))
+            .collect();
+        let owned: std::collections::BTreeSet<_> =
+            batches.iter().flat_map(|b| b.changes.keys()).cloned().collect();
+        let strangers = listing.entries.iter().filter(|(n, _)| !owned.contains(*n));
+        let strangers: Vec<Batch> = strangers
+            .filter_map(|(name, entry)| {
+                let app = entry.doc.hancock.as_ref()?.app.clone();
+                let changes = BTreeMap::from([(name.clone(), None)]);
+                Some(Batch { app, changes })
+            })
+            .collect();
+        let ours = fence(term);
+        self.raise_outside(&ours);
+        for batch in batches.into_iter().chain(strangers) {
+            self.external.store.publish(&batch, &ours);
+        }
+    }
+}
+
+/// Whether the listing is what the batch would have made of it.
+fn holds(listing: &Listing, batch: &Batch) -> bool {
+    batch.changes.iter().all(|(name, doc)| {
+        let stored = listing.entries.get(name).map(|entry| &entry.doc);
+        stored == doc.as_ref()
+    })
+}

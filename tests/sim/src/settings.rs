@@ -1,0 +1,105 @@
+//! What kind of world a seed makes. Each seed switches on its own few faults: with all of them at once, little would ever get far.
+
+use std::collections::BTreeSet;
+
+use crate::rng::Rng;
+
+/// One kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// A leader goes; a former one may go on believing.
+    Leader,
+    /// A leader's clock jumps.
+    Clock,
+    /// A daemon ends and comes back, its instances go on.
+    Daemon,
+    /// A machine loses its power and gets it back.
+    Power,
+    /// An instance ends by itself.
+    Exit,
+    /// A node and the masters do not hear each other.
+    Link,
+    /// One node does not reach the instances of another.
+    Route,
+    /// Disks are slow.
+    Disk,
+    /// Reports and assignments come late, twice, or in another order.
+    Mail,
+    /// Deeds of engines fail, or are done and the answer says they failed.
+    Engine,
+    /// The registry loses answers, is away, forgets its past.
+    Store,
+    /// The registry loses everything.
+    Wipe,
+}
+
+const ALL: [Fault; 12] = [
+    Fault::Leader,
+    Fault::Clock,
+    Fault::Daemon,
+    Fault::Power,
+    Fault::Exit,
+    Fault::Link,
+    Fault::Route,
+    Fault::Disk,
+    Fault::Mail,
+    Fault::Engine,
+    Fault::Store,
+    Fault::Wipe,
+];
+
+/// Faults no client may notice.
+const QUIET: [Fault; 5] = [
+    Fault::Leader,
+    Fault::Disk,
+    Fault::Mail,
+    Fault::Store,
+    Fault::Engine,
+];
+
+/// What a seed decided about its world.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Machines.
+    pub(crate) nodes: usize,
+    /// Apps.
+    pub(crate) apps: usize,
+    /// Only faults no client may notice: then no request may fail at all.
+    pub(crate) calm: bool,
+    /// The registry is a store of its own; otherwise it is part of the replicated state.
+    pub(crate) external: bool,
+    /// Host ports per node; few, so that they are given out again soon.
+    pub(crate) ports: u16,
+    /// Faults that may be among them.
+    pub(crate) faults: BTreeSet<Fault>,
+    /// Highest pause between two things that happen, in milliseconds.
+    pub(crate) pause: u64,
+}
+
+impl Settings {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        let calm = rng.percent(30);
+        let external = rng.percent(50);
+        let among: &[Fault] = if calm { &QUIET } else { &ALL };
+        let mut faults: BTreeSet<Fault> = BTreeSet::new();
+        for fault in among {
+            let possible = external || *fault != Fault::Wipe;
+            if rng.percent(45) && possible {
+                faults.insert(*fault);
+            }
+        }
+        Self {
+            nodes: 2 + rng.below(3),
+            apps: 1 + rng.below(2),
+            calm,
+            external,
+            ports: if rng.percent(50) { 14 } else { 100 },
+            faults,
+            pause: [1500, 6000, 20_000][rng.below(3)],
+        }
+    }
+
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+}

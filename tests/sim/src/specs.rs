@@ -1,0 +1,70 @@
+//! The apps of a run and their versions: good ones, slow ones, and ones that never get there.
+
+use std::sync::Arc;
+
+use hancock_proto::app::{AppSpec, Placement, Restart, Stop, Update};
+use hancock_proto::units::Span;
+
+/// Apps there may be.
+pub(crate) const APPS: [&str; 2] = ["web", "api"];
+
+/// Versions of each app there may be.
+pub(crate) const VERSIONS: usize = 8;
+
+/// A version of an app.
+pub(crate) fn spec(app: &str, version: usize, replicas: u32) -> Arc<AppSpec> {
+    let mut spec = plain(app, replicas);
+    spec.command = vec!["serve".to_owned(), format!("v{version}")];
+    let mut say = |key: &str, value: &str| {
+        spec.environment.insert(key.to_owned(), value.to_owned());
+    };
+    match version {
+        1 => say("READY", "1500"),
+        2 => say("NEVER", "1"),
+        3 => say("CRASH", "1"),
+        // The same instances under another weight.
+        4 => {
+            spec.command = vec!["serve".to_owned(), "v0".to_owned()];
+            spec.service[0].weight = 3;
+        }
+        5 => spec.service[0].hosts.push(format!("www.{app}.test")),
+        6 => spec.update.min_healthy_time = Span::seconds(2),
+        7 => spec.update.max_unavailable = 1,
+        _ => {}
+    }
+    Arc::new(spec)
+}
+
+fn plain(app: &str, replicas: u32) -> AppSpec {
+    let update = Update {
+        healthy_deadline: Span::seconds(20),
+        progress_deadline: Span::seconds(60),
+        accept_timeout: Span::seconds(5),
+        ack_timeout: Span::seconds(5),
+        hold_unconfirmed: Span::seconds(60),
+        ..Update::default()
+    };
+    let stop = Stop {
+        drain_timeout: Span::seconds(15),
+        session_drain_timeout: Span::seconds(60),
+        grace_period: Span::seconds(5),
+        ..Stop::default()
+    };
+    let value = serde_json::json!({
+        "app": app, "kind": "service", "replicas": replicas, "command": [],
+        "resources": {"cpu": 0.1, "memory": "64MiB", "disk": "0B"},
+        "ports": [{"name": "http"}],
+        "service": [{"port": "http", "protocol": "http", "hosts": [format!("{app}.test")], "balance": "round_robin", "weight": 1}],
+        "healthcheck": {"type": "http", "port": "http", "path": "/healthz", "interval": "2s", "start_interval": "200ms",
+            "timeout": "1s", "rise": 1, "fall": 2},
+        "update": update, "stop": stop, "placement": Placement::default(), "restart": Restart::default(),
+    });
+    // The words above are this file's own.
+    #[allow(clippy::expect_used)]
+    serde_json::from_value(value).expect("a spec")
+}
+
+/// Whether an app of this spec can live.
+pub(crate) fn viable(spec: &AppSpec) -> bool {
+    !spec.environment.contains_key("NEVER") && !spec.environment.contains_key("CRASH")
+}
