@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use crate::docker;
 
+/// Marks images made here, so that old ones can be told from anybody else's.
+const LABEL: &str = "hancock.test-image";
+
 /// Makes an image of `program` (there as `/<its name>`, also the entry point) unless this very file has one, and gives its tag.
 ///
 /// # Errors
@@ -28,8 +31,20 @@ pub fn of(program: &Path) -> Result<String, String> {
         let root = tempfile::tempdir().map_err(|e| e.to_string())?;
         lay_out(program, &name, root.path())?;
         import(root.path(), &name, &tag)?;
+        forget_old();
     }
     Ok(tag)
+}
+
+/// Every build of a program makes another image: those nothing uses are removed after some hours.
+fn forget_old() {
+    let label = format!("label={LABEL}");
+    let pruned = docker::run(&[
+        "image", "prune", "--all", "--force", "--filter", &label, "--filter", "until=6h",
+    ]);
+    if let Err(error) = pruned {
+        eprintln!("old test images are left: {error}");
+    }
 }
 
 fn lay_out(program: &Path, name: &str, root: &Path) -> Result<(), String> {
@@ -80,8 +95,9 @@ fn import(root: &Path, name: &str, tag: &str) -> Result<(), String> {
         .map_err(|e| format!("cannot run tar: {e}"))?;
     let stream = tar.stdout.take().ok_or("tar has no output")?;
     let entry = format!("ENTRYPOINT [\"/{name}\"]");
+    let label = format!("LABEL {LABEL}=1");
     let output = Command::new("docker")
-        .args(["import", "--change", &entry, "-", tag])
+        .args(["import", "--change", &entry, "--change", &label, "-", tag])
         .stdin(stream)
         .output();
     let output = output.map_err(|e| format!("cannot run docker: {e}"))?;
