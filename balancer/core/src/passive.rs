@@ -123,6 +123,11 @@ impl Record {
             });
     }
 
+    /// Checks that had failed pass again, so another process answers now and what is on record was said of the former.
+    pub fn forgive(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// A connection opened, so whatever was on record is over. Only under our own rule; the original keeps counting.
     pub fn connected(&self, limits: Limits) {
         if limits.rule == Rule::FromFailure && self.has_ban() {

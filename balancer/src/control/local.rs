@@ -134,7 +134,12 @@ impl Inner {
                 .iter()
                 .filter(|p| p.instance() == Some(instance));
             let out = !ready || state.cutover.is_unpassed(instance);
-            peers.for_each(|p| p.set_verdict(if out { Verdict::Err } else { Verdict::Ok }));
+            for peer in peers {
+                peer.set_verdict(if out { Verdict::Err } else { Verdict::Ok });
+                if ready {
+                    peer.record().forgive();
+                }
+            }
             let probed = state.cutover.to_probe();
             if ready && probed.is_some_and(|(_, wanted)| wanted.contains(instance)) {
                 waiting.push(name.clone());

@@ -12,6 +12,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// The engine tells of an end before its own list shows it: the list is asked for again after each of these.
+const AGAIN: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
+
 /// What can change a list. Health probes tell themselves in three more events each, which nobody here wants.
 const ACTIONS: [&str; 7] = [
     "create", "start", "die", "destroy", "oom", "pause", "unpause",
@@ -50,10 +57,25 @@ async fn follow(shared: &Shared, pause: &mut Duration) -> Result<(), RuntimeErro
     // What happened while nobody followed is in the list that this asks for. The stream is begun by its first poll, so a change
     // between the two may be missed; whoever watches lists now and then anyway.
     shared.notify();
-    while let Some(event) = events.next().await {
+    let mut again: &[Duration] = &[];
+    loop {
+        let next = match again.split_first() {
+            None => events.next().await,
+            Some((pause, rest)) => match tokio::time::timeout(*pause, events.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    again = rest;
+                    shared.notify();
+                    continue;
+                }
+            },
+        };
+        let Some(event) = next else { return Ok(()) };
         let event = event.map_err(|e| connect::error("follow", "events", e))?;
         tracing::debug!(action = event.action, "docker event");
+        if event.action.as_deref() == Some("die") {
+            again = &AGAIN;
+        }
         shared.notify();
     }
-    Ok(())
 }
