@@ -11,7 +11,7 @@ use hancock_proto::ids::{AppName, DocIndex, InstanceId};
 use hancock_proto::report::Refusal;
 use hancock_proto::time::Timestamp;
 
-use crate::upstream::Upstream;
+use crate::upstream::{PeerSpec, Upstream};
 
 /// What the shell has to do, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -238,14 +238,28 @@ impl Cutover {
     }
 
     /// The old set as the new document tells it, when what is routed by now lacks some of it (documents were missed, or none was there).
+    /// Never with peers this balancer has switched away from already: that they are drained was, or will be, believed.
     fn hold(&self, upstream: &Upstream) -> Option<Step> {
-        let before = upstream.before()?;
-        let routed = |p: &crate::upstream::PeerSpec| {
+        let mut before = upstream.before()?;
+        let goes = |p: &PeerSpec| upstream.retiring().iter().any(|r| r.key == p.key);
+        for level in &mut before.levels {
+            level.retain(|p| !(goes(p) && self.has_left(p)));
+        }
+        let routed = |p: &PeerSpec| {
             let serving = self.serving.as_ref();
             serving.is_some_and(|s| s.peers().any(|have| have.key == p.key))
         };
         let complete = before.peers().all(routed);
         (!complete).then(|| Step::Hold(Arc::new(before)))
+    }
+
+    /// A peer on its way out by the document served, or by one before it.
+    fn has_left(&self, peer: &PeerSpec) -> bool {
+        let Some(serving) = &self.serving else {
+            return false;
+        };
+        let is = |have: &PeerSpec| have.key == peer.key;
+        serving.retiring().iter().any(is) && !serving.peers().any(is)
     }
 
     fn switch(&mut self, waiting: Waiting) -> Vec<Step> {

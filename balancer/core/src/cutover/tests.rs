@@ -138,6 +138,38 @@ fn a_balancer_that_knew_nothing_routes_to_the_retiring_ones_meanwhile() {
     assert!(cutover.serving().is_none(), "nothing is confirmed");
 }
 
+/// Two cutovers at once: the first one's peers drain while the second one waits for its own.
+#[test]
+fn what_was_left_already_is_not_gone_back_to() {
+    let mut cutover = Cutover::restored(doc(2, &[2], &[], &[1], 0));
+    let second = doc(3, &[3], &[3], &[1, 2], 0);
+    assert_eq!(cutover.document(second, &none(), Timestamp(0)), []);
+
+    let missed = doc(5, &[5], &[5], &[1, 2, 3], 0);
+    let steps = cutover.document(missed, &none(), Timestamp(0));
+    let [Step::Hold(old)] = steps.as_slice() else {
+        panic!("expected to hold the old set, got {steps:?}");
+    };
+    let ports: Vec<u16> = old.peers().map(|p| p.key.port).collect();
+    assert_eq!(ports, [1002, 1003], "peer 1 was left with index 2");
+
+    let mut cutover = Cutover::restored(doc(2, &[2], &[], &[1], 0));
+    let reverted = doc(5, &[1, 5], &[5], &[2], 0);
+    let steps = cutover.document(reverted, &none(), Timestamp(0));
+    let [Step::Hold(old)] = steps.as_slice() else {
+        panic!("expected to hold the old set, got {steps:?}");
+    };
+    let ports: Vec<u16> = old.peers().map(|p| p.key.port).collect();
+    assert_eq!(ports, [1001, 1002], "peer 1 has come back");
+}
+
+#[test]
+fn a_stopped_apps_peers_do_not_come_back_with_its_next_start() {
+    let mut cutover = Cutover::restored(doc(2, &[], &[], &[1], 0));
+    let started = doc(3, &[3], &[3], &[1], 0);
+    assert_eq!(cutover.document(started, &none(), Timestamp(0)), []);
+}
+
 #[test]
 fn an_emptied_document_takes_over_at_once() {
     let mut cutover = serving_one();
