@@ -184,7 +184,7 @@ impl Acks {
         if let Some(until) = held.filter(|until| now < *until) {
             return Verdict::Held { until };
         }
-        let open = self.open(view, app, &instance.id);
+        let open = self.open(view, &instance.id);
         let stop = stop(app, instance);
         let began = cutover.drain_at.unwrap_or(now);
         let mature = view.since() + LEASE;
@@ -215,10 +215,10 @@ impl Acks {
     }
 
     /// What is open on a peer over every balancer that confirmed.
-    fn open(&self, view: &LeaderView, app: &App, peer: &InstanceId) -> Draining {
+    fn open(&self, view: &LeaderView, peer: &InstanceId) -> Draining {
         let mut sum = Draining::default();
         for node in self.confirmed.keys() {
-            let open = view.open(node, app.hosts(), peer);
+            let open = view.open(node, peer);
             sum.requests = sum.requests.saturating_add(open.requests);
             sum.sessions = sum.sessions.saturating_add(open.sessions);
             sum.older_phase |= open.older_phase;

@@ -194,24 +194,15 @@ impl LeaderView {
         })
     }
 
-    /// What is still open on a peer, summed over `names`.
-    pub(crate) fn open<'a>(
-        &self,
-        node: &NodeId,
-        names: impl IntoIterator<Item = &'a str>,
-        peer: &InstanceId,
-    ) -> Draining {
+    /// What is still open on a peer, over every service the node knows: requests may have come by a host the app no longer has.
+    pub(crate) fn open(&self, node: &NodeId, peer: &InstanceId) -> Draining {
+        let services = self.nodes.get(node).into_iter();
+        let services = services.flat_map(|seen| seen.services.values());
         let mut sum = Draining::default();
-        let Some(seen) = self.nodes.get(node) else {
-            return sum;
-        };
-        for name in names {
-            let service = seen.services.get(name);
-            if let Some(open) = service.and_then(|s| s.draining.get(peer)) {
-                sum.requests = sum.requests.saturating_add(open.requests);
-                sum.sessions = sum.sessions.saturating_add(open.sessions);
-                sum.older_phase |= open.older_phase;
-            }
+        for open in services.filter_map(|s| s.draining.get(peer)) {
+            sum.requests = sum.requests.saturating_add(open.requests);
+            sum.sessions = sum.sessions.saturating_add(open.sessions);
+            sum.older_phase |= open.older_phase;
         }
         sum
     }
@@ -254,5 +245,40 @@ fn vanished(known: &InstanceReport, now: Timestamp) -> InstanceReport {
         reason: Some("its node does not know it any more".to_owned()),
         ready: None,
         ..known.clone()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        serde_json::from_value(serde_json::json!({
+            "info": {"node": "n1", "hostname": "n1", "address": "10.0.0.1", "capacity": {"cpu": 1.0, "memory": "1GiB", "disk": "0B"},
+                "ports": {"first": 1, "last": 2}, "runtime": "process", "arch": "x86_64", "version": "0"},
+            "boot": "b1", "generation": 0,
+        }))
+        .unwrap()
+    }
+
+    /// A version that drops a host does not end the sessions that came by it.
+    #[test]
+    fn what_came_by_a_dropped_host_counts_as_open() {
+        let report = serde_json::from_value(serde_json::json!({
+            "node": "n1", "boot": "b1", "sequence": 1, "generation": 0, "instances": {},
+            "services": {
+                "web.test": {"seen": 9, "confirmed": 9},
+                "www.web.test": {"seen": 9, "confirmed": 5, "draining": {"web-1": {"requests": 1, "sessions": 2, "older_phase": true}}},
+            },
+        }));
+        let mut view = LeaderView::new(Term(1), Timestamp(0));
+        view.hello(&hello(), Timestamp(0));
+        view.report(&State::new(), &report.unwrap(), Timestamp(1));
+        let open = view.open(&"n1".parse().unwrap(), &"web-1".parse().unwrap());
+        assert_eq!(
+            (open.requests, open.sessions, open.older_phase),
+            (1, 2, true)
+        );
     }
 }

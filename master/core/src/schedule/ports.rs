@@ -100,18 +100,14 @@ pub(super) fn may_be_used(
         return false;
     }
     state.nodes.keys().any(|node| {
-        released
-            .names
-            .iter()
-            .any(|name| match view.service(node, name) {
-                // Nothing heard in this term: it may.
-                None => true,
-                // No such service there: nothing to remember.
-                Some(None) => false,
-                Some(Some(report)) => {
-                    report.confirmed < released.index
-                        || report.draining.contains_key(&released.instance)
-                }
-            })
+        let mut names = released.names.iter();
+        let remembered = names.any(|name| match view.service(node, name) {
+            // Nothing heard in this term: it may.
+            None => true,
+            // No such service there: nothing to remember.
+            Some(None) => false,
+            Some(Some(report)) => report.confirmed < released.index,
+        });
+        remembered || !view.open(node, &released.instance).is_drained()
     })
 }
