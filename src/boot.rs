@@ -1,7 +1,7 @@
 //! What every long-running command needs first: logging, signals, a data directory that is ours alone, sockets bound early.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,14 @@ pub fn tracing(default: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(colours())
         .init();
+}
+
+/// Colours are for people at a terminal who want them.
+fn colours() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    std::io::stderr().is_terminal() && !refused
 }
 
 /// Binds `address` now, so that a port in use is an error before anything was started.

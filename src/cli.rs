@@ -4,6 +4,7 @@ mod app;
 mod args;
 pub mod client;
 mod completions;
+mod deed;
 mod demo_app;
 mod deployment;
 pub mod dev;
@@ -16,6 +17,7 @@ mod out;
 mod ps;
 mod show;
 pub mod spec_file;
+mod spec_text;
 mod status;
 mod table;
 #[cfg(test)]
@@ -51,26 +53,31 @@ pub struct Cli {
 /// Options every command understands.
 #[derive(Debug, clap::Args)]
 struct Global {
-    /// Where the master's API is
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "HANCOCK_MASTER",
-        hide_env_values = true,
-        default_value = client::DEFAULT_MASTER
-    )]
-    master: String,
-    /// text, or json: one value per line, as the API gives it
+    // Read from the environment by hand: what clap takes from there it shows in every usage line, as if it had to be given.
+    /// The master's API [default: $HANCOCK_MASTER, or http://127.0.0.1:7400]
+    #[arg(long, global = true, value_name = "URL", display_order = 900)]
+    master: Option<String>,
+    /// text, or json: see `hancock help output`
     #[arg(
         long,
         global = true,
         value_name = "FORMAT",
         value_enum,
         hide_possible_values = true,
-        default_value_t = Format::Text
+        hide_default_value = true,
+        default_value_t = Format::Text,
+        display_order = 901
     )]
     output: Format,
+}
+
+impl Global {
+    fn master(&self) -> String {
+        let variable = || std::env::var("HANCOCK_MASTER").ok();
+        let variable = || variable().filter(|url| !url.is_empty());
+        let named = self.master.clone().or_else(variable);
+        named.unwrap_or_else(|| client::DEFAULT_MASTER.to_owned())
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -78,15 +85,15 @@ enum Command {
     /// Run the whole system on this machine
     Dev(dev::Args),
     /// Describe, start and change apps
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = true)]
     App(app::Command),
     /// Look at a deployment or stop it
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = true)]
     Deployment(deployment::Command),
     /// List instances
     Ps(ps::Args),
     /// Look at nodes
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = true)]
     Node(node::Command),
     /// Print what an app's instances print
     Logs(logs::Args),
@@ -141,7 +148,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn with_master(global: Global, command: Command) -> anyhow::Result<ExitCode> {
     let context = Context {
-        client: Client::new(&global.master)?,
+        client: Client::new(&global.master())?,
         out: Out::new(global.output),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

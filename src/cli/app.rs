@@ -1,6 +1,7 @@
 //! `hancock app`: describe, start and change apps.
 
 mod apply;
+mod delete;
 mod history;
 pub mod init;
 mod lifecycle;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 use super::Context;
 use super::args::{AppArg, AppWaitArgs};
+use super::deed::Deed;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -28,8 +30,8 @@ pub enum Command {
     Apply(apply::Args),
     /// List apps
     List,
-    /// Show one app: spec, instances, deployment
-    Show(AppArg),
+    /// Show one app: instances, deployment, with --spec all its fields
+    Show(show::Args),
     /// List an app's versions
     History(AppArg),
     /// Go back to an earlier version
@@ -43,7 +45,7 @@ pub enum Command {
     /// Start a stopped app again
     Start(AppWaitArgs),
     /// Stop all instances and forget the app
-    Delete(AppWaitArgs),
+    Delete(delete::Args),
 }
 
 /// Runs one of them against the master.
@@ -59,9 +61,9 @@ pub async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode
         Command::History(args) => history::run(context, &args).await,
         Command::Rollback(args) => rollback::run(context, &args).await,
         Command::Scale(args) => scale::run(context, &args).await,
-        Command::Restart(args) => lifecycle::run(context, &args, lifecycle::Deed::Restart).await,
-        Command::Stop(args) => lifecycle::run(context, &args, lifecycle::Deed::Stop).await,
-        Command::Start(args) => lifecycle::run(context, &args, lifecycle::Deed::Start).await,
-        Command::Delete(args) => lifecycle::run(context, &args, lifecycle::Deed::Delete).await,
+        Command::Restart(args) => lifecycle::run(context, &args, "restart", Deed::Restart).await,
+        Command::Stop(args) => lifecycle::run(context, &args, "stop", Deed::Stop).await,
+        Command::Start(args) => lifecycle::run(context, &args, "start", Deed::Start).await,
+        Command::Delete(args) => delete::run(context, &args).await,
     }
 }

@@ -43,11 +43,29 @@ pub fn age(at: Timestamp) -> String {
     length(now().since(at))
 }
 
-/// A length of time in its largest unit.
+/// The time of day of this machine; with the date when it is another day.
+pub fn clock(at: Timestamp) -> String {
+    let zone = jiff::tz::TimeZone::system();
+    let local = |at: Timestamp| {
+        let ms = i64::try_from(at.0).ok()?;
+        let time = jiff::Timestamp::from_millisecond(ms).ok()?;
+        Some(time.to_zoned(zone.clone()))
+    };
+    let (Some(then), Some(now)) = (local(at), local(now())) else {
+        return at.0.to_string();
+    };
+    match then.date() == now.date() {
+        true => then.strftime("%H:%M:%S").to_string(),
+        false => then.strftime("%b %e %H:%M:%S").to_string(),
+    }
+}
+
+/// A length of time in its largest unit; short ones with tenths.
 pub fn length(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        0..120 => format!("{seconds} s"),
+        0..10 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
+        10..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
@@ -80,10 +98,18 @@ mod tests {
 
     #[test]
     fn lengths_and_sizes_read_well() {
-        let lengths = [3, 119, 120, 7200, 200_000].map(|s| length(Duration::from_secs(s)));
-        assert_eq!(lengths, ["3 s", "119 s", "2 min", "2 h", "2 d"]);
+        let lengths = [3, 10, 119, 120, 7200, 200_000].map(|s| length(Duration::from_secs(s)));
+        assert_eq!(lengths, ["3.0 s", "10 s", "119 s", "2 min", "2 h", "2 d"]);
+        let tenths = [49, 450, 9999].map(|ms| length(Duration::from_millis(ms)));
+        assert_eq!(tenths, ["0.0 s", "0.4 s", "9.9 s"]);
         let sizes = [0, 1023, 64 << 20, 3 << 29].map(bytes);
         assert_eq!(sizes, ["0 B", "1023 B", "64 MiB", "1.5 GiB"]);
         assert_eq!(cores(1500), "1.5");
+    }
+
+    #[test]
+    fn another_day_has_its_date() {
+        assert_eq!(clock(now()).len(), "10:02:11".len());
+        assert!(clock(Timestamp(86_400_000)).starts_with("Jan "));
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use hancock_proto::event::{Event, Level};
 
 use super::Context;
-use super::args::age;
+use super::args::clock;
 use super::client::ClientError;
 use super::out::{Out, Tone};
-use super::table::harmless;
+use super::table::first_line;
 
 /// How long one request waits for the next event.
 const POLL: Duration = Duration::from_secs(10);
@@ -85,12 +85,38 @@ fn print(context: &Context, events: &[Event]) -> anyhow::Result<()> {
 }
 
 fn text(event: &Event, out: &Out) -> String {
-    let (level, tone) = match event.level {
-        Level::Info => ("info", Tone::Faint),
-        Level::Warning => ("warning", Tone::Busy),
-        Level::Error => ("error", Tone::Bad),
-    };
-    let level = out.tint(&format!("{level:<7}"), tone);
-    let (kind, message) = (&event.kind, harmless(&event.message));
-    format!("{:>8} ago  {level}  {kind:<22} {message}\n", age(event.at))
+    let kind = out.tint(&format!("{:<21}", event.kind), Tone::Faint);
+    format!("{}  {kind}  {}\n", clock(event.at), message(event, out))
+}
+
+/// What happened, in one line; what is not as wanted begins with its level.
+pub fn message(event: &Event, out: &Out) -> String {
+    let text = first_line(&event.message);
+    match event.level {
+        Level::Info => text,
+        Level::Warning => format!("{} {text}", out.tint("warning:", Tone::Busy)),
+        Level::Error => format!("{} {text}", out.tint("error:", Tone::Bad)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::cli::out::Format;
+
+    #[test]
+    fn levels_are_words_of_their_own() {
+        let event = serde_json::json!({
+            "number": 1, "index": 1, "at": super::super::args::now(), "level": "warning", "kind": "node_lost",
+            "message": "node n1 is lost\u{1b}[2J\nmore",
+        });
+        let event: Event = serde_json::from_value(event).unwrap();
+        let line = text(&event, &Out::new(Format::Text));
+        assert!(
+            line.ends_with("  node_lost              warning: node n1 is lost\u{fffd}[2J\n"),
+            "{line}"
+        );
+    }
 }

@@ -19,6 +19,7 @@ pub struct Out {
     format: Format,
     colours: bool,
     live: bool,
+    width: Option<usize>,
 }
 
 /// What a word's colour says.
@@ -45,7 +46,24 @@ impl Out {
             colours: terminal && !refused && !dumb,
             // The moving part of a display goes to standard error.
             live: terminal && io::stderr().is_terminal() && !dumb,
+            width: terminal.then(columns).flatten(),
         }
+    }
+
+    /// The same for a terminal of `width` columns, without colours.
+    #[cfg(test)]
+    pub fn narrow(width: usize) -> Self {
+        Self {
+            format: Format::Text,
+            colours: false,
+            live: false,
+            width: Some(width),
+        }
+    }
+
+    /// Columns of the terminal; None: a file or a program reads, and nothing is cut.
+    pub fn width(&self) -> Option<usize> {
+        self.width
     }
 
     /// Whether programs read it.
@@ -94,6 +112,16 @@ impl Out {
         stdout.flush()
     }
 
+    /// Prints a question, without a line end.
+    ///
+    /// # Errors
+    /// As [`Self::print`].
+    pub fn ask(&self, question: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(question.as_bytes())?;
+        stdout.flush()
+    }
+
     /// `text` in the colour of its tone, where there are colours.
     pub fn tint(&self, text: &str, tone: Tone) -> String {
         match self.colours {
@@ -101,6 +129,12 @@ impl Out {
             false => text.to_owned(),
         }
     }
+}
+
+/// Width of the terminal behind standard output.
+fn columns() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(columns)).filter(|columns| *columns > 0)
 }
 
 impl Tone {

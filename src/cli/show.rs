@@ -1,6 +1,6 @@
 //! How instances and deployments look as text; several commands show them.
 
-use hancock_proto::api::{ApplyReply, DeploymentView, InstanceView};
+use hancock_proto::api::{DeploymentView, InstanceView};
 use hancock_proto::report::Life;
 
 use super::args::age;
@@ -60,16 +60,20 @@ pub fn instances(list: &[InstanceView], out: &Out) -> String {
             reason(instance).into(),
         ]);
     }
-    let details = list.iter().filter_map(details);
-    std::iter::once(table.render(out)).chain(details).collect()
+    let (table, cut) = table.render_cut(out);
+    let details = list
+        .iter()
+        .enumerate()
+        .filter_map(|(n, instance)| details(instance, cut.contains(&n)));
+    std::iter::once(table).chain(details).collect()
 }
 
-/// The further lines of a reason: mostly the last words of an instance that failed.
-pub fn details(instance: &InstanceView) -> Option<String> {
+/// What did not fit in the table: a first line that was cut, and further lines, mostly an instance's last words.
+fn details(instance: &InstanceView, cut: bool) -> Option<String> {
     let reason = reason(instance);
     let more: Vec<String> = reason
         .lines()
-        .skip(1)
+        .skip(usize::from(!cut))
         .map(|l| format!("  {}\n", harmless(l)))
         .collect();
     (!more.is_empty()).then(|| format!("\n{}:\n{}", instance.id, more.concat()))
@@ -98,14 +102,19 @@ pub fn deployment(view: &DeploymentView, out: &Out) -> String {
 
 /// A deployment in one line.
 pub fn deployment_line(view: &DeploymentView, out: &Out) -> String {
-    let took = view.ended.map_or_else(
-        || format!("for {}", age(view.started)),
-        |ended| format!("after {}", super::args::length(ended.since(view.started))),
-    );
+    let took = duration(view);
     let phase = out.tint(&view.phase, tone(view));
     format!(
         "deployment {} of {} version {}: {phase} {took}",
         view.id, view.app, view.version
+    )
+}
+
+/// How long it has taken, or took.
+pub fn duration(view: &DeploymentView) -> String {
+    view.ended.map_or_else(
+        || format!("for {}", age(view.started)),
+        |ended| format!("after {}", super::args::length(ended.since(view.started))),
     )
 }
 
@@ -115,17 +124,6 @@ pub fn tone(view: &DeploymentView) -> Tone {
         (false, _) => Tone::Busy,
         (true, true) => Tone::Good,
         (true, false) => Tone::Bad,
-    }
-}
-
-/// What a write answered.
-pub fn applied(reply: &ApplyReply, deed: &str) -> String {
-    let ApplyReply { app, version, .. } = reply;
-    match reply.deployment {
-        Some(id) => format!(
-            "{app} {deed}: version {version}, deployment {id}; follow it with `hancock deployment status {id} --wait`"
-        ),
-        None => format!("{app} {deed}: version {version}, nothing had to change"),
     }
 }
 
@@ -166,8 +164,8 @@ mod tests {
         web.since = super::super::args::now();
         assert_eq!(
             instances(&[web], &Out::new(Format::Text)),
-            "INSTANCE   VERSION   NODE   ADDRESS           STATE    FOR   RESTARTS   REASON\n\
-             web-1      2         n1     127.0.0.1:20001   failed   0 s   0          exit status 3\n\
+            "INSTANCE   VERSION   NODE   ADDRESS           STATE    FOR     RESTARTS   REASON\n\
+             web-1      2         n1     127.0.0.1:20001   failed   0.0 s   0          exit status 3\n\
              \nweb-1:\n  last \u{fffd}[31mwords\n"
         );
     }

@@ -5,6 +5,9 @@ use super::out::{Out, Tone};
 /// Space between columns.
 const GAP: &str = "   ";
 
+/// A last column narrower than this is not cut: so little says nothing.
+const NARROWEST: usize = 8;
+
 /// One cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cell {
@@ -19,6 +22,14 @@ impl Cell {
             text: text.into(),
             tone: Some(tone),
         }
+    }
+}
+
+impl Cell {
+    /// As it looks outside a table.
+    pub fn show(&self, out: &Out) -> String {
+        self.tone
+            .map_or_else(|| self.text.clone(), |tone| out.tint(&self.text, tone))
     }
 }
 
@@ -58,6 +69,11 @@ impl Table {
 
     /// The text, one line per row; columns in which every cell is empty are left out.
     pub fn render(&self, out: &Out) -> String {
+        self.render_cut(out).0
+    }
+
+    /// As [`Self::render`]; also the rows whose last column was cut to fit the terminal.
+    pub fn render_cut(&self, out: &Out) -> (String, Vec<usize>) {
         let columns: Vec<usize> = (0..self.headings.len())
             .filter(|c| self.is_used(*c))
             .collect();
@@ -67,7 +83,7 @@ impl Table {
             .rows
             .iter()
             .map(|row| columns.iter().map(|c| cell(row, *c)).collect());
-        let lines: Vec<Vec<Cell>> = std::iter::once(headings).chain(rows).collect();
+        let mut lines: Vec<Vec<Cell>> = std::iter::once(headings).chain(rows).collect();
         let widths: Vec<usize> = (0..columns.len())
             .map(|c| {
                 lines
@@ -77,10 +93,9 @@ impl Table {
                     .unwrap_or(0)
             })
             .collect();
-        lines
-            .iter()
-            .map(|line| render_line(line, &widths, out))
-            .collect()
+        let cut = cut_last(&mut lines, &widths, out);
+        let text = lines.iter().map(|line| render_line(line, &widths, out));
+        (text.collect(), cut)
     }
 
     fn is_used(&self, column: usize) -> bool {
@@ -89,6 +104,38 @@ impl Table {
                 .rows
                 .iter()
                 .any(|row| !cell(row, column).text.is_empty())
+    }
+}
+
+/// Shortens the last column to what the terminal has left; the rows where it did, the heading not counted.
+fn cut_last(lines: &mut [Vec<Cell>], widths: &[usize], out: &Out) -> Vec<usize> {
+    let before = widths.split_last().map_or(0, |(_, before)| {
+        before.iter().map(|w| w + GAP.len()).sum::<usize>()
+    });
+    let Some(room) = out.width().and_then(|width| width.checked_sub(before)) else {
+        return Vec::new();
+    };
+    let mut cut = Vec::new();
+    for (n, line) in lines.iter_mut().enumerate().skip(1) {
+        if let Some(last) = line.last_mut().filter(|c| width(&c.text) > room)
+            && room >= NARROWEST
+        {
+            last.text = shorten(&last.text, room);
+            cut.push(n - 1);
+        }
+    }
+    cut
+}
+
+/// At most `room` characters; an ellipsis shows that there were more.
+pub fn shorten(text: &str, room: usize) -> String {
+    match width(text) > room {
+        true => text
+            .chars()
+            .take(room.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+        false => text.to_owned(),
     }
 }
 
@@ -102,9 +149,7 @@ fn render_line(line: &[Cell], widths: &[usize], out: &Out) -> String {
     let used = &line[..last.map_or(0, |last| last + 1)];
     let mut text = String::new();
     for (n, cell) in used.iter().enumerate() {
-        text += &cell
-            .tone
-            .map_or_else(|| cell.text.clone(), |tone| out.tint(&cell.text, tone));
+        text += &cell.show(out);
         if n + 1 < used.len() {
             text += &" ".repeat(widths[n] - width(&cell.text));
             text += GAP;
@@ -159,6 +204,21 @@ mod tests {
             table.render(&Out::new(Format::Text)),
             "NAME    AGE      REASON\nweb-1   4 s\na       12 min   exit 1\n"
         );
+    }
+
+    #[test]
+    fn the_last_column_is_cut_where_the_terminal_ends() {
+        let mut table = Table::new(&["NAME", "REASON"]);
+        table.row(["web-1".into(), "exited with code 3".into()]);
+        table.row(["web-2".into(), "short".into()]);
+        let (text, cut) = table.render_cut(&Out::narrow(20));
+        assert_eq!(
+            text,
+            "NAME    REASON\nweb-1   exited with…\nweb-2   short\n"
+        );
+        assert_eq!(cut, [0]);
+        let (text, cut) = table.render_cut(&Out::narrow(10));
+        assert!(text.contains("exited with code 3") && cut.is_empty());
     }
 
     #[test]

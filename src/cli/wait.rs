@@ -1,6 +1,8 @@
 //! Waits until a deployment is over: a live display on a terminal, a line per change otherwise, JSON lines for programs.
 
 mod display;
+mod lines;
+mod live;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -14,16 +16,17 @@ use tokio::time::Instant;
 
 use super::args::WaitArgs;
 use super::client::{ClientError, LogQuery};
+use super::deed::Deed;
 use super::table::harmless;
 use super::{Context, exit, show};
 use display::Display;
 
-/// How long one request waits for a change.
-const POLL: Duration = Duration::from_secs(10);
 /// Time between tries while the master cannot be reached.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Log lines shown of each instance of a failed deployment.
 const LAST_WORDS: usize = 10;
+/// Failed instances told of; the others are only counted.
+const MOST_OBITUARIES: usize = 3;
 /// Time the last log lines may take to arrive: they help, they are not worth waiting for.
 const LAST_WORDS_TIME: Duration = Duration::from_secs(3);
 
@@ -34,23 +37,29 @@ const LAST_WORDS_TIME: Duration = Duration::from_secs(3);
 pub async fn after(
     context: &Context,
     reply: &ApplyReply,
-    deed: &str,
+    deed: Deed,
     wait: &WaitArgs,
 ) -> anyhow::Result<ExitCode> {
+    let words = match reply.deployment {
+        _ if context.out.is_json() => String::new(),
+        Some(id) if !wait.wait => format!(
+            "{}; follow it with `hancock deployment status {id} --wait`",
+            deed.begun(reply)
+        ),
+        Some(_) => deed.begun(reply),
+        None => deed.nothing(reply, is_stopped(context, reply).await),
+    };
+    context.out.print(reply, |_| words)?;
     match reply.deployment {
-        Some(id) if wait.wait => {
-            if context.out.is_json() {
-                context.out.json(reply)?;
-            }
-            follow(context, id, wait.timeout).await
-        }
-        _ => {
-            context
-                .out
-                .print(reply, |reply| show::applied(reply, deed))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(id) if wait.wait => follow(context, id, wait.timeout).await,
+        _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Only to choose the right words, so not knowing is no error.
+async fn is_stopped(context: &Context, reply: &ApplyReply) -> bool {
+    let app = context.client.existing_app(&reply.app).await;
+    app.is_ok_and(|app| app.summary.stopped)
 }
 
 /// Follows a deployment to its end.
@@ -70,10 +79,11 @@ pub async fn follow(
         if view.done {
             return end(context, &view, display).await;
         }
+        let patience = display.patience();
         view = tokio::select! {
             next = patiently(deadline, &mut display, || {
                 let left = deadline.saturating_duration_since(Instant::now());
-                context.client.deployment_after(id, view.index, POLL.min(left))
+                context.client.deployment_after(id, view.index, patience.min(left))
             }) => next?,
             () = tokio::time::sleep_until(deadline) => {
                 display.close();
@@ -136,33 +146,46 @@ fn finished(view: &DeploymentView, context: &Context) -> String {
     }
 }
 
-/// What the new instances had to say in the end.
+/// What the new instances had to say in the end; the first few, as they mostly say the same.
 async fn obituary(context: &Context, view: &DeploymentView) -> String {
     let logs = tokio::time::timeout(LAST_WORDS_TIME, last_words(context, view)).await;
     let logs = logs.unwrap_or_default();
-    view.new
+    let all = view.new.iter();
+    let all = all.filter_map(|instance| epitaph(view, instance, logs.get(&instance.id)));
+    let all: Vec<String> = all.collect();
+    let mut text = all
         .iter()
-        .filter_map(|instance| epitaph(instance, logs.get(&instance.id)))
-        .collect()
+        .take(MOST_OBITUARIES)
+        .cloned()
+        .collect::<String>();
+    if all.len() > MOST_OBITUARIES {
+        let (more, app) = (all.len() - MOST_OBITUARIES, &view.app);
+        text += &format!("  and {more} more; `hancock ps {app}` and `hancock logs {app}` tell\n");
+    }
+    text
 }
 
-fn epitaph(instance: &InstanceView, log: Option<&Vec<String>>) -> Option<String> {
+fn epitaph(
+    view: &DeploymentView,
+    instance: &InstanceView,
+    log: Option<&Vec<String>>,
+) -> Option<String> {
     let reason = show::reason(instance);
     let mut lines = reason.lines().map(harmless);
     let first = lines.next().unwrap_or_default();
-    // A reason of several lines ends with the last log lines already.
+    // A reason that brings its last log lines needs no others.
     let mut more: Vec<String> = lines.collect();
-    if more.is_empty() {
+    if more.is_empty() && !first.contains("last output: ") {
         more = log.cloned().unwrap_or_default();
     }
-    if first.is_empty() && more.is_empty() {
+    let told = first.is_empty() || view.reason.contains(&first);
+    if told && more.is_empty() {
         return None;
     }
     let more: String = more.iter().map(|line| format!("    {line}\n")).collect();
-    Some(format!(
-        "  {} {}: {first}\n{more}",
-        instance.id, instance.life
-    ))
+    let (word, _) = show::state(instance);
+    let colon = if first.is_empty() { "" } else { ": " };
+    Some(format!("  {} {word}{colon}{first}\n{more}", instance.id))
 }
 
 async fn last_words(context: &Context, view: &DeploymentView) -> BTreeMap<InstanceId, Vec<String>> {
@@ -175,6 +198,10 @@ async fn last_words(context: &Context, view: &DeploymentView) -> BTreeMap<Instan
         return words;
     };
     while let Ok(Some(line)) = lines.next().await {
+        // The master's own words about a log that is gone already.
+        if line.text.starts_with("hancock: ") {
+            continue;
+        }
         let of_instance = words.entry(line.instance).or_default();
         of_instance.push(harmless(&line.text));
         if of_instance.len() > LAST_WORDS {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::args::WaitArgs;
+use crate::cli::deed::Deed;
 use crate::cli::{Context, spec_file, wait};
 
 #[derive(Debug, clap::Args)]
@@ -18,5 +19,5 @@ pub struct Args {
 pub async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     let spec = spec_file::read(&args.file)?;
     let reply = context.client.apply(&spec).await?;
-    wait::after(context, &reply, "applied", &args.wait).await
+    wait::after(context, &reply, Deed::Apply, &args.wait).await
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use hancock_proto::ids::Version;
 
 use crate::cli::args::{AppArg, WaitArgs};
+use crate::cli::deed::Deed;
 use crate::cli::{Context, wait};
 
 #[derive(Debug, clap::Args)]
@@ -24,5 +25,5 @@ pub async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
         .client
         .rollback(&args.app.app, args.to.map(Version))
         .await?;
-    wait::after(context, &reply, "rolled back", &args.wait).await
+    wait::after(context, &reply, Deed::Rollback, &args.wait).await
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::args::{AppArg, WaitArgs};
+use crate::cli::deed::Deed;
 use crate::cli::{Context, wait};
 
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,5 @@ pub struct Args {
 /// Changes the number of instances.
 pub async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
     let reply = context.client.scale(&args.app.app, args.replicas).await?;
-    let deed = format!("scaled to {}", args.replicas);
-    wait::after(context, &reply, &deed, &args.wait).await
+    wait::after(context, &reply, Deed::Scale(args.replicas), &args.wait).await
 }

@@ -4,36 +4,68 @@ use std::process::ExitCode;
 
 use hancock_proto::api::AppDetail;
 
+use super::list::serving;
 use crate::cli::args::AppArg;
 use crate::cli::out::Out;
-use crate::cli::{Context, show};
+use crate::cli::table::harmless;
+use crate::cli::{Context, show, spec_text};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    app: AppArg,
+    /// The spec instead, with every default, as YAML to apply or compare
+    #[arg(long)]
+    spec: bool,
+}
 
 /// Shows one app.
-pub async fn run(context: &Context, args: &AppArg) -> anyhow::Result<ExitCode> {
-    let app = context.client.existing_app(&args.app).await?;
-    context.out.print(&app, |app| text(app, &context.out))?;
+pub async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
+    let app = context.client.existing_app(&args.app.app).await?;
+    match (args.spec, context.out.is_json()) {
+        (true, true) => context.out.json(&app.spec)?,
+        (true, false) => context.out.text(&spec_text::yaml(&app.spec)?)?,
+        (false, _) => context.out.print(&app, |app| text(app, &context.out))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn text(app: &AppDetail, out: &Out) -> String {
-    let summary = &app.summary;
-    let stopped = if summary.stopped { ", stopped" } else { "" };
-    let mut text = format!(
-        "app {} version {}: {} of {} serving{stopped}\nhosts: {}\npublished: index {}\n",
-        summary.app,
-        summary.version,
-        summary.serving,
-        summary.replicas,
-        summary.hosts.join(" "),
-        app.published,
-    );
+    let (summary, spec) = (&app.summary, &app.spec);
+    let mut rows = vec![
+        ("app", summary.app.to_string()),
+        ("version", summary.version.to_string()),
+        ("serving", serving(summary).show(out)),
+        ("hosts", summary.hosts.join(" ")),
+        ("image", spec.image.clone().unwrap_or_default()),
+        ("command", spec.command.join(" ")),
+        ("each", reserved(app)),
+    ];
     if let Some(deployment) = &app.deployment {
-        text += &format!("{}\n", show::deployment_line(deployment, out));
-        if !deployment.reason.is_empty() {
-            text += &format!("  {}\n", crate::cli::table::harmless(&deployment.reason));
-        }
+        rows.push(("deployment", latest(deployment, out)));
     }
+    let rows = rows.iter().filter(|(_, value)| !value.is_empty());
+    let mut text: String = rows
+        .map(|(name, value)| format!("{name:<12} {value}\n"))
+        .collect();
     text += &format!("\n{}", show::instances(&app.instances, out));
-    let spec = serde_json::to_string_pretty(&app.spec).unwrap_or_default();
-    text + &format!("\nspec with every default:\n{spec}\n")
+    text
+}
+
+/// What one instance reserves.
+fn reserved(app: &AppDetail) -> String {
+    let resources = &app.spec.resources;
+    format!(
+        "{} cores, {} memory, {} disk",
+        resources.cpu, resources.memory, resources.disk
+    )
+}
+
+fn latest(deployment: &hancock_proto::api::DeploymentView, out: &Out) -> String {
+    let phase = out.tint(&deployment.phase, show::tone(deployment));
+    let line = format!("{} {phase} {}", deployment.id, show::duration(deployment));
+    match deployment.reason.as_str() {
+        "" => line,
+        reason => format!("{line}: {}", harmless(reason)),
+    }
 }

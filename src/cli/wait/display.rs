@@ -1,23 +1,19 @@
-//! How a deployment looks while it is waited for.
+//! How a deployment looks while it is waited for: one of three ways.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use hancock_proto::api::{DeploymentView, InstanceView};
-use hancock_proto::ids::InstanceId;
-use hancock_proto::time::Timestamp;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use hancock_proto::api::DeploymentView;
 
+use super::lines::Lines;
+use super::live::Live;
 use crate::cli::args::now;
 use crate::cli::out::Out;
-use crate::cli::show;
-use crate::cli::table::first_line;
 
-/// Time between two pictures of a spinner.
-const TICK: Duration = Duration::from_millis(120);
+/// Longest time without asking for the newest view.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One of three ways to show progress.
+/// Shows progress.
 pub struct Display<'a> {
     out: &'a Out,
     kind: Kind,
@@ -27,8 +23,8 @@ pub struct Display<'a> {
 enum Kind {
     /// Redrawn in place.
     Live(Live),
-    /// A line when something changed; what was said last about whom.
-    Lines(BTreeMap<String, String>),
+    /// A line when something worth telling happened.
+    Lines(Lines),
     /// A JSON value per change; what was printed last.
     Json(Option<DeploymentView>),
 }
@@ -39,7 +35,7 @@ impl<'a> Display<'a> {
         let kind = match (out.is_json(), out.is_live()) {
             (true, _) => Kind::Json(None),
             (false, true) => Kind::Live(Live::new()),
-            (false, false) => Kind::Lines(BTreeMap::new()),
+            (false, false) => Kind::Lines(Lines::default()),
         };
         Self {
             out,
@@ -51,6 +47,14 @@ impl<'a> Display<'a> {
     /// Whether anything was shown yet.
     pub fn has_shown(&self) -> bool {
         self.shown
+    }
+
+    /// Time after which [`Self::show`] has something to say although nothing changes.
+    pub fn patience(&self) -> Duration {
+        match &self.kind {
+            Kind::Lines(lines) => lines.due(now()).map_or(PATIENCE, |due| due.min(PATIENCE)),
+            Kind::Live(_) | Kind::Json(_) => PATIENCE,
+        }
     }
 
     /// Shows how things are now.
@@ -77,7 +81,8 @@ impl<'a> Display<'a> {
                 live.show(view, self.out);
                 Ok(())
             }
-            Kind::Lines(said) => changes(said, view)
+            Kind::Lines(lines) => lines
+                .news(view, now())
                 .iter()
                 .try_for_each(|line| self.out.text(line)),
         }
@@ -91,12 +96,12 @@ impl<'a> Display<'a> {
         match &mut self.kind {
             Kind::Json(_) => Ok(()),
             Kind::Live(live) => {
-                live.head.set_message(first_line(text));
+                live.notice(text, self.out);
                 Ok(())
             }
-            Kind::Lines(said) => match said.insert("master".to_owned(), text.to_owned()) {
-                Some(before) if before == text => Ok(()),
-                _ => self.out.text(text),
+            Kind::Lines(lines) => match lines.is_new(text) {
+                true => self.out.text(text),
+                false => Ok(()),
             },
         }
     }
@@ -104,131 +109,7 @@ impl<'a> Display<'a> {
     /// Leaves the terminal to what comes after.
     pub fn close(self) {
         if let Kind::Live(live) = self.kind {
-            let _ = live.bars.clear();
+            live.close();
         }
-    }
-}
-
-/// A line for every subject whose state differs from what was said last.
-fn changes(said: &mut BTreeMap<String, String>, view: &DeploymentView) -> Vec<String> {
-    let deployment = match view.reason.as_str() {
-        "" => view.phase.clone(),
-        reason => format!("{}: {}", view.phase, first_line(reason)),
-    };
-    // How it ended is the last line, which the caller prints.
-    let deployment = (!view.done).then(|| (format!("deployment {}", view.id), deployment));
-    let instances = view
-        .new
-        .iter()
-        .map(|i| ("new", i))
-        .chain(view.old.iter().map(|i| ("old", i)));
-    let instances = instances.map(|(which, i)| (format!("{which} {}", i.id), words(i)));
-    let mut lines = Vec::new();
-    for (subject, state) in deployment.into_iter().chain(instances) {
-        if said.get(&subject) != Some(&state) {
-            lines.push(format!("{subject} {state}"));
-            said.insert(subject, state);
-        }
-    }
-    lines
-}
-
-/// State, node and reason in one line.
-fn words(instance: &InstanceView) -> String {
-    let (state, _) = show::state(instance);
-    let node = instance
-        .node
-        .as_ref()
-        .map(|node| format!(" on {node}"))
-        .unwrap_or_default();
-    match first_line(&show::reason(instance)).as_str() {
-        "" => format!("{state}{node}"),
-        reason => format!("{state}{node}: {reason}"),
-    }
-}
-
-/// Bars of indicatif: a head line and one per instance, times counting up between changes.
-struct Live {
-    bars: MultiProgress,
-    head: ProgressBar,
-    instances: BTreeMap<InstanceId, ProgressBar>,
-}
-
-impl Live {
-    fn new() -> Self {
-        let bars = MultiProgress::new();
-        let head = bars.add(bar());
-        Self {
-            bars,
-            head,
-            instances: BTreeMap::new(),
-        }
-    }
-
-    fn show(&mut self, view: &DeploymentView, out: &Out) {
-        let phase = out.tint(&view.phase, show::tone(view));
-        let head = format!("{} version {} {phase}", view.app, view.version);
-        self.head.set_message(match view.reason.as_str() {
-            "" => head,
-            reason => format!("{head}: {}", first_line(reason)),
-        });
-        count_from(&self.head, view.started);
-        let new = view.new.iter().map(|instance| ("new", instance));
-        let old = view.old.iter().map(|instance| ("old", instance));
-        for (which, instance) in new.chain(old) {
-            let bars = &self.bars;
-            let bar = self
-                .instances
-                .entry(instance.id.clone())
-                .or_insert_with(|| bars.add(bar()));
-            bar.set_message(format!("{which} {} {}", instance.id, words(instance)));
-            count_from(bar, instance.since);
-        }
-    }
-}
-
-/// Seconds go on by themselves between changes.
-fn count_from(bar: &ProgressBar, since: Timestamp) {
-    drop(bar.clone().with_elapsed(now().since(since)));
-}
-
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = ProgressBar::new_spinner().with_style(style);
-    bar.enable_steady_tick(TICK);
-    bar
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::testing::{instance, view};
-
-    #[test]
-    fn a_line_is_said_when_something_changed() {
-        let mut said = BTreeMap::new();
-        let mut now = view("starting", vec![instance("web-1", "starting")]);
-        now.reason = "waits for web-1".to_owned();
-        assert_eq!(
-            changes(&mut said, &now),
-            [
-                "deployment 7 starting: waits for web-1",
-                "new web-1 starting on n1"
-            ]
-        );
-        assert!(changes(&mut said, &now).is_empty());
-        now.new = vec![instance("web-1", "failed")];
-        now.new[0].reason = Some("exit status 3\nlast words".to_owned());
-        assert_eq!(
-            changes(&mut said, &now),
-            ["new web-1 failed on n1: exit status 3"]
-        );
-        now.done = true;
-        now.phase = "failed".to_owned();
-        assert!(
-            changes(&mut said, &now).is_empty(),
-            "the end is said by the caller"
-        );
     }
 }

@@ -89,4 +89,11 @@ async fn the_last_words_of_a_failed_instance_are_told() {
     failed.new[0].reason = Some("exit status 3\nlast line".to_owned());
     let told = obituary(&context(vec![(200, line("other"))]), &failed).await;
     assert_eq!(told, "  web-1 failed: exit status 3\n    last line\n");
+    // What the deployment's own reason says already is not said again.
+    failed.reason = "instance web-1 has failed: exit status 3; last output: one".to_owned();
+    failed.new[0].reason = Some("exit status 3; last output: one".to_owned());
+    assert_eq!(
+        obituary(&context(vec![(200, line("one"))]), &failed).await,
+        ""
+    );
 }
