@@ -172,8 +172,14 @@ impl Node {
         outcome: Result<Option<Observed>, Failure>,
         now: Timestamp,
     ) {
-        self.touch(id, outcome.is_err());
-        if let Ok(seen) = &outcome {
+        // One that has ended again already is judged by a list, which brings its last log lines.
+        let ended = |seen: &Observed| matches!(seen.state, State::Exited(_));
+        let exited = matches!(&outcome, Ok(Some(seen)) if ended(seen));
+        let passed = deed == Deed::Start && self.seen_of(id).is_some_and(ended);
+        self.touch(id, outcome.is_err() || exited || passed);
+        if let Ok(seen) = &outcome
+            && !exited
+        {
             self.learn(id, deed, seen.clone(), now);
         }
         let Some(mut instance) = self.instances.remove(id) else {
@@ -181,6 +187,10 @@ impl Node {
         };
         instance.done(deed, outcome.map(drop), self.want(id), now);
         self.instances.insert(id.clone(), instance);
+    }
+
+    fn seen_of(&self, id: &InstanceId) -> Option<&Observed> {
+        self.seen.as_ref()?.get(id)
     }
 
     fn learn(&mut self, id: &InstanceId, deed: Deed, new: Option<Observed>, now: Timestamp) {

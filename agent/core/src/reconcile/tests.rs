@@ -308,3 +308,21 @@ fn only_exits_that_will_not_be_answered_at_once_want_their_last_lines() {
     let list: Vec<_> = world.engine.values().cloned().collect();
     assert_eq!(world.node.wants_tail(&list, world.now), [id(1)]);
 }
+
+#[test]
+fn one_that_ends_while_it_starts_is_judged_with_its_last_lines() {
+    let mut world = up([(1, Running)]);
+    world.exit(&id(1), Ending::Code(1));
+    world.list();
+    world.plan();
+    let again = world.under_way.remove(0);
+    let mut seen = world.carry_out(&again).unwrap();
+    world.exit(&id(1), Ending::Code(1));
+    seen.state = world.engine[&id(1)].state.clone();
+    world
+        .node
+        .done(&id(1), Deed::Start, Ok(Some(seen)), world.now);
+    assert!(world.plan().is_empty() && world.node.needs_list());
+    let list: Vec<_> = world.engine.values().cloned().collect();
+    assert_eq!(world.node.wants_tail(&list, world.now), [id(1)]);
+}

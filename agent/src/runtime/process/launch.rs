@@ -43,6 +43,10 @@ pub(super) async fn launch(
     }
     let mut child = spawn(folder, shim).map_err(failed)?;
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer(&mut child)).await;
+    if let Ok(Ok(Some(Answer::NotStarted { .. }))) = &answer {
+        // It holds the folder until it is gone, and a held folder reads as an instance that is up.
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, child.wait()).await;
+    }
     // Collected when it ends; it outlives us when we end first.
     tokio::spawn(async move { child.wait().await });
     match answer {
