@@ -1,6 +1,6 @@
 //! The REST API for people and programs: `hancock_proto::api` over HTTP, nothing but JSON.
 //!
-//! - **Data in**: requests; every body is read by the core's own door. **Data out**: replies of the core, or an [`ApiError`].
+//! - **Data in**: requests; every body is read by the core's own door. **Data out**: replies of the core, or an [`ApiError`](hancock_proto::api::ApiError).
 //! - **Invariants**: a write that was answered is durable; a read sees every write answered before it; mistakes are answered with JSON too.
 //! - **Never**: decides. What is allowed is decided where commands are applied.
 
