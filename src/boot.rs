@@ -89,6 +89,11 @@ impl DataDir {
         })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A folder in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)

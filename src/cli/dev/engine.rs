@@ -100,6 +100,22 @@ impl Engine {
         }
     }
 
+    /// As part of a sentence.
+    pub fn phrase(&self) -> String {
+        match &self.kind {
+            Kind::Docker(_) => format!("in {}", self.description),
+            Kind::Process(_) => "as plain processes".to_owned(),
+        }
+    }
+
+    /// Number of instances that run; None: the runtime does not say in time.
+    pub async fn running(&self, patience: Duration) -> Option<usize> {
+        let runtime = self.runtime();
+        let list = tokio::time::timeout(patience, runtime.list()).await;
+        let list = list.ok()?.ok()?;
+        Some(list.iter().filter(|instance| instance.is_running()).count())
+    }
+
     /// Kind and version, as "docker 20.10.24".
     pub fn describe(&self) -> &str {
         &self.description

@@ -30,6 +30,9 @@ const OFFER_INTERVAL: Duration = Duration::from_secs(3);
 /// Time between a balancer's probes of documents that do not say.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Time the runtime has to say what runs when everything ends.
+const COUNTING: Duration = Duration::from_secs(3);
+
 /// Most data-plane threads of a laptop's balancer.
 const MAX_THREADS: usize = 4;
 
@@ -67,6 +70,15 @@ impl Sockets {
             api: of(&self.api)?,
         })
     }
+}
+
+/// Running instances before and after everything ended; None: the runtime did not say.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// When the end began.
+    pub before: Option<usize>,
+    /// When it was over.
+    pub after: Option<usize>,
 }
 
 /// The running parts.
@@ -127,11 +139,19 @@ impl System {
     }
 
     /// Ends every part, requests first; instances too when `stop_instances`.
-    pub async fn shutdown(self, stop_instances: bool, deadline: Duration) {
-        self.balancer.shutdown(REQUEST_GRACE).await;
+    pub async fn shutdown(self, stop_instances: bool, deadline: Duration) -> Counts {
+        let (before, ()) = tokio::join!(
+            self.engine.running(COUNTING),
+            self.balancer.shutdown(REQUEST_GRACE)
+        );
         self.agent.shutdown(stop_instances, deadline).await;
         self.hub.cancel();
         self.master.shutdown(MASTER_DEADLINE).await;
+        let after = match stop_instances {
+            true => self.engine.running(COUNTING).await,
+            false => before,
+        };
+        Counts { before, after }
     }
 
     /// Returns when a part can no longer do its work.
@@ -147,9 +167,12 @@ impl System {
     pub fn banner(&self) -> String {
         let Addresses { http, admin, api } = self.addresses;
         format!(
-            "hancock {} with {}\n  proxy http://{http}   status http://{admin}/status   API http://{api}",
+            "hancock {}, instances run {}\n  proxy http://{}   status http://{}/status   API http://{}\n",
             env!("CARGO_PKG_VERSION"),
-            self.engine.describe(),
+            self.engine.phrase(),
+            reachable(http),
+            reachable(admin),
+            reachable(api),
         )
     }
 
