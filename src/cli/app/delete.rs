@@ -40,9 +40,12 @@ pub async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
 fn question(app: &AppDetail) -> String {
     let name = &app.summary.app;
     let running = app.instances.iter().filter(|i| !i.life.is_over()).count();
-    format!(
-        "delete app {name}? {running} of its instances run and stop; all its versions are forgotten [y/N] "
-    )
+    let noun = if running == 1 {
+        "instance"
+    } else {
+        "instances"
+    };
+    format!("delete app {name} and stop its {running} running {noun}? [y/N] ")
 }
 
 fn is_yes(answer: &str) -> bool {

@@ -1,17 +1,18 @@
 //! Progress on a terminal, redrawn in place: a head line, what it waits for, and a line per instance.
 
 use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hancock_proto::api::{DeploymentView, InstanceView};
 use hancock_proto::report::Life;
 use hancock_proto::time::Timestamp;
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::args::{length, now};
 use crate::cli::out::{Out, Tone};
 use crate::cli::show;
-use crate::cli::table::{first_line, harmless};
+use crate::cli::table::{first_line, harmless, shorten};
 
 /// Time between two pictures of a spinner.
 const TICK: Duration = Duration::from_millis(120);
@@ -25,16 +26,19 @@ const MOST_REASON: usize = 3;
 /// Columns before a line's text.
 const MARGIN: usize = 11;
 
+/// Width of the column of states.
+const STATE: usize = 8;
+
 /// Width taken when the terminal does not tell its own.
 const WIDTH: usize = 80;
 
-/// The lines on the terminal.
+/// The lines on the terminal: one bar whose picture has several, so that they are always drawn together.
 pub struct Live {
-    bars: MultiProgress,
-    rows: Vec<ProgressBar>,
+    bar: ProgressBar,
+    rows: Arc<Mutex<Vec<Row>>>,
 }
 
-/// One line.
+/// One line, not longer than the terminal is wide.
 #[derive(Debug, PartialEq)]
 struct Row {
     /// A time that counts up from then.
@@ -45,66 +49,55 @@ struct Row {
 impl Live {
     /// Nothing yet.
     pub fn new() -> Self {
+        let rows = Arc::new(Mutex::new(Vec::new()));
+        let shown = rows.clone();
+        // Times go on by themselves between changes: every tick draws them anew.
+        let picture = move |_: &ProgressState, to: &mut dyn Write| {
+            let _ = to.write_str(&picture(&locked(&shown), now()));
+        };
+        let style = ProgressStyle::with_template("{spinner} {picture}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner())
+            .with_key("picture", picture);
         Self {
-            bars: MultiProgress::new(),
-            rows: Vec::new(),
+            bar: ProgressBar::new_spinner().with_style(style),
+            rows,
         }
     }
 
     /// Shows how things are now.
-    pub fn show(&mut self, view: &DeploymentView, out: &Out) {
-        self.draw(&rows(view, out));
+    pub fn show(&self, view: &DeploymentView, out: &Out) {
+        self.draw(rows(view, out));
     }
 
     /// Shows `text` instead.
-    pub fn notice(&mut self, text: &str, out: &Out) {
+    pub fn notice(&self, text: &str, out: &Out) {
         let lines = wrap(&first_line(text), room(out)).into_iter();
-        let rows: Vec<Row> = lines.map(|text| Row { since: None, text }).collect();
-        self.draw(&rows);
+        self.draw(lines.map(|text| Row { since: None, text }).collect());
     }
 
     /// Removes everything.
-    pub fn close(self) {
-        let _ = self.bars.clear();
+    pub fn close(&self) {
+        self.bar.finish_and_clear();
     }
 
-    fn draw(&mut self, rows: &[Row]) {
-        while self.rows.len() < rows.len() {
-            self.rows.push(self.bars.add(bar()));
-        }
-        for gone in self.rows.drain(rows.len()..) {
-            self.bars.remove(&gone);
-        }
-        for (n, (bar, row)) in self.rows.iter().zip(rows).enumerate() {
-            bar.set_style(style(n == 0, row.since.is_some()));
-            bar.set_message(row.text.clone());
-            if let Some(since) = row.since {
-                // Seconds go on by themselves between changes.
-                drop(bar.clone().with_elapsed(now().since(since)));
-            }
-        }
+    fn draw(&self, rows: Vec<Row>) {
+        *locked(&self.rows) = rows;
+        self.bar.enable_steady_tick(TICK);
+        self.bar.tick();
     }
 }
 
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(TICK);
-    bar
+fn locked(rows: &Mutex<Vec<Row>>) -> MutexGuard<'_, Vec<Row>> {
+    rows.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn style(head: bool, timed: bool) -> ProgressStyle {
-    // Cut at the end of the line: a line that wraps cannot be redrawn.
-    let template = match (head, timed) {
-        (true, _) => "{spinner} {age:>7}  {wide_msg}",
-        (false, true) => "  {age:>7}  {wide_msg}",
-        (false, false) => "           {wide_msg}",
-    };
-    let age = |state: &ProgressState, text: &mut dyn Write| {
-        let _ = write!(text, "{}", length(state.elapsed()));
-    };
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
-        .with_key("age", age)
+/// All lines; the spinner stands before the first.
+fn picture(rows: &[Row], now: Timestamp) -> String {
+    let age = |row: &Row| row.since.map(|since| length(now.since(since)));
+    let lines = rows
+        .iter()
+        .map(|row| format!("{:>7}  {}", age(row).unwrap_or_default(), row.text));
+    lines.collect::<Vec<_>>().join("\n  ")
 }
 
 fn rows(view: &DeploymentView, out: &Out) -> Vec<Row> {
@@ -168,13 +161,14 @@ fn is_settled(instance: &InstanceView) -> bool {
 
 fn line(which: &str, instance: &InstanceView, width: usize, out: &Out) -> String {
     let (word, tone) = show::state(instance);
-    let state = out.tint(&format!("{word:<8}"), tone);
     let id = instance.id.to_string();
     let node = instance.node.as_ref().map(ToString::to_string);
-    let node = node.unwrap_or_default();
     let reason = first_line(&show::reason(instance));
-    let text = format!("{which}  {id:<width$}  {state}  {node}  {reason}");
-    text.trim_end().to_owned()
+    let before = format!("{which}  {id:<width$}  ");
+    let after = format!("  {}  {reason}", node.unwrap_or_default());
+    let left = room(out).saturating_sub(before.chars().count() + STATE);
+    let state = out.tint(&format!("{word:<STATE$}"), tone);
+    format!("{before}{state}{}", shorten(after.trim_end(), left))
 }
 
 /// Columns a line's text has.
@@ -218,6 +212,18 @@ mod tests {
                 "new  web-9   running   n1",
                 "new  web-10  starting  n1"
             ]
+        );
+    }
+
+    #[test]
+    fn a_picture_has_the_times_and_fits() {
+        let mut web = view("starting", vec![instance("web-9", "starting")]);
+        web.new[0].reason = Some("restart 2 of 2 after 2s: exited with code 3".to_owned());
+        web.new[0].since = Timestamp(1000);
+        let rows = rows(&web, &Out::narrow(50));
+        assert_eq!(
+            picture(&rows, Timestamp(3500)),
+            "  3.5 s  web version 2 starting\n    2.5 s  new  web-9  starting  n1  restart 2 of…"
         );
     }
 
