@@ -103,7 +103,8 @@ impl Cutover {
 
     /// The service was really deleted.
     pub fn deleted(&mut self) -> Vec<Step> {
-        if self.serving.is_none() && self.waiting.is_none() {
+        // A set may be held although nothing is served and nothing waits any more: a first document that was refused.
+        if self.serving.is_none() && self.waiting.is_none() && self.refused.is_none() {
             return Vec::new();
         }
         *self = Self::default();

@@ -171,6 +171,17 @@ fn a_stopped_apps_peers_do_not_come_back_with_its_next_start() {
 }
 
 #[test]
+fn what_was_held_for_a_refused_document_goes_with_its_deletion() {
+    let mut cutover = Cutover::default();
+    let steps = cutover.document(doc(9, &[2], &[2], &[1], 0), &none(), Timestamp(0));
+    assert!(matches!(steps.as_slice(), [Step::Hold(_)]), "{steps:?}");
+    let steps = cutover.tick(Timestamp(1000));
+    assert!(matches!(steps.as_slice(), [Step::Refused(_)]), "{steps:?}");
+    assert_eq!(cutover.deleted(), [Step::Remove]);
+    assert_eq!(cutover.deleted(), []);
+}
+
+#[test]
 fn an_emptied_document_takes_over_at_once() {
     let mut cutover = serving_one();
     let stopped = doc(2, &[], &[], &[1], 0);
