@@ -20,6 +20,9 @@ pub(super) fn reroute(step: &mut Step<'_>, name: &AppName) {
     let at = step.at;
     step.edit_app(name, |app| {
         app.routes.index = doc;
+        for cutover in &mut app.routes.cutovers {
+            cutover.past = cutover.drain_at.is_some();
+        }
         let hosts: Vec<_> = app.hosts().into_iter().map(str::to_owned).collect();
         app.routes.names.extend(hosts);
         if app.routes.names.is_empty() {

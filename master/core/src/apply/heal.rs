@@ -162,6 +162,7 @@ fn carry_out(step: &mut Step<'_>, app: &App, effect: &Effect) {
                 published_at: None,
                 drain_at: None,
                 silent: BTreeSet::new(),
+                past: false,
             });
         }
     });

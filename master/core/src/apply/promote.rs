@@ -92,6 +92,7 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
             published_at: None,
             drain_at: None,
             silent: BTreeSet::new(),
+            past: false,
         });
     });
     reroute(step, &app.name);
@@ -193,6 +194,7 @@ fn withdraw(step: &mut Step<'_>, d: &Deployment) -> Option<BTreeSet<InstanceId>>
             published_at: None,
             drain_at: None,
             silent: BTreeSet::new(),
+            past: false,
         });
     });
     Some(cutover.retiring)

@@ -110,7 +110,7 @@ fn server(state: &State, service: &Service, id: &InstanceId) -> Option<Server> {
 
 fn member(state: &State, app: &App, spec: &AppSpec, service: &Service) -> Member {
     let accept = spec.update.accept_timeout.duration();
-    let retiring = app.routes.retiring();
+    let retiring = app.routes.holdable();
     Member {
         app: app.name.clone(),
         index: app.routes.index,
@@ -133,7 +133,7 @@ fn check_ports(
     let Some(check) = spec.healthcheck.as_ref().filter(|c| c.port != service.port) else {
         return BTreeMap::new();
     };
-    let retiring = app.routes.retiring();
+    let retiring = app.routes.holdable();
     let ids = app.routes.serving.iter().chain(retiring);
     ids.filter_map(|id| {
         let ports = &state.instances.get(id)?.ports;

@@ -88,6 +88,10 @@ pub struct Cutover {
     pub drain_at: Option<Timestamp>,
     /// Nodes that had not confirmed when drain began.
     pub silent: BTreeSet<NodeId>,
+    /// Drain had begun when the documents got their index: they no longer offer whoever retires by it to balancers that hold on to
+    /// what was before.
+    #[serde(default)]
+    pub past: bool,
 }
 
 impl App {
@@ -152,6 +156,12 @@ impl Routes {
     /// Every instance on its way out.
     pub fn retiring(&self) -> BTreeSet<&InstanceId> {
         self.cutovers.iter().flat_map(|c| &c.retiring).collect()
+    }
+
+    /// Every instance on its way out that a balancer may still hold on to.
+    pub fn holdable(&self) -> BTreeSet<&InstanceId> {
+        let open = self.cutovers.iter().filter(|c| !c.past);
+        open.flat_map(|c| &c.retiring).collect()
     }
 
     /// Whether the documents speak of it at all.

@@ -7,6 +7,7 @@ use hancock_master_core::documents;
 use hancock_master_core::view::{self, Context};
 use hancock_proto::api::PlanAction;
 use hancock_proto::app::{Balance, CheckKind, HealthCheck};
+use hancock_proto::ids::InstanceId;
 use hancock_proto::units::Span;
 
 use crate::script::spec;
@@ -188,4 +189,27 @@ fn ports_are_those_free_for_longest() {
         seen.push(instance.ports[0].host);
     }
     assert_eq!(seen, [20_000, 20_001, 20_002, 20_000, 20_001, 20_002]);
+}
+
+/// Two cutovers at once: a balancer that meets a new host must not begin with those who are through already.
+#[test]
+fn documents_do_not_offer_whom_balancers_have_left() {
+    let mut world = serving(&["replicas=1"]);
+    let old: InstanceId = "web-1".parse().unwrap();
+    for node in ["n1", "n2"] {
+        let open = &mut world.node(node).balancer.open;
+        open.entry(old.clone()).or_default().sessions = 1;
+    }
+    world.apply_spec(spec("web", &["replicas=1", "cmd=v2"]));
+    world.run(Duration::from_secs(60));
+    let third = &["replicas=1", "cmd=v3", "host=web.test,www.test"];
+    world.apply_spec(spec("web", third));
+    world.run(Duration::from_secs(5));
+    let app = &world.state.apps[&"web".parse().unwrap()];
+    assert!(app.routes.retiring().contains(&old), "{}", world.tail());
+    for doc in documents(&world.state, app).into_values() {
+        let member = doc.unwrap().hancock.clone().unwrap();
+        let mut retiring = member.retiring.iter();
+        assert!(retiring.all(|s| s.instance.as_ref() != Some(&old)));
+    }
 }

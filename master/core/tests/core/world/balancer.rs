@@ -115,13 +115,13 @@ impl Service {
     }
 
     fn report(&self, open: &BTreeMap<InstanceId, Draining>) -> ServiceReport {
-        let member = self.serving.as_ref().and_then(|d| d.hancock.as_ref());
-        let retiring = member.into_iter().flat_map(|m| &m.retiring);
-        let draining = retiring.filter_map(|server| {
-            let id = server.instance.clone()?;
-            let open = open.get(&id).copied()?;
-            (!open.is_drained()).then_some((id, open))
-        });
+        let served = |id: &InstanceId| {
+            let doc = self.serving.as_ref();
+            doc.is_some_and(|d| d.servers().any(|s| s.instance.as_ref() == Some(id)))
+        };
+        let left = open.iter().filter(|(id, _)| !served(id));
+        let draining =
+            left.filter_map(|(id, open)| (!open.is_drained()).then_some((id.clone(), *open)));
         ServiceReport {
             seen: self.seen.index(),
             confirmed: self.confirmed(),
