@@ -278,7 +278,12 @@ impl World {
         doc: Option<std::sync::Arc<hancock_proto::upstream::UpstreamDoc>>,
     ) {
         let slow = self.hosts[node].slow_disk;
-        let delay = self.rng.between(1, 8) + if slow > 0 { self.rng.between(0, slow) } else { 0 };
+        let delay = self.rng.between(1, 8)
+            + if slow > 0 {
+                self.rng.between(0, slow)
+            } else {
+                0
+            };
         let Some(daemon) = &mut self.hosts[node].daemon else {
             return;
         };
@@ -319,6 +324,10 @@ impl World {
             return;
         }
         let store = &self.external.store;
+        // A store nobody ever led says nothing; what came from it first could never be proven gone.
+        if store.list().fence.is_none() && self.oracle.wiped == 0 {
+            return;
+        }
         let Some(daemon) = &mut self.hosts[node].daemon else {
             return;
         };

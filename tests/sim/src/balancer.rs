@@ -16,8 +16,8 @@ use hancock_proto::report::ServiceReport;
 use hancock_proto::time::Timestamp;
 use hancock_proto::upstream::UpstreamDoc;
 
-pub(crate) use local::LocalSpec;
 use local::Local;
+pub(crate) use local::LocalSpec;
 use service::Service;
 
 /// What the world has to do for a balancer.

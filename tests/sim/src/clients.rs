@@ -23,7 +23,7 @@ pub(crate) struct Request {
     pub(crate) node: usize,
     epoch: u64,
     pub(crate) name: String,
-    began: u64,
+    pub(crate) began: u64,
     /// Held as long as a pick is possible.
     pub(crate) phase: Option<Arc<View>>,
     pub(crate) ticket: Option<Ticket>,
@@ -113,9 +113,9 @@ impl World {
         request.ticket = Some(Ticket::new(peer));
         request.entry = at;
         request.made += 1;
-        let node = request.node;
+        let (node, name) = (request.node, request.name.clone());
         if let Some(chosen) = chosen {
-            self.judge_pick(node, &chosen);
+            self.judge_pick(node, &name, &chosen);
         }
         let delay = self.rng.between(1, 12);
         self.after(delay, Event::Dialled(id));
@@ -135,13 +135,7 @@ impl World {
         }
     }
 
-    fn connected(
-        &mut self,
-        id: u64,
-        there: usize,
-        who: InstanceId,
-        meant: Option<&InstanceId>,
-    ) {
+    fn connected(&mut self, id: u64, there: usize, who: InstanceId, meant: Option<&InstanceId>) {
         if meant.is_some_and(|meant| *meant != who) {
             self.fail(format!("a request for {meant:?} was answered by {who}"));
         }
@@ -207,7 +201,7 @@ impl World {
             self.oracle.served += 1;
             return;
         }
-        self.failed_request(id, "its instance has gone before it ended");
+        self.failed_request(id, &format!("{who} has gone before it ended"));
     }
 
     fn failed_request(&mut self, id: u64, why: &str) {

@@ -184,10 +184,12 @@ impl World {
         self.catch_up(master);
         let leader = self.cluster.leader.map(|l| &self.cluster.masters[l]);
         let mine = &self.cluster.masters[master];
-        let differs =
-            leader.is_some_and(|l| l.applied == mine.applied && l.state != mine.state);
+        let differs = leader.is_some_and(|l| l.applied == mine.applied && l.state != mine.state);
         if differs {
-            self.fail(format!("masters disagree after {} entries", self.cluster.log.len()));
+            self.fail(format!(
+                "masters disagree after {} entries",
+                self.cluster.log.len()
+            ));
         }
     }
 
@@ -213,7 +215,11 @@ impl World {
         };
         let term = self.cluster.term;
         self.say(|_| format!("m{leader} loses term {term}, believes: {believes}"));
-        let belief = if believes { self.rng.between(500, 12_000) } else { 0 };
+        let belief = if believes {
+            self.rng.between(500, 12_000)
+        } else {
+            0
+        };
         self.after(belief, Event::Unlead(leader, term));
         let after = self.rng.between(150, 3000);
         self.after(after, Event::Elect);

@@ -108,7 +108,13 @@ impl Engine {
     }
 
     /// It ends. False: that run is over already.
-    pub(crate) fn exit(&mut self, id: &InstanceId, run: Option<u64>, how: Ending, now: u64) -> bool {
+    pub(crate) fn exit(
+        &mut self,
+        id: &InstanceId,
+        run: Option<u64>,
+        how: Ending,
+        now: u64,
+    ) -> bool {
         let container = self.containers.get_mut(id);
         let container = container.filter(|c| run.is_none_or(|r| r == c.run));
         let Some(container) = container.filter(|c| c.observed.is_running()) else {

@@ -1,8 +1,8 @@
 //! Sessions between agents and the master they believe in. A session is a stream: it keeps its order or it breaks. Reports and
 //! assignments, which say everything, may also come late, twice, or in another order.
 
-use hancock_master_core::command::Command;
 use hancock_master_core::assignment;
+use hancock_master_core::command::Command;
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::ids::{Generation, NodeId, Revision, Term};
 use hancock_proto::report::Report;

@@ -44,10 +44,7 @@ impl World {
 
     fn deed(&mut self, node: usize, epoch: u64, action: &Action) {
         let faulty = self.settings.has(Fault::Engine) && !self.peace;
-        let (fails, lies) = (
-            faulty && self.rng.percent(5),
-            faulty && self.rng.percent(4),
-        );
+        let (fails, lies) = (faulty && self.rng.percent(5), faulty && self.rng.percent(4));
         let fault = failure(FailureKind::Temporary, "the engine says no");
         if fails {
             return self.deed_done(node, epoch, action, Err(fault), 1);
@@ -71,7 +68,11 @@ impl World {
                 Ok(None)
             }
         };
-        let outcome = if lies { outcome.and(Err(fault)) } else { outcome };
+        let outcome = if lies {
+            outcome.and(Err(fault))
+        } else {
+            outcome
+        };
         self.deed_done(node, epoch, action, outcome, 1);
     }
 
@@ -88,14 +89,7 @@ impl World {
     }
 
     /// The signal is out; the container ends within its grace period, and then the deed is done.
-    fn stopping(
-        &mut self,
-        node: usize,
-        epoch: u64,
-        action: &Action,
-        run: Option<u64>,
-        grace: u64,
-    ) {
+    fn stopping(&mut self, node: usize, epoch: u64, action: &Action, run: Option<u64>, grace: u64) {
         let mut ends = 1;
         if let Some(run) = run {
             let id = action.instance().clone();
@@ -131,7 +125,12 @@ impl World {
         if by_itself {
             self.oracle.crashed(id, self.now);
         }
-        self.say(|w| format!("{} {id} has ended, by itself: {by_itself}", w.hosts[node].id()));
+        self.say(|w| {
+            format!(
+                "{} {id} has ended, by itself: {by_itself}",
+                w.hosts[node].id()
+            )
+        });
         // The notice may be lost; the next list tells anyway.
         let lost = self.rng.percent(10);
         if let Some(daemon) = self.hosts[node].daemon.as_mut().filter(|_| !lost) {

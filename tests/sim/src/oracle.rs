@@ -39,8 +39,8 @@ pub(crate) struct Oracle {
     empty: BTreeSet<DocIndex>,
     removed: BTreeSet<String>,
     ended: BTreeMap<DeploymentId, Phase>,
-    /// No request may fail from now on.
-    pub(crate) strict: bool,
+    /// No request that begins from then on may fail.
+    pub(crate) strict: Option<u64>,
     /// How often what was judged, to see that the net is wide.
     pub(crate) judged: BTreeMap<&'static str, u64>,
 }
@@ -75,7 +75,9 @@ impl World {
         self.remember_routes(before, &state);
         self.judge_ends(&state);
         match command {
-            Command::StopInstances { stops, evidence, .. } => {
+            Command::StopInstances {
+                stops, evidence, ..
+            } => {
                 for (id, cause) in stops {
                     self.judge_stop(&state, id, *cause, evidence);
                 }
@@ -95,7 +97,9 @@ impl World {
                 let over: Vec<_> = instances.keys().filter(over).cloned().collect();
                 self.oracle.over.extend(over);
             }
-            Command::RegistryPublish { batch, fence: ours, .. } => {
+            Command::RegistryPublish {
+                batch, fence: ours, ..
+            } => {
                 if matches!(reply, Reply::Registry(Outcome::Committed(_))) {
                     let rules = before.registry.list().fence.unwrap_or(fence(Term(0)));
                     self.judge_write(&before.registry, batch, ours, rules.term);
@@ -142,9 +146,19 @@ impl World {
         self.oracle.failed += 1;
         let view = request.phase.as_ref();
         let nobody = view.is_some_and(|v| v.entries().is_empty());
-        self.say(|w| format!("{} request for {} failed: {why}", w.hosts[request.node].id(), request.name));
-        let strict = self.settings.calm || self.oracle.strict;
-        if strict && !nobody {
+        self.say(|w| {
+            format!(
+                "{} request for {} failed: {why}",
+                w.hosts[request.node].id(),
+                request.name
+            )
+        });
+        let late = self
+            .oracle
+            .strict
+            .is_some_and(|since| request.began >= since);
+        let strict = self.settings.calm || late;
+        if strict && !nobody && !self.is_orphan(&request.name) {
             self.fail(format!(
                 "a request for {} at {} failed: {why}",
                 request.name,

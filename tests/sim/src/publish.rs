@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::Publication;
+use hancock_master_core::command::{Command, Reply};
 use hancock_proto::ids::{AppName, Revision, Term};
 use hancock_proto::registry::{Batch, Fence, Listing, Outcome, Store};
 
@@ -112,7 +112,12 @@ impl World {
         self.ask(master, Ask::Publish(open.unwrap_or(publication), 1));
     }
 
-    pub(crate) fn written_embedded(&mut self, master: usize, publication: Publication, reply: Reply) {
+    pub(crate) fn written_embedded(
+        &mut self,
+        master: usize,
+        publication: Publication,
+        reply: Reply,
+    ) {
         match reply {
             Reply::Registry(Outcome::Committed(revision)) => {
                 self.written(master, publication, revision);
@@ -176,8 +181,17 @@ impl World {
             return Outcome::Unknown;
         }
         let before = self.external.store.clone();
+        if before.list().fence.is_none() || is_behind(&before, batch) {
+            // Compared with a fence that is gone, or with a key that moved on, no transaction holds; reading back tells why.
+            return Outcome::Unknown;
+        }
         let outcome = self.external.store.publish(batch, ours);
-        self.say(|_| format!("store: publish {} under term {}: {outcome:?}", batch.app, ours.term));
+        self.say(|_| {
+            format!(
+                "store: publish {} under term {}: {outcome:?}",
+                batch.app, ours.term
+            )
+        });
         if matches!(outcome, Outcome::Committed(_)) {
             let highest = self.external.highest;
             self.judge_write(&before, batch, ours, highest);
@@ -252,8 +266,17 @@ impl World {
         if listing.fence.as_ref().is_some_and(|f| *f != fence(term)) {
             return self.lose(master);
         }
+        if listing.fence.is_none() && self.cluster.leader == Some(master) {
+            self.republish(master, term, listing);
+        }
         if holds(listing, &publication.batch) {
             return self.written(master, publication, listing.revision);
+        }
+        if is_behind_listing(listing, &publication.batch) {
+            if let Some(publisher) = self.publisher(master) {
+                publisher.open.remove(&publication.app);
+            }
+            return self.worked(master, false);
         }
         if tries < TRIES {
             return self.ask(master, Ask::Publish(publication, tries + 1));
@@ -289,8 +312,11 @@ impl World {
         let batches: Vec<Batch> = apps
             .filter_map(|app| hancock_master_core::batch(state, app))
             .collect();
-        let owned: std::collections::BTreeSet<_> =
-            batches.iter().flat_map(|b| b.changes.keys()).cloned().collect();
+        let owned: std::collections::BTreeSet<_> = batches
+            .iter()
+            .flat_map(|b| b.changes.keys())
+            .cloned()
+            .collect();
         let strangers = listing.entries.iter().filter(|(n, _)| !owned.contains(*n));
         let strangers: Vec<Batch> = strangers
             .filter_map(|(name, entry)| {
@@ -312,5 +338,20 @@ fn holds(listing: &Listing, batch: &Batch) -> bool {
     batch.changes.iter().all(|(name, doc)| {
         let stored = listing.entries.get(name).map(|entry| &entry.doc);
         stored == doc.as_ref()
+    })
+}
+
+/// Whether the store has something newer of the same app than the batch would write.
+fn is_behind(store: &Store, batch: &Batch) -> bool {
+    is_behind_listing(&store.list(), batch)
+}
+
+fn is_behind_listing(listing: &Listing, batch: &Batch) -> bool {
+    let index = batch.changes.values().flatten().map(|d| d.index()).max();
+    let Some(index) = index else { return false };
+    let mut entries = listing.entries.values();
+    entries.any(|e| {
+        let owner = e.doc.hancock.as_ref().map(|m| &m.app);
+        owner == Some(&batch.app) && e.doc.index() > index
     })
 }

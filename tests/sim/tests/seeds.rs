@@ -7,7 +7,10 @@ use hancock_sim::{Run, STEPS, run};
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text:?}")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text:?}")),
+    )
 }
 
 fn steps() -> usize {
@@ -35,7 +38,12 @@ fn what_must_hold_holds() {
             wrong.push(format!("seed {seed}: {violation}\n    {}", run.replay()));
         }
     }
-    assert!(wrong.is_empty(), "{} went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} went wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]

@@ -82,10 +82,7 @@ impl Balancer {
 
     /// What a probing task asks; None: it is over.
     pub(crate) fn local_check(&self, id: &InstanceId, generation: u64) -> Option<Check> {
-        let local = self
-            .locals
-            .get(id)
-            .filter(|l| l.generation == generation)?;
+        let local = self.locals.get(id).filter(|l| l.generation == generation)?;
         local.spec.clone()
     }
 

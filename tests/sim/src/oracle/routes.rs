@@ -32,12 +32,20 @@ impl World {
         };
         if !wished {
             let node = self.hosts[node].id().clone();
-            self.fail(format!("{name} routes to nobody on {node}, which nobody wished"));
+            self.fail(format!(
+                "{name} routes to nobody on {node}, which nobody wished"
+            ));
         }
     }
 
     /// The registry took a write.
-    pub(crate) fn judge_write(&mut self, before: &Store, batch: &Batch, ours: &Fence, highest: Term) {
+    pub(crate) fn judge_write(
+        &mut self,
+        before: &Store,
+        batch: &Batch,
+        ours: &Fence,
+        highest: Term,
+    ) {
         self.oracle.count("writes");
         // A store that lost its fence knows nobody better.
         let fenced = before.list().fence.is_some();

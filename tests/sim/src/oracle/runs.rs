@@ -26,7 +26,9 @@ impl World {
         self.oracle.heard.insert(node, (term, generation));
         let beyond = self.cluster.term.max(Term(0));
         if term > beyond {
-            self.fail(format!("an assignment is of term {term}, the highest is {beyond}"));
+            self.fail(format!(
+                "an assignment is of term {term}, the highest is {beyond}"
+            ));
         }
     }
 

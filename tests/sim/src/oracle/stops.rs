@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use hancock_master_core::command::{Evidence, StopCause};
 use hancock_master_core::state::{Stage, State};
 use hancock_proto::ids::InstanceId;
+use hancock_proto::upstream::UpstreamDoc;
 
 use crate::world::World;
 
@@ -60,7 +61,9 @@ impl World {
         });
         if uses && !refused && self.now > self.oracle.rerouted.max(self.oracle.wiped) + STEADY {
             let name = self.hosts[node].id().clone();
-            self.fail(format!("{id} is told to stop while {name}, in contact, uses it"));
+            self.fail(format!(
+                "{id} is told to stop while {name}, in contact, uses it"
+            ));
         }
     }
 
@@ -68,16 +71,20 @@ impl World {
     fn judge_through(&mut self, node: usize, id: &InstanceId, cause: StopCause, when: &str) {
         let name = self.hosts[node].id().clone();
         if let Some(daemon) = &self.hosts[node].daemon {
-            let lists = daemon.balancer.views().any(|(_, view)| {
+            let lists = daemon.balancer.views().any(|(service, view)| {
                 let mut entries = view.entries().iter();
-                entries.any(|e| e.peer.instance() == Some(id))
+                entries.any(|e| e.peer.instance() == Some(id)) && !self.is_orphan(service)
             });
             if lists {
-                return self.fail(format!("{id} {when} ({}), {name} routes to it", cause.prose()));
+                return self.fail(format!(
+                    "{id} {when} ({}), {name} routes to it",
+                    cause.prose()
+                ));
             }
         } else {
-            let mut docs = self.hosts[node].disk.documents.values();
-            if docs.any(|d| d.servers().any(|s| s.instance.as_ref() == Some(id))) {
+            let mut docs = self.hosts[node].disk.documents.iter();
+            let lists = |doc: &UpstreamDoc| doc.servers().any(|s| s.instance.as_ref() == Some(id));
+            if docs.any(|(service, doc)| lists(doc) && !self.is_orphan(service)) {
                 return self.fail(format!(
                     "{id} {when} ({}), {name} will route to it when it is back",
                     cause.prose()
@@ -85,18 +92,31 @@ impl World {
             }
         }
         let mut theirs = self.requests.values().filter(|r| r.node == node);
-        if cause == StopCause::Drained && theirs.any(|r| r.concerns(id)) {
-            self.fail(format!("{id} {when} as drained, {name} has a request that concerns it"));
+        if cause == StopCause::Drained && theirs.any(|r| r.concerns(id) && !self.is_orphan(&r.name))
+        {
+            self.fail(format!(
+                "{id} {when} as drained, {name} has a request that concerns it"
+            ));
         }
     }
 
+    /// A name that was given up while the store may have lost everything: it cannot be proven gone, so it is kept.
+    pub(super) fn is_orphan(&self, service: &str) -> bool {
+        self.oracle.wiped > 0 && self.oracle.removed.contains(service)
+    }
+
     /// A request was given to an instance.
-    pub(crate) fn judge_pick(&mut self, node: usize, id: &InstanceId) {
+    pub(crate) fn judge_pick(&mut self, node: usize, service: &str, id: &InstanceId) {
         self.oracle.count("picks");
         let stopped = self.oracle.stops.get(id);
+        if self.is_orphan(service) {
+            return;
+        }
         if stopped.is_some_and(|s| !s.silent.contains(&node)) {
             let name = self.hosts[node].id().clone();
-            self.fail(format!("{name} picks {id} after it was told to stop"));
+            self.fail(format!(
+                "{name} picks {id} for {service} after it was told to stop"
+            ));
         }
     }
 
