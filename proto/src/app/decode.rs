@@ -8,6 +8,7 @@ mod later;
 mod lifecycle;
 mod ports;
 mod reader;
+mod shell;
 mod words;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ const LEAST_MEMORY: Size = Size::mib(6);
 pub(super) fn decode(value: &Value) -> Result<AppSpec, Vec<Problem>> {
     let sink = Sink::default();
     let spec = Field::root(value, &sink).section().and_then(app);
+    shell::variables(&Field::root(value, &sink));
     match (spec, sink.into_problems()) {
         (Some(spec), problems) if problems.is_empty() => Ok(spec),
         (_, problems) => Err(problems),

@@ -555,3 +555,31 @@ proptest! {
         prop_assert_eq!(by_serde, spec);
     }
 }
+
+#[test]
+fn variables_that_nothing_replaces_are_refused() {
+    let refused = [
+        json!({"image": "web:${TAG}"}),
+        json!({"workdir": "/srv/${APP}"}),
+        json!({"healthcheck": {"type": "http", "path": "/${X}"}}),
+        json!({"command": ["/bin/web", "--port=$PORT"]}),
+        json!({"command": ["/bin/web", "${PORT_HTTP}"]}),
+        json!({"image": "web:1", "command": ["/bin/web", "$PORT"]}),
+    ];
+    for change in refused {
+        let told = problems(&spec(change.clone()));
+        assert!(
+            told.len() == 1 && told[0].contains("nothing replaces the variable"),
+            "{change}: {told:?}"
+        );
+    }
+    let meant = [
+        json!({"command": ["/bin/sh", "-c", "exec /bin/web $PORT ${HOME}"]}),
+        json!({"command": ["/bin/web", "$PORTAL", "a$", "^x$"]}),
+        json!({"image": "web:1", "command": ["exec web $PORT"]}),
+        json!({"environment": {"PATTERN": "${level} $PORT"}, "labels": {"a": "${b}"}}),
+    ];
+    for change in meant {
+        assert_eq!(problems(&spec(change.clone())), [""; 0], "{change}");
+    }
+}
