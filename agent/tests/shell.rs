@@ -88,7 +88,8 @@ async fn a_port_somebody_else_listens_on_is_rejected() {
 async fn a_slow_start_delays_no_other() {
     let (engine, runtime) = fake();
     let script = Script {
-        start_delay: Duration::from_millis(300),
+        // Long enough that all of them begin within it, also on a busy machine.
+        start_delay: Duration::from_secs(3),
         ends_after: Some(Duration::ZERO),
         ..Script::default()
     };
