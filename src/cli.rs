@@ -103,6 +103,9 @@ enum Command {
     Status,
     /// Print a completion script for a shell
     Completions(completions::Args),
+    /// What --output json prints
+    #[command(hide = true, long_about = help::OUTPUT, help_template = "{about}")]
+    Output,
     /// Stays beside one instance of the process runtime
     #[command(hide = true)]
     Shim(ShimArgs),
@@ -138,6 +141,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::DemoApp(args) => demo_app::run(args),
         Command::Shim(shim) => Ok(hancock_agent::runtime::process::shim_main(shim.args)),
         Command::Completions(args) => completions::run(&args),
+        Command::Output => {
+            Out::new(Format::Text).text(help::OUTPUT)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::App(app::Command::Init(args)) => app::init::run(&args),
         Command::App(app::Command::Validate(args)) => {
             app::validate::run(&args, &Out::new(global.output))
@@ -168,9 +175,11 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,
         // Answered by `run` without a master.
-        Command::Dev(_) | Command::DemoApp(_) | Command::Shim(_) | Command::Completions(_) => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Dev(_)
+        | Command::DemoApp(_)
+        | Command::Shim(_)
+        | Command::Completions(_)
+        | Command::Output => Ok(ExitCode::SUCCESS),
     }
 }
 

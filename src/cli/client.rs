@@ -260,7 +260,10 @@ impl Client {
             Ok(error) => ClientError::Refused(error),
             Err(_) => {
                 let start: String = String::from_utf8_lossy(body).chars().take(200).collect();
-                let reason = format!("status {status} with {:?}", start.trim());
+                let reason = match start.trim() {
+                    page if page.is_empty() || page.starts_with('<') => format!("status {status}"),
+                    text => format!("status {status} with {text:?}"),
+                };
                 self.unreadable("", &reason)
             }
         }

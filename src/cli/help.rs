@@ -1,4 +1,4 @@
-//! The first page a newcomer sees: commands in groups, then examples. A test keeps it complete.
+//! The first page a newcomer sees: commands in groups, then examples; and the page about `--output json`. Tests keep them complete.
 
 /// Order of the page.
 pub const TEMPLATE: &str =
@@ -10,8 +10,8 @@ Start here:
   dev          Run the whole system on this machine (--demo: with an app to try)
 
 Apps:
-  app          init · validate · plan · apply · list · show · history · rollback
-               scale · restart · stop · start · delete
+  app          init · validate · plan · apply · list · show · history
+               rollback · scale · restart · stop · start · delete
   deployment   status · abort: a new version on its way in
   ps           Instances: where they run and how they are
   logs         What an app's instances print
@@ -30,20 +30,106 @@ Every command explains itself with --help.
 /// The way through, and what programs need to know.
 pub const EXAMPLES: &str = "\
 Examples:
-  hancock dev --demo                    everything in one process, with a demo app
-  hancock app init > web.yaml           a commented example to change
-  hancock app plan web.yaml             what would happen, and where instances would go
-  hancock app apply web.yaml --wait     make it so; fails when the deployment fails
-  hancock ps web                        its instances
-  hancock logs -f web                   what they print
-  hancock app rollback web --wait       back to the version before
+  hancock dev --demo                  everything in one process, and a demo app
+  hancock app init > web.yaml         a commented example to change
+  hancock app plan web.yaml           what would happen, and where it would run
+  hancock app apply web.yaml --wait   make it so; fails when it fails
+  hancock ps web                      its instances
+  hancock logs -f web                 what they print
+  hancock app rollback web --wait     back to the version before
 
-Exit codes: 0 done · 1 failed (a deployment, a file) · 2 command line not understood
-            3 master not reachable · 4 refused (invalid spec, unknown app)
+Exit codes:
+  0 done · 1 failed (a deployment, a file) · 2 command line not understood
+  3 master not reachable · 4 refused (invalid spec, unknown app)
 
-JSON: --output json prints one value per line. Reads print what the API's GET gives; writes
-their reply {app, version, deployment, index}; with --wait then a line per change of the
-deployment {id, app, version, phase, done, ok, reason, started, ended, deadline, new, old,
-index}. logs prints {instance, at, stream, text}; events {number, index, at, level, kind, app,
-deployment, instance, node, message}; validate {file, valid, problems: [{line, path, message}]}.
-Errors go to standard error as {code, message, problems}. Times are milliseconds since 1970.";
+For programs: --output json, with every field in `hancock help output`.";
+
+/// `hancock help output`.
+pub const OUTPUT: &str = "\
+With --output json every command prints one JSON value per line on standard
+output, and an error as one line on standard error. They are the structures of
+the API (proto/src/api.rs), so what GET gives and what is printed is the same.
+Fields may be added; programs should pass over those they do not know. Fields
+marked ? are left out, or null, when there is nothing to say. Times are
+milliseconds since 1970.
+
+  app list             [AppSummary]
+  app show             AppDetail; with --spec only the spec
+  app history          [VersionInfo]
+  app plan             PlanReply
+  app validate         {file, valid, problems?: [{line, path, message}]}
+  app apply, rollback, scale, restart, stop, start, delete
+                       ApplyReply; with --wait then a DeploymentView per change
+  deployment status    DeploymentView; with --wait one per change
+  deployment abort     DeploymentView
+  ps                   [InstanceView]
+  node list            [NodeView]
+  logs                 a line each: {instance, at, stream, text}
+  events               an event each: {number, index, at, level, kind, app?,
+                       deployment?, instance?, node?, message}
+  status               StatusView
+  any error            {code, message, problems?: [{line?, path, message}]}
+
+AppSummary      app, version, stopped, replicas, serving, deployment?, hosts
+AppDetail       summary: AppSummary, spec, instances: [InstanceView],
+                deployment?: DeploymentView, published
+VersionInfo     version, at, image?, deployment?, stable, digest
+PlanReply       app, action (create replace scale reroute nothing),
+                changes: [{path, old, new}], placements: [{node, reason}],
+                unplaceable: [text], peak: {cpu, memory, disk}, spec
+ApplyReply      app, version, deployment?, index
+DeploymentView  id, app, version, phase (queued placing starting promoting
+                draining stopping failing; successful failed aborted
+                superseded), done, ok, reason, started, ended?, deadline?,
+                new: [InstanceView], old: [InstanceView], index
+InstanceView    id, app, version, node?, address?, life (pending placed pulling
+                starting running stopping stopped failed rejected), since,
+                ready?: {value, since, reason}, routed, draining, unknown,
+                restarts, reason?
+NodeView        info: {node, address, runtime, capacity, …}, state (alive
+                unknown lost), heard_ms?, used: {cpu, memory, disk},
+                instances, generation, offer?
+StatusView      cluster, version, leader?, term, applied, nodes: {state: n},
+                instances: {life: n}, apps, deployments, registry, proxy?";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::testing::{instance, view};
+
+    #[test]
+    fn every_page_fits_a_terminal() {
+        for line in [COMMANDS, EXAMPLES, OUTPUT].iter().flat_map(|p| p.lines()) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+
+    /// What the page says of `name`, up to the next name.
+    fn fields(name: &str) -> &'static str {
+        let start = OUTPUT.find(&format!("\n{name} ")).unwrap() + 1;
+        let rest = &OUTPUT[start..];
+        let next = rest.match_indices('\n').find(|(at, _)| {
+            let following = rest.as_bytes().get(at + 1);
+            following.is_some_and(|c| *c != b' ')
+        });
+        next.map_or(rest, |(end, _)| &rest[..end])
+    }
+
+    #[test]
+    fn the_page_about_output_names_every_field() {
+        let structures: [(&str, Value); 2] = [
+            ("DeploymentView", json!(view("starting", Vec::new()))),
+            ("InstanceView", json!(instance("web-1", "running"))),
+        ];
+        for (name, value) in structures {
+            let page = fields(name);
+            for field in value.as_object().unwrap().keys() {
+                assert!(page.contains(field.as_str()), "{name}.{field}: {page}");
+            }
+        }
+    }
+}
