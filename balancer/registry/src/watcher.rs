@@ -90,10 +90,11 @@ impl Watcher {
         let proves = self.proves_absence(listing);
         let fresh = self.position.is_none_or(|at| listing.revision >= at);
         let mut out = Vec::new();
+        // Removals first, here and below: they are on disk before the new documents of the same write are confirmed.
+        out.extend(self.missing(listing, proves));
         for (name, entry) in &listing.entries {
             out.extend(self.put(name, entry.revision, &entry.doc, fresh));
         }
-        out.extend(self.missing(listing, proves));
         if let Some(fence) = &listing.fence {
             self.cluster = Some(fence.cluster.clone());
         }
@@ -105,7 +106,9 @@ impl Watcher {
     /// Takes changes, oldest first; the watch is at `revision` after them.
     pub fn changes(&mut self, revision: Revision, changes: &[Change]) -> Vec<Apply> {
         let mut out = Vec::new();
-        for change in changes {
+        let mut ordered: Vec<&Change> = changes.iter().collect();
+        ordered.sort_by_key(|change| (change.revision, change.doc.is_some()));
+        for change in ordered {
             // Already applied: a resumed watch may repeat itself.
             if self.position.is_some_and(|at| change.revision <= at) {
                 continue;

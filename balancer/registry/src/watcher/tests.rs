@@ -90,6 +90,23 @@ fn a_list_of_the_same_cluster_that_is_not_behind_removes() {
     assert_eq!(w.revision(), Some(Revision(6)));
 }
 
+/// A crash in between must not leave a removed name behind a confirmed one.
+#[test]
+fn removals_of_a_write_come_before_its_documents() {
+    let mut w = Watcher::new();
+    let both = [("a", doc(1, 1)), ("z", doc(1, 1))];
+    w.list(&listing(1, Some(fence("c", 1)), &both));
+    let out = w.changes(
+        Revision(2),
+        &[change(2, "a", Some(doc(2, 2))), change(2, "z", None)],
+    );
+    assert_eq!(names(&out), [("z", false), ("a", true)]);
+    let mut w = Watcher::new();
+    w.list(&listing(1, Some(fence("c", 1)), &both));
+    let out = w.list(&listing(2, Some(fence("c", 1)), &[("a", doc(2, 2))]));
+    assert_eq!(names(&out), [("z", false), ("a", true)]);
+}
+
 #[test]
 fn absence_without_proof_orphans() {
     let base = || {
@@ -197,7 +214,7 @@ fn names_of_an_earlier_run_go_only_with_proof() {
     let list = listing(9, Some(fence("c", 3)), &[("a", doc(1, 1))]);
     let mut known = Watcher::new();
     known.adopt(Some(cluster("c")), Some(Revision(8)), names_then());
-    assert_eq!(names(&known.list(&list)), [("a", true), ("gone", false)]);
+    assert_eq!(names(&known.list(&list)), [("gone", false), ("a", true)]);
     let mut unknown = Watcher::new();
     unknown.adopt(None, None, names_then());
     assert_eq!(names(&unknown.list(&list)), [("a", true)]);
