@@ -186,7 +186,7 @@ impl Acks {
         }
         let open = self.open(view, &instance.id);
         let stop = stop(app, instance);
-        let began = cutover.drain_at.unwrap_or(now);
+        let began = self.drain_began(view, now, app, cutover);
         let mature = view.since() + LEASE;
         let requests = (began + stop.drain_timeout.duration()).max(mature);
         let sessions = (began + stop.session_drain_timeout.duration()).max(mature);
@@ -203,6 +203,21 @@ impl Acks {
             };
         }
         Verdict::May(self.cause(open))
+    }
+
+    /// Who switches late, because it was not there, gets the same time to finish what is open.
+    fn drain_began(
+        &self,
+        view: &LeaderView,
+        now: Timestamp,
+        app: &App,
+        cutover: &Cutover,
+    ) -> Timestamp {
+        let nodes = self.confirmed.keys();
+        let since = nodes.filter_map(|n| view.confirmed_since(n, app.hosts(), cutover.index));
+        since
+            .chain([cutover.drain_at.unwrap_or(now)])
+            .fold(Timestamp(0), Timestamp::max)
     }
 
     fn cause(&self, open: Draining) -> StopCause {

@@ -38,6 +38,30 @@ struct Seen {
     sequence: Option<u64>,
     generation: Generation,
     services: BTreeMap<String, ServiceReport>,
+    /// When each service's confirmation rose, oldest first, bounded.
+    rises: BTreeMap<String, Vec<(DocIndex, Timestamp)>>,
+}
+
+/// Rises of one service's confirmation remembered. Without the oldest ones, drains only last longer.
+const MAX_RISES: usize = 16;
+
+impl Seen {
+    fn take_services(&mut self, report: &Report, now: Timestamp) {
+        self.services.clone_from(&report.services);
+        self.rises
+            .retain(|name, _| report.services.contains_key(name));
+        for (name, service) in &report.services {
+            let rises = self.rises.entry(name.clone()).or_default();
+            // Lower: the service was deleted and came back.
+            rises.retain(|(index, _)| *index <= service.confirmed);
+            if rises.last().is_none_or(|(i, _)| *i < service.confirmed) {
+                rises.push((service.confirmed, now));
+            }
+            if rises.len() > MAX_RISES {
+                rises.remove(0);
+            }
+        }
+    }
 }
 
 impl LeaderView {
@@ -70,6 +94,7 @@ impl LeaderView {
             sequence: None,
             generation: hello.generation,
             services: BTreeMap::new(),
+            rises: BTreeMap::new(),
         };
         let node = hello.info.node.clone();
         match self.nodes.get_mut(&node) {
@@ -118,7 +143,7 @@ impl LeaderView {
         }
         seen.sequence = Some(report.sequence);
         seen.generation = report.generation;
-        seen.services = report.services.clone();
+        seen.take_services(report, now);
         changed_facts(state, report, now)
     }
 
@@ -177,6 +202,22 @@ impl LeaderView {
             lowest = lowest.min(seen.services.get(name)?.confirmed);
         }
         Some(lowest)
+    }
+
+    /// Since when the node is known to have confirmed `index` over `names`; None: it has not.
+    pub(crate) fn confirmed_since<'a>(
+        &self,
+        node: &NodeId,
+        names: impl IntoIterator<Item = &'a str>,
+        index: DocIndex,
+    ) -> Option<Timestamp> {
+        let seen = self.nodes.get(node)?;
+        let mut since = self.since;
+        for name in names {
+            let mut rises = seen.rises.get(name)?.iter();
+            since = since.max(rises.find(|(i, _)| *i >= index)?.1);
+        }
+        Some(since)
     }
 
     /// A refusal of `index` or newer by the node, if it stands.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hancock_master_core::command::Reply;
 use hancock_master_core::documents;
+use hancock_master_core::state::Stage;
 use hancock_master_core::view::{self, Context};
 use hancock_proto::api::PlanAction;
 use hancock_proto::app::{Balance, CheckKind, HealthCheck};
@@ -212,4 +213,23 @@ fn documents_do_not_offer_whom_balancers_have_left() {
         let mut retiring = member.retiring.iter();
         assert!(retiring.all(|s| s.instance.as_ref() != Some(&old)));
     }
+}
+
+/// A balancer that was away during a cutover has the whole drain timeout once it is back and has switched.
+#[test]
+fn who_switches_late_may_finish_what_is_open() {
+    let mut world = serving(&["replicas=1", "drain=30s"]);
+    let old: InstanceId = "web-1".parse().unwrap();
+    world.node("n2").linked = false;
+    world.apply_spec(spec("web", &["replicas=1", "drain=30s", "cmd=v2"]));
+    world.run(Duration::from_secs(70));
+    let node = world.node("n2");
+    node.linked = true;
+    node.balancer.open.entry(old.clone()).or_default().requests = 1;
+    world.hello(&"n2".parse().unwrap());
+    world.run(Duration::from_secs(20));
+    let stage = |world: &World| world.state.instances.get(&old).map(|i| i.stage);
+    assert_eq!(stage(&world), Some(Stage::Leaving), "{}", world.tail());
+    world.run(Duration::from_secs(20));
+    assert_eq!(stage(&world), None, "{}", world.tail());
 }
