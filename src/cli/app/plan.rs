@@ -28,7 +28,7 @@ pub async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn text(plan: &PlanReply, out: &Out) -> String {
-    let mut text = format!("{}: {}\n", plan.app, action(plan.action));
+    let mut text = format!("{}: {}\n", plan.app, action(plan));
     for FieldChange { path, old, new } in &plan.changes {
         let _ = match (old, new) {
             (Value::Null, new) => writeln!(text, "  {} {path}: {new}", out.tint("+", Tone::Good)),
@@ -66,12 +66,14 @@ fn text(plan: &PlanReply, out: &Out) -> String {
     text
 }
 
-fn action(action: PlanAction) -> &'static str {
-    match action {
+fn action(plan: &PlanReply) -> &'static str {
+    match plan.action {
         PlanAction::Create => "new app, it is started",
         PlanAction::Replace => "a new set of instances is started and takes over",
         PlanAction::Scale => "instances are added or removed, none is replaced",
         PlanAction::Reroute => "only what balancers see changes, no instance is touched",
-        PlanAction::Nothing => "nothing changes",
+        PlanAction::Nothing if plan.changes.is_empty() => "nothing changes",
+        // Only a stopped app takes changes without doing anything.
+        PlanAction::Nothing => "nothing happens now; the app is stopped and starts with this",
     }
 }
