@@ -184,7 +184,7 @@ pub enum CheckKind {
 pub struct Update {
     /// The order of things.
     pub strategy: Strategy,
-    /// How long a new instance must have been ready before the deployment goes on.
+    /// How long a new instance must have been ready, without a restart, before the deployment goes on.
     pub min_healthy_time: Span,
     /// Time one instance has from placement to ready.
     pub healthy_deadline: Span,

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AppSpec, Kind, Resources};
+use super::{AppSpec, Kind, Resources, Update};
 use crate::template;
 use crate::units::{Cpu, Size};
 use later::Shape;
@@ -69,7 +69,9 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let environment = self::environment(&environment);
     let service = ports::services(&top.field("service"), &ports);
     let healthcheck = health::check(&top.field("healthcheck"), &ports);
-    let update = lifecycle::update(&top.field("update"), replicas);
+    let judged = !service.is_empty() || healthcheck.is_some();
+    let default = Update::judged(judged);
+    let update = lifecycle::update(&top.field("update"), replicas, default);
     let stop = lifecycle::stop(&top.field("stop"));
     let placement = lifecycle::placement(&top.field("placement"));
     let restart = lifecycle::restart(&top.field("restart"));

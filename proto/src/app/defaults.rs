@@ -18,6 +18,21 @@ impl Default for Update {
     }
 }
 
+impl Update {
+    /// The default for an app whose readiness somebody judges, or nobody: that one counts as ready whenever it is up, so it has to stay
+    /// up for a moment, or one that ends at once would pass.
+    pub fn judged(by_somebody: bool) -> Self {
+        let min_healthy_time = match by_somebody {
+            true => Span::seconds(0),
+            false => Span::seconds(3),
+        };
+        Self {
+            min_healthy_time,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Stop {
     fn default() -> Self {
         Self {

@@ -176,8 +176,10 @@ fn take(step: &mut Step<'_>, node: &NodeId, id: &InstanceId, facts: &InstanceRep
         .get(id)
         .is_some_and(|i| is_ready(step.state, i));
     let at = step.at;
+    // A restart too quick to be seen as not ready begins anew all the same.
+    let same = facts.restarts == known.facts.restarts;
     step.edit_instance(id, |i| {
-        i.ready_at = match (was_ready, now_ready) {
+        i.ready_at = match (was_ready && same, now_ready) {
             (true, true) => i.ready_at.or(Some(at)),
             (false, true) => Some(at),
             (_, false) => None,

@@ -12,8 +12,7 @@ const HOUR: Span = Span::seconds(3600);
 const DAY: Span = Span::seconds(24 * 3600);
 
 /// Reads `update`.
-pub fn update(field: &Field<'_>, replicas: u64) -> Update {
-    let default = Update::default();
+pub fn update(field: &Field<'_>, replicas: u64, default: Update) -> Update {
     let Some(mut section) = field.section() else {
         return default;
     };
@@ -32,7 +31,7 @@ pub fn update(field: &Field<'_>, replicas: u64) -> Update {
         strategy: strategy.unwrap_or(default.strategy),
         min_healthy_time: min_healthy
             .span(INSTANT..=HOUR)
-            .unwrap_or(default.min_healthy_time),
+            .unwrap_or(default.min_healthy_time.min(progress)),
         // Not written, it follows a shorter one for the whole deployment.
         healthy_deadline: healthy
             .span(MOMENT..=DAY)

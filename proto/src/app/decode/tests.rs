@@ -58,6 +58,16 @@ fn the_smallest_spec_gets_every_default() {
 }
 
 #[test]
+fn nobody_judges_an_app_without_check_and_service_so_it_has_to_stay_up() {
+    let alone = json!({"app": "job", "command": ["x"]});
+    let update = AppSpec::decode(&alone).unwrap().update;
+    assert_eq!(update.min_healthy_time, Span::seconds(3));
+    let judged = spec(json!({"service": [{"hosts": ["a.b"]}]}));
+    let update = AppSpec::decode(&judged).unwrap().update;
+    assert_eq!(update.min_healthy_time, Span::seconds(0));
+}
+
+#[test]
 fn defaults_follow_what_is_written() {
     let spec = spec(json!({
         "healthcheck": {"type": "tcp", "interval": "100ms"},
