@@ -1,6 +1,9 @@
 # Thin doors: each target calls one script or a few cargo commands and holds no logic of its own.
 .PHONY: help demo test verify fix
 
+# The scripts share bash functions.
+SHELL = bash
+
 BUILT = $${CARGO_TARGET_DIR:-target}
 
 help:
