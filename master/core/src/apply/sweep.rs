@@ -57,11 +57,8 @@ pub(super) fn remove(step: &mut Step<'_>, id: &InstanceId) {
 
 fn release_ports(step: &mut Step<'_>, gone: &Instance) {
     let at = step.at;
-    let names: BTreeSet<String> = match step.state.apps.get(&gone.app) {
-        Some(app) if gone.joined > DocIndex(0) => {
-            let hosts = app.hosts().into_iter().map(str::to_owned);
-            hosts.chain(app.routes.names.iter().cloned()).collect()
-        }
+    let names = match step.state.apps.get(&gone.app) {
+        Some(app) if gone.joined > DocIndex(0) => served_names(step.state, app),
         _ => BTreeSet::new(),
     };
     let Some(node) = step.state.nodes.get_mut(&gone.node) else {
@@ -79,6 +76,16 @@ fn release_ports(step: &mut Step<'_>, gone: &Instance) {
         };
         node.released.insert(port.host, released);
     }
+}
+
+/// Every name balancers may know the app's instances by, of former versions and of a deleted app too; not those that are another app's now.
+fn served_names(state: &State, app: &App) -> BTreeSet<String> {
+    let others = state.apps.values().filter(|a| a.name != app.name);
+    let taken: BTreeSet<&str> = others.flat_map(|a| a.hosts()).collect();
+    let hosts = app.versions.values().flat_map(|v| v.spec.hosts());
+    let hosts = hosts.filter(|name| !taken.contains(name));
+    let known = app.routes.names.iter().cloned();
+    hosts.map(str::to_owned).chain(known).collect()
 }
 
 /// Drops the oldest versions nobody uses.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hancock_master_core::command::Reply;
+use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::documents;
 use hancock_master_core::state::Stage;
 use hancock_master_core::view::{self, Context};
@@ -232,4 +232,27 @@ fn who_switches_late_may_finish_what_is_open() {
     assert_eq!(stage(&world), Some(Stage::Leaving), "{}", world.tail());
     world.run(Duration::from_secs(20));
     assert_eq!(stage(&world), None, "{}", world.tail());
+}
+
+/// A deleted app has no names any more, but a balancer that was away still knows its instances by them.
+#[test]
+fn a_deleted_apps_ports_are_kept_from_others_while_somebody_may_remember() {
+    let mut world = serving(&["replicas=1", "hold=20s"]);
+    world.node("n2").linked = false;
+    let (app, at) = ("web".parse().unwrap(), world.now);
+    world.apply(Command::DeleteApp { app, at });
+    world.run(Duration::from_secs(120));
+    assert!(world.state.apps.is_empty(), "{}", world.tail());
+    let node = &world.state.nodes[&"n1".parse().unwrap()];
+    let names: Vec<_> = node.released[&20_000].names.iter().collect();
+    assert_eq!(names, ["web.test"]);
+    world.elect();
+    world.apply_spec(spec("other", &["replicas=2"]));
+    world.run(Duration::from_secs(5));
+    let mut others = world.state.instances.values();
+    assert!(
+        others.all(|i| i.ports[0].host != 20_000),
+        "{}",
+        world.tail()
+    );
 }
