@@ -39,7 +39,8 @@ pub(crate) enum Ask {
 
 /// What it hears.
 pub(crate) enum Answer {
-    Raised(bool),
+    /// Whether the fence is up, and whether there was none.
+    Raised(bool, bool),
     Published(Publication, u32, Outcome),
     Listed(Publication, u32, Listing),
     Looked(Listing),
@@ -147,7 +148,10 @@ impl World {
             return self.answer(master, term, Answer::Away(ask));
         }
         let answer = match ask {
-            Ask::Raise => Answer::Raised(self.raise_outside(&ours)),
+            Ask::Raise => {
+                let missing = self.external.store.list().fence.is_none();
+                Answer::Raised(self.raise_outside(&ours), missing)
+            }
             Ask::Publish(publication, tries) => {
                 let outcome = self.publish_outside(&publication.batch, &ours);
                 Answer::Published(publication, tries, outcome)
@@ -210,7 +214,13 @@ impl World {
             return;
         }
         match answer {
-            Answer::Raised(up) => self.raised(master, up),
+            Answer::Raised(up, missing) => {
+                if up && missing {
+                    let listing = self.external.store.list();
+                    self.republish(master, term, &listing);
+                }
+                self.raised(master, up);
+            }
             Answer::Published(publication, _, Outcome::Committed(revision)) => {
                 self.written(master, publication, revision);
             }

@@ -80,25 +80,25 @@ impl World {
         for host in &self.hosts {
             let views = host.daemon.iter().flat_map(|d| d.balancer.views());
             let mut entries = views.flat_map(|(_, view)| view.entries());
-            if entries.any(|e| other(e.peer.key())) {
-                wrong = Some(host.id().clone());
+            if let Some(entry) = entries.find(|e| other(e.peer.key())) {
+                wrong = Some((host.id().clone(), entry.peer.instance().cloned()));
             }
             let mut docs = host.disk.documents.values();
             let remembers = |s: &hancock_proto::upstream::Server| {
                 s.host == address && s.port == port && s.instance.as_ref() != Some(id)
             };
-            if docs.any(|d| d.servers().any(remembers)) {
-                wrong = Some(host.id().clone());
+            if let Some(server) = docs.find_map(|d| d.servers().find(|s| remembers(s))) {
+                wrong = Some((host.id().clone(), server.instance.clone()));
             }
         }
         let phases = self.requests.values().filter_map(|r| r.phase.as_ref());
         let mut parked = phases.flat_map(|view| view.entries());
-        if parked.any(|e| other(e.peer.key())) {
-            wrong = Some(self.hosts[at].id().clone());
+        if let Some(entry) = parked.find(|e| other(e.peer.key())) {
+            wrong = Some((self.hosts[at].id().clone(), entry.peer.instance().cloned()));
         }
-        if let Some(name) = wrong {
+        if let Some((name, Some(before))) = wrong {
             self.fail(format!(
-                "port {port} of {address} goes to {id}, {name} remembers another instance there"
+                "port {port} of {address} goes to {id}, {name} remembers {before} there"
             ));
         }
     }
