@@ -20,6 +20,7 @@ use crate::lastgood::{Log, Writer};
 use crate::listen::Listeners;
 use crate::probe::Prober;
 use crate::probe::net::NetProber;
+use crate::tcp::TcpOptions;
 
 /// Time the admin interface has to finish its answers.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -39,6 +40,10 @@ pub struct Options {
     pub threads: usize,
     /// Time between rounds of active checks of documents that do not say more.
     pub check_interval: Duration,
+    /// TCP services; None: none are served.
+    pub tcp: Option<TcpOptions>,
+    /// Where the framed management protocol of the TCP side answers; None: nowhere. Without `tcp` it is not served either.
+    pub stream_admin: Option<std::net::TcpListener>,
 }
 
 /// Why a balancer did not start.

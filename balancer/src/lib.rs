@@ -15,5 +15,7 @@ mod lastgood;
 mod listen;
 mod live;
 pub mod probe;
+mod tcp;
 
 pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};
+pub use tcp::TcpOptions;

@@ -43,6 +43,8 @@ fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
         data_dir: folder.to_owned(),
         threads: 2,
         check_interval: Duration::from_millis(50),
+        tcp: None,
+        stream_admin: None,
     };
     (options, proxy, admin_address)
 }
@@ -120,10 +122,8 @@ pub fn server(name: &str, port: u16) -> Server {
     Server {
         host: "127.0.0.1".into(),
         port,
-        weight: None,
-        max_fails: None,
-        fail_timeout: None,
         instance: Some(id(name)),
+        ..Server::default()
     }
 }
 

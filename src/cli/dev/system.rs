@@ -101,6 +101,8 @@ impl System {
                 .map_or(1, usize::from)
                 .min(MAX_THREADS),
             check_interval: CHECK_INTERVAL,
+            tcp: None,
+            stream_admin: None,
         })
         .await
         .context("cannot start the balancer")?;
