@@ -3,8 +3,8 @@
 //! Paths match exactly, on the target as sent. What is under the interface's names but not one of its forms is 400 `{}`; anything else 404.
 
 mod metrics;
-mod status;
-mod write;
+pub(crate) mod status;
+pub(crate) mod write;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ const MAX_BODY: usize = 1 << 20;
 pub(crate) struct Admin {
     pub(crate) control: Arc<Control>,
     pub(crate) open: Arc<AtomicU64>,
+    /// The TCP side, for metrics.
+    pub(crate) tcp: Option<Arc<Control>>,
 }
 
 /// The running server.

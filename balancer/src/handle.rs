@@ -20,7 +20,7 @@ use crate::lastgood::{Log, Writer};
 use crate::listen::Listeners;
 use crate::probe::Prober;
 use crate::probe::net::NetProber;
-use crate::tcp::TcpOptions;
+use crate::tcp::{Tcp, TcpOptions};
 
 /// Time the admin interface has to finish its answers.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -59,9 +59,17 @@ pub enum StartError {
     },
 }
 
-/// Why a document was not applied. What was served before is still served.
+/// Why a document was not applied, or not wholly. What was served before a wrong one is still served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
+    /// The document is served as soon as its port can be opened, which is tried again and again.
+    #[error("upstream {name:?} was applied, but {problem}")]
+    Closed {
+        /// Service name: the port.
+        name: String,
+        /// The address, and what the system said.
+        problem: String,
+    },
     /// The document is wrong.
     #[error("upstream {name:?} was not applied: {problem}")]
     Invalid {
@@ -85,6 +93,7 @@ pub struct LocalInstance {
 pub struct Balancer {
     handle: Handle,
     listeners: Listeners,
+    tcp: Option<Tcp>,
     admin: Option<Server>,
     turns: JoinHandle<()>,
 }
@@ -106,20 +115,55 @@ impl Balancer {
         options: Options,
         prober: Arc<dyn Prober>,
     ) -> Result<Balancer, StartError> {
-        let control = Control::new(Parts {
+        let parts = Parts {
             node: options.node,
             prober,
             check_interval: options.check_interval,
+            over_tcp: false,
+            changed: watch::channel(0).0,
+        };
+        let tcp = options.tcp.map(|mut tcp| {
+            let own = [
+                Some(&options.http),
+                options.admin.as_ref(),
+                options.stream_admin.as_ref(),
+            ];
+            let own = own
+                .into_iter()
+                .flatten()
+                .filter_map(|l| l.local_addr().ok());
+            tcp.reserved.extend(own.map(|a| a.port()));
+            let parts = Parts {
+                over_tcp: true,
+                ..parts.clone()
+            };
+            Tcp::start(
+                tcp,
+                parts,
+                &options.data_dir,
+                options.threads,
+                options.stream_admin,
+            )
         });
+        let tcp = tcp.transpose()?;
+        let control = Control::new(parts);
+        if let Some(tcp) = &tcp {
+            control.followed_by(tcp.control().clone());
+        }
         restore(&control, &options.data_dir)?;
         let address = options.http.local_addr();
         let deed = format!("serve HTTP on {address:?}");
         let listeners = Listeners::start(options.http, options.threads, &control.table)
             .map_err(failed(deed))?;
         let open = listeners.open();
+        let tcp_control = tcp.as_ref().map(|tcp| tcp.control().clone());
         let admin = options.admin.map(|listener| {
-            let control = control.clone();
-            Server::start(listener, Admin { control, open })
+            let admin = Admin {
+                control: control.clone(),
+                open,
+                tcp: tcp_control.clone(),
+            };
+            Server::start(listener, admin)
         });
         Ok(Balancer {
             listeners,
@@ -127,7 +171,11 @@ impl Balancer {
                 .transpose()
                 .map_err(failed("start the admin interface"))?,
             turns: tokio::spawn(Control::run(Arc::downgrade(&control))),
-            handle: Handle { control },
+            handle: Handle {
+                control,
+                tcp: tcp_control,
+            },
+            tcp,
         })
     }
 
@@ -138,7 +186,12 @@ impl Balancer {
 
     /// Stops accepting, lets open requests finish for at most `grace`, writes down what is left, ends.
     pub async fn shutdown(self, grace: Duration) {
-        self.listeners.shutdown(grace).await;
+        let tcp = async {
+            if let Some(tcp) = self.tcp {
+                tcp.shutdown(grace).await;
+            }
+        };
+        tokio::join!(self.listeners.shutdown(grace), tcp);
         if let Some(admin) = self.admin {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
         }
@@ -155,7 +208,7 @@ impl Balancer {
 }
 
 /// Serves what was last known good, and writes down what is applied from now on.
-fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
+pub(crate) fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
     let log = Log::open(folder).map_err(failed(format!(
         "use {} for last known good documents",
         folder.display()
@@ -174,7 +227,7 @@ fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError {
+pub(crate) fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError {
     let deed = deed.into();
     move |source| StartError::Io { deed, source }
 }
@@ -183,6 +236,7 @@ fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError 
 #[derive(Clone)]
 pub struct Handle {
     control: Arc<Control>,
+    tcp: Option<Arc<Control>>,
 }
 
 impl Handle {
@@ -192,6 +246,33 @@ impl Handle {
     /// The document is wrong; the last good one stays.
     pub fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
         self.control.apply(name, doc)
+    }
+
+    /// The same for a TCP service: its name is the port it is served on.
+    ///
+    /// # Errors
+    /// The document is wrong or this balancer may not open its port; the last good one stays. Or the port cannot be opened now: the
+    /// document is applied, and the port tried again.
+    pub fn apply_tcp(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
+        match &self.tcp {
+            Some(tcp) => tcp.apply(name, doc),
+            None => Err(ApplyError::Invalid {
+                name: name.to_owned(),
+                problem: "this balancer serves no TCP services".to_owned(),
+            }),
+        }
+    }
+
+    /// [`Handle::services`] of TCP services.
+    pub fn tcp_services(&self) -> BTreeMap<String, ServiceReport> {
+        let tcp = self.tcp.as_ref();
+        tcp.map(|tcp| tcp.services()).unwrap_or_default()
+    }
+
+    /// [`Handle::names`] of TCP services.
+    pub fn tcp_names(&self) -> Vec<String> {
+        let tcp = self.tcp.as_ref();
+        tcp.map(|tcp| tcp.owned_names()).unwrap_or_default()
     }
 
     /// Which instances of this node are to be judged for readiness; replaces the whole set. Each is probed here once, and the same verdict

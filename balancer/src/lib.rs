@@ -15,6 +15,7 @@ mod lastgood;
 mod listen;
 mod live;
 pub mod probe;
+mod stream_admin;
 mod tcp;
 
 pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};

@@ -127,6 +127,8 @@ pub(crate) struct Stats {
     pub(crate) swaps: AtomicU64,
     pub(crate) probes_good: AtomicU64,
     pub(crate) probes_bad: AtomicU64,
+    /// Of TCP services only.
+    pub(crate) tcp: crate::tcp::Counters,
 }
 
 impl Stats {

@@ -95,6 +95,9 @@ pub(super) fn page(admin: &Admin) -> String {
         "Open connections of clients.",
     );
     line(&mut out, "hancock_connections_open", &[], &admin.open);
+    if let Some(tcp) = &admin.tcp {
+        crate::tcp::metrics(&mut out, tcp);
+    }
     out
 }
 

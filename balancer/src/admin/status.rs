@@ -15,7 +15,7 @@ const SPEAKS: &str = "1.1.2";
 /// Checks count as alive this long after a round.
 const OVERTIME: Duration = Duration::from_secs(60);
 
-pub(super) fn document(control: &Control) -> Value {
+pub(crate) fn document(control: &Control) -> Value {
     let overview = control.overview();
     let mut out = Map::new();
     let mut ours = Map::new();

@@ -11,13 +11,13 @@ use hancock_proto::upstream::UpstreamDoc;
 use crate::control::Control;
 
 /// Why a change was not made.
-pub(super) struct Refused {
-    pub(super) status: StatusCode,
-    pub(super) message: String,
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
 }
 
 impl Refused {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
             message: message.into(),
@@ -31,7 +31,7 @@ fn bad<T>(message: impl Into<String>) -> Done<T> {
     Err(Refused::new(StatusCode::BAD_REQUEST, message))
 }
 
-pub(super) fn put(control: &Control, name: &str, body: &[u8]) -> Done<()> {
+pub(crate) fn put(control: &Control, name: &str, body: &[u8]) -> Done<()> {
     let given = read(body)?;
     free(control, name)?;
     let whole = match given {
@@ -45,7 +45,7 @@ pub(super) fn put(control: &Control, name: &str, body: &[u8]) -> Done<()> {
     }
 }
 
-pub(super) fn delete(control: &Control, name: &str) -> Done<()> {
+pub(crate) fn delete(control: &Control, name: &str) -> Done<()> {
     free(control, name)?;
     if control.document(name).is_none() {
         return bad(format!("upstream {name} not found"));

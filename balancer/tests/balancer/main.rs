@@ -5,6 +5,8 @@ mod admin;
 mod client;
 mod cutover;
 mod faults;
+mod framed;
 mod origin;
 mod routing;
+mod tcp;
 mod world;

@@ -28,13 +28,13 @@ pub struct World {
     pub folder: Arc<TempDir>,
 }
 
-fn listener() -> (TcpListener, SocketAddr) {
+pub fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
+pub fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
     let ((http, proxy), (admin, admin_address)) = (listener(), listener());
     let options = Options {
         node: "n1".parse().unwrap(),
