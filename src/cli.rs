@@ -2,6 +2,7 @@
 
 mod app;
 mod args;
+mod balancer;
 pub mod client;
 mod completions;
 mod demo_app;
@@ -77,6 +78,8 @@ struct Global {
 enum Command {
     /// Run the whole system on this machine
     Dev(dev::Args),
+    /// Run only a balancer, managed in Slardar's words
+    Balancer(Box<balancer::Args>),
     /// Describe, start and change apps
     #[command(subcommand)]
     App(app::Command),
@@ -128,6 +131,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Dev(args) => dev::run(args),
+        Command::Balancer(args) => balancer::run(*args),
         Command::DemoApp(args) => demo_app::run(args),
         Command::Shim(shim) => Ok(hancock_agent::runtime::process::shim_main(shim.args)),
         Command::Completions(args) => completions::run(&args),
@@ -161,9 +165,11 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,
         // Answered by `run` without a master.
-        Command::Dev(_) | Command::DemoApp(_) | Command::Shim(_) | Command::Completions(_) => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Dev(_)
+        | Command::Balancer(_)
+        | Command::DemoApp(_)
+        | Command::Shim(_)
+        | Command::Completions(_) => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -2,35 +2,37 @@
 //!
 //! Paths match exactly, on the target as sent. What is under the interface's names but not one of its forms is 400 `{}`; anything else 404.
 
+mod body;
 mod metrics;
+mod reply;
 pub(crate) mod status;
 pub(crate) mod write;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::Access;
 use crate::control::Control;
-
-/// Largest body.
-const MAX_BODY: usize = 1 << 20;
+use reply::{json as reply, page};
 
 /// What requests look at.
 pub(crate) struct Admin {
     pub(crate) control: Arc<Control>,
     pub(crate) open: Arc<AtomicU64>,
-    /// The TCP side, for metrics.
     pub(crate) tcp: Option<Arc<Control>>,
+    pub(crate) access: Arc<Access>,
+    /// What writers from other machines must show; None: they may not write.
+    pub(crate) token: Option<String>,
 }
 
 /// The running server.
@@ -45,10 +47,11 @@ impl Server {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let router = Router::new().fallback(answer).with_state(Arc::new(admin));
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let (stop, mut stopped) = watch::channel(false);
         let stopping = async move { drop(stopped.wait_for(|stop| *stop).await) };
         let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(stopping);
+            let serving = axum::serve(listener, service).with_graceful_shutdown(stopping);
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the admin interface ended");
             }
@@ -66,36 +69,69 @@ impl Server {
     }
 }
 
-async fn answer(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+async fn answer(
+    State(admin): State<Arc<Admin>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    if let Some(status) = unfit(&request) {
+        return page(status);
+    }
+    if body::is_announced_too_large(&request) {
+        body::throw_away(request.into_body()).await;
+        return reply::last(page(StatusCode::PAYLOAD_TOO_LARGE));
+    }
     let target = request
         .uri()
         .path_and_query()
         .map_or("", |p| p.as_str())
         .to_owned();
-    if request.method() == Method::TRACE {
-        return page(StatusCode::METHOD_NOT_ALLOWED);
-    }
     match target.as_str() {
         "/status" => reply(StatusCode::OK, &status::document(&admin.control)),
-        "/upstreams" => reply(StatusCode::OK, &json!(admin.control.documents())),
+        "/upstreams" => reply(StatusCode::OK, &admin.control.documents()),
         "/healthz" => (StatusCode::OK, "ok\n").into_response(),
         "/metrics" => metrics::page(&admin).into_response(),
-        other => match other
-            .strip_prefix("/upstream/")
-            .filter(|name| is_name(name))
-        {
-            Some(name) => upstream(&admin, name, request).await,
+        "/y_nginx_status" => connections(&admin),
+        "/lua" | "/lua/" => no_scripts(),
+        "/upstream/." | "/upstream/.." => page(StatusCode::NOT_FOUND),
+        other => match named(other) {
+            Some(("/upstream/", name)) => upstream(&admin, client, name, request).await,
+            Some(_) => no_scripts(),
             None if is_ours(&target) => reply(StatusCode::BAD_REQUEST, &json!({})),
             None => page(StatusCode::NOT_FOUND),
         },
     }
 }
 
-async fn upstream(admin: &Admin, name: &str, request: Request) -> Response {
+/// Requests that break the protocol, or use it in a way nobody here means.
+fn unfit(request: &Request) -> Option<StatusCode> {
+    if request.method() == Method::TRACE {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let wrong = hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11);
+    wrong.then_some(StatusCode::BAD_REQUEST)
+}
+
+/// The name in a target that holds one, and what it names.
+fn named(target: &str) -> Option<(&'static str, &str)> {
+    ["/upstream/", "/lua/"].into_iter().find_map(|kind| {
+        let name = target.strip_prefix(kind)?;
+        is_name(name).then_some((kind, name))
+    })
+}
+
+async fn upstream(admin: &Admin, client: SocketAddr, name: &str, request: Request) -> Response {
     let outcome = match request.method().clone() {
-        Method::PUT | Method::POST => match body(request.into_body()).await {
-            Ok(body) => write::put(&admin.control, name, &body),
-            Err(status) => return page(status),
+        Method::PUT | Method::POST | Method::DELETE if !admin.permits(client, &request) => {
+            Err(write::Refused::new(
+                StatusCode::FORBIDDEN,
+                "writes from other machines need the header Authorization: Bearer TOKEN, with the token of --token-file",
+            ))
+        }
+        Method::PUT | Method::POST => match body::whole(request.into_body()).await {
+            Some(body) => write::put(&admin.control, name, &body),
+            None => return reply::last(page(StatusCode::PAYLOAD_TOO_LARGE)),
         },
         Method::DELETE => write::delete(&admin.control, name),
         _ => Err(write::Refused::new(
@@ -112,10 +148,33 @@ async fn upstream(admin: &Admin, name: &str, request: Request) -> Response {
     }
 }
 
-async fn body(body: Body) -> Result<Vec<u8>, StatusCode> {
-    let read = to_bytes(body, MAX_BODY).await;
-    read.map(|b| b.to_vec())
-        .map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
+impl Admin {
+    /// From this machine anybody may write; from others only who knows the token.
+    fn permits(&self, client: SocketAddr, request: &Request) -> bool {
+        let shown = request.headers().get(header::AUTHORIZATION);
+        let shown = shown.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
+        let known = match (&self.token, shown) {
+            (Some(token), Some(shown)) => same(token.as_bytes(), shown),
+            _ => false,
+        };
+        client.ip().to_canonical().is_loopback() || known
+    }
+}
+
+/// Takes as long whatever differs.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |acc, (x, y)| acc | (x ^ y)) == 0
+}
+
+fn no_scripts() -> Response {
+    let body = json!({"status": 501, "msg": "this balancer has no scripts"});
+    reply(StatusCode::NOT_IMPLEMENTED, &body)
+}
+
+fn connections(admin: &Admin) -> Response {
+    let open = admin.open.load(Ordering::Relaxed);
+    let kind = [(header::CONTENT_TYPE, "text/plain")];
+    (kind, format!("Active connections: {open} \n")).into_response()
 }
 
 fn is_name(text: &str) -> bool {
@@ -131,17 +190,4 @@ fn is_ours(target: &str) -> bool {
     ["/status", "/upstream", "/lua"]
         .iter()
         .any(|name| path.contains(name))
-}
-
-fn reply(status: StatusCode, body: &Value) -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (status, kind, body.to_string()).into_response()
-}
-
-fn page(status: StatusCode) -> Response {
-    let kind = [(header::CONTENT_TYPE, "text/html")];
-    let body = format!(
-        "<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\r\n"
-    );
-    (status, kind, body).into_response()
 }

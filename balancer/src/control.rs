@@ -3,6 +3,7 @@
 //! Everything lives under one short lock that is never held across an await; requests never take it.
 
 mod local;
+mod past;
 mod report;
 mod service;
 mod steps;
@@ -23,12 +24,13 @@ use hancock_proto::upstream::UpstreamDoc;
 use crate::handle::ApplyError;
 use crate::lastgood::{Documents, Writer};
 use crate::live::Table;
-use crate::probe::Prober;
+use crate::probe::{Answer, Prober};
 use crate::tcp::Doors;
 
 pub(crate) use report::{PeerLine, ServiceLines};
 
 use local::{Judged, Local};
+use past::Past;
 use service::ServiceState;
 
 /// How often open drains and deadlines are looked at.
@@ -65,6 +67,8 @@ struct Inner {
     /// Services with a deadline or a drain: the only ones looked at in turns.
     active: BTreeSet<String>,
     locals: BTreeMap<InstanceId, Local>,
+    /// What was known of the peers of deleted services.
+    past: Past,
     /// Counts accepted changes.
     version: u64,
     last_check: Option<Timestamp>,
@@ -233,8 +237,8 @@ impl Control {
     }
 
     /// All results of a round, in list order.
-    pub(crate) fn round_done(&self, name: &str, generation: u64, results: &[ProbeResult]) {
-        self.lock().round_done(name, generation, results, now());
+    pub(crate) fn round_done(&self, name: &str, generation: u64, answers: Vec<Answer>) {
+        self.lock().round_done(name, generation, answers, now());
     }
 
     /// A name was resolved.
@@ -275,6 +279,15 @@ impl Control {
             self.tell_follower();
         }
         Some(ready)
+    }
+
+    /// A round over everything ends once per interval, even when there was nothing to check.
+    pub(crate) async fn beat(me: Weak<Control>, interval: Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            let Some(control) = me.upgrade() else { return };
+            control.lock().last_check = Some(now());
+        }
     }
 
     /// Deadlines and drains, looked at in turns while there are any.

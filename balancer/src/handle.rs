@@ -12,12 +12,13 @@ use tokio::task::JoinHandle;
 use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Condition, ServiceReport};
-use hancock_proto::upstream::UpstreamDoc;
+use hancock_proto::upstream::{self, Level, UpstreamDoc};
 
+use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
 use crate::control::{Control, Parts};
 use crate::lastgood::{Log, Writer};
-use crate::listen::Listeners;
+use crate::listen::{Listeners, Served};
 use crate::probe::Prober;
 use crate::probe::net::NetProber;
 use crate::tcp::{Tcp, TcpOptions};
@@ -44,6 +45,10 @@ pub struct Options {
     pub tcp: Option<TcpOptions>,
     /// Where the framed management protocol of the TCP side answers; None: nowhere. Without `tcp` it is not served either.
     pub stream_admin: Option<std::net::TcpListener>,
+    /// What writers from other machines must show to the admin interface; None: they may not write.
+    pub token: Option<String>,
+    /// Where a record of every request goes.
+    pub access: AccessOptions,
 }
 
 /// Why a balancer did not start.
@@ -95,7 +100,8 @@ pub struct Balancer {
     listeners: Listeners,
     tcp: Option<Tcp>,
     admin: Option<Server>,
-    turns: JoinHandle<()>,
+    access: Carriers,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Balancer {
@@ -151,26 +157,39 @@ impl Balancer {
             control.followed_by(tcp.control().clone());
         }
         restore(&control, &options.data_dir)?;
+        collect(&control, options.access.collector)?;
+        let access = Carriers::start(options.access.lines, control.table.clone())
+            .map_err(failed("open the access log"))?;
         let address = options.http.local_addr();
         let deed = format!("serve HTTP on {address:?}");
-        let listeners = Listeners::start(options.http, options.threads, &control.table)
-            .map_err(failed(deed))?;
-        let open = listeners.open();
+        let served = Served {
+            table: control.table.clone(),
+            access: access.access().clone(),
+        };
+        let listeners =
+            Listeners::start(options.http, options.threads, served).map_err(failed(deed))?;
         let tcp_control = tcp.as_ref().map(|tcp| tcp.control().clone());
         let admin = options.admin.map(|listener| {
             let admin = Admin {
                 control: control.clone(),
-                open,
+                open: listeners.open(),
                 tcp: tcp_control.clone(),
+                access: access.access().clone(),
+                token: options.token,
             };
             Server::start(listener, admin)
         });
+        let me = Arc::downgrade(&control);
         Ok(Balancer {
             listeners,
+            access,
             admin: admin
                 .transpose()
                 .map_err(failed("start the admin interface"))?,
-            turns: tokio::spawn(Control::run(Arc::downgrade(&control))),
+            tasks: [
+                tokio::spawn(Control::beat(me.clone(), options.check_interval)),
+                tokio::spawn(Control::run(me)),
+            ],
             handle: Handle {
                 control,
                 tcp: tcp_control,
@@ -195,7 +214,8 @@ impl Balancer {
         if let Some(admin) = self.admin {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
         }
-        self.turns.abort();
+        self.access.shutdown().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
         let control = self.handle.control;
         if tokio::task::spawn_blocking(move || control.close())
             .await
@@ -205,6 +225,26 @@ impl Balancer {
         }
         tracing::info!("balancer stopped");
     }
+}
+
+/// Access records go to this collector, as if a document of that name had been written.
+fn collect(control: &Control, collector: Option<(String, u16)>) -> Result<(), StartError> {
+    let Some((host, port)) = collector else {
+        return Ok(());
+    };
+    let doc = UpstreamDoc {
+        cluster: vec![Level {
+            servers: vec![upstream::Server {
+                host,
+                port,
+                ..upstream::Server::default()
+            }],
+            ..Level::default()
+        }],
+        ..UpstreamDoc::default()
+    };
+    let applied = control.apply(LOGGER, Some(Arc::new(doc)));
+    applied.map_err(|e| failed("send access records")(std::io::Error::other(e)))
 }
 
 /// Serves what was last known good, and writes down what is applied from now on.

@@ -122,7 +122,7 @@ async fn end(system: System, args: &Args, stop: &mut Stop) -> anyhow::Result<()>
 }
 
 /// `:8080` means every IPv4 address of this machine.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') {
         format!("0.0.0.0{text}")
     } else {

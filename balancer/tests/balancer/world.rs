@@ -45,6 +45,8 @@ pub fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
         check_interval: Duration::from_millis(50),
         tcp: None,
         stream_admin: None,
+        token: None,
+        access: Default::default(),
     };
     (options, proxy, admin_address)
 }

@@ -103,6 +103,8 @@ impl System {
             check_interval: CHECK_INTERVAL,
             tcp: None,
             stream_admin: None,
+            token: None,
+            access: Default::default(),
         })
         .await
         .context("cannot start the balancer")?;

@@ -79,7 +79,7 @@ impl Chunks {
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::Size(0)),
             (State::Trailer, b'\r') => Ok(State::LastLf),
-            (State::Trailer | State::TrailerLine, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerLine, b'\r') => Ok(State::TrailerLf),
             (State::Trailer | State::TrailerLine, _) => self.extra(byte, State::TrailerLine),
             (State::TrailerLf, b'\n') => Ok(State::Trailer),
             (State::LastLf, b'\n') => Ok(State::Done),
