@@ -8,14 +8,14 @@ mod reply;
 pub(crate) mod status;
 pub(crate) mod write;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode, Version, header};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::sync::watch;
@@ -123,7 +123,9 @@ fn named(target: &str) -> Option<(&'static str, &str)> {
 
 async fn upstream(admin: &Admin, client: SocketAddr, name: &str, request: Request) -> Response {
     let outcome = match request.method().clone() {
-        Method::PUT | Method::POST | Method::DELETE if !admin.permits(client, &request) => {
+        Method::PUT | Method::POST | Method::DELETE
+            if !may_write(client.ip(), admin.token.as_deref(), request.headers()) =>
+        {
             Err(write::Refused::new(
                 StatusCode::FORBIDDEN,
                 "writes from other machines need the header Authorization: Bearer TOKEN, with the token of --token-file",
@@ -148,17 +150,15 @@ async fn upstream(admin: &Admin, client: SocketAddr, name: &str, request: Reques
     }
 }
 
-impl Admin {
-    /// From this machine anybody may write; from others only who knows the token.
-    fn permits(&self, client: SocketAddr, request: &Request) -> bool {
-        let shown = request.headers().get(header::AUTHORIZATION);
-        let shown = shown.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
-        let known = match (&self.token, shown) {
-            (Some(token), Some(shown)) => same(token.as_bytes(), shown),
-            _ => false,
-        };
-        client.ip().to_canonical().is_loopback() || known
-    }
+/// From this machine anybody may write; from others only who knows the token.
+fn may_write(client: IpAddr, token: Option<&str>, headers: &HeaderMap) -> bool {
+    let shown = headers.get(header::AUTHORIZATION);
+    let shown = shown.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
+    let known = match (token, shown) {
+        (Some(token), Some(shown)) => same(token.as_bytes(), shown),
+        _ => false,
+    };
+    client.to_canonical().is_loopback() || known
 }
 
 /// Takes as long whatever differs.
@@ -190,4 +190,32 @@ fn is_ours(target: &str) -> bool {
     ["/status", "/upstream", "/lua"]
         .iter()
         .any(|name| path.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_machines_write_with_the_token_only() {
+        let (here, mapped, other) = ("127.0.0.9", "::ffff:127.0.0.1", "10.0.0.1");
+        let ip = |text: &str| text.parse().expect("an address");
+        let mut headers = HeaderMap::new();
+        assert!(may_write(ip(here), None, &headers) && may_write(ip(mapped), None, &headers));
+        assert!(!may_write(ip(other), None, &headers));
+        assert!(!may_write(ip(other), Some("secret"), &headers));
+        for (shown, fits) in [
+            ("Bearer secret", true),
+            ("Bearer secre", false),
+            ("secret", false),
+        ] {
+            headers.insert(header::AUTHORIZATION, shown.parse().expect("a value"));
+            assert_eq!(
+                may_write(ip(other), Some("secret"), &headers),
+                fits,
+                "{shown}"
+            );
+        }
+        assert!(!may_write(ip(other), None, &headers));
+    }
 }

@@ -184,6 +184,7 @@ fn merge(
 fn document(mut whole: Map<String, Value>, order: &[String]) -> Done<UpstreamDoc> {
     let cluster = whole.insert("cluster".to_owned(), Value::Array(Vec::new()));
     let cluster = levels(cluster.unwrap_or_default(), order)?;
+    loosely_written(&mut whole);
     let doc = serde_json::from_value(Value::Object(whole)).or_else(invalid)?;
     Ok(UpstreamDoc { cluster, ..doc })
 }
@@ -214,6 +215,32 @@ fn levels(cluster: Value, order: &[String]) -> Done<Vec<Level>> {
     }
 }
 
+/// Some languages have one form for an empty list and an empty object, and one kind of number.
+fn loosely_written(whole: &mut Map<String, Value>) {
+    if let Some(opts) = whole.get_mut("http_opts") {
+        empty_object(opts);
+        if let Some(statuses) = opts.get_mut("statuses") {
+            empty_object(statuses);
+        }
+    }
+    if let Some(sensibility) = whole.get_mut("sensibility") {
+        whole_number(sensibility);
+    }
+}
+
+fn empty_object(value: &mut Value) {
+    if value.as_array().is_some_and(Vec::is_empty) {
+        *value = Value::Object(Map::new());
+    }
+}
+
+fn whole_number(value: &mut Value) {
+    let number = value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e9);
+    if let Some(number) = number {
+        *value = (number as i64).into();
+    }
+}
+
 /// Ports given as digits, or with an empty fraction, route correctly in the original, so they are taken.
 fn with_numeric_ports(mut level: Value) -> Value {
     let servers = level.get_mut("servers").and_then(Value::as_array_mut);
@@ -221,6 +248,9 @@ fn with_numeric_ports(mut level: Value) -> Value {
         let port = server.get("port").and_then(port);
         if let (Some(port), Some(object)) = (port, server.as_object_mut()) {
             object.insert("port".to_owned(), port.into());
+        }
+        if let Some(limit) = server.get_mut("max_fails") {
+            whole_number(limit);
         }
     }
     level

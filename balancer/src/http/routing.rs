@@ -119,10 +119,9 @@ impl Routing {
         key: &RequestKey<'_>,
     ) -> bool {
         self.reason = word(failure);
-        self.outcome(match failure {
-            Failure::TimedOut | Failure::Unreachable => 504,
-            Failure::Refused | Failure::Lost | Failure::BadGateway => 502,
-        });
+        if !request.answered {
+            self.outcome(status(failure));
+        }
         let stale = reused && failure == Failure::Lost;
         if !stale {
             self.blame(failure);
@@ -171,6 +170,14 @@ impl Routing {
         };
         peer.record().failed(limits, failure, others, now());
         self.tried.add(peer);
+    }
+}
+
+/// What a failed attempt counts as in records.
+fn status(failure: Failure) -> u16 {
+    match failure {
+        Failure::TimedOut | Failure::Unreachable => 504,
+        Failure::Refused | Failure::Lost | Failure::BadGateway => 502,
     }
 }
 

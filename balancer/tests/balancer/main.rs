@@ -8,5 +8,6 @@ mod faults;
 mod framed;
 mod origin;
 mod routing;
+mod strict;
 mod tcp;
 mod world;

@@ -105,7 +105,10 @@ impl Input {
         let mut scanner = Scanner::default();
         loop {
             match scanner.scan(&self.arrived) {
-                Ok(Some(head)) => return Ok(self.begin(head)),
+                Ok(Some(head)) => {
+                    self.begin(head);
+                    return Ok(());
+                }
                 Ok(None) => {}
                 Err(refusal) => return Err(End::Refused(refusal)),
             }

@@ -25,11 +25,8 @@ impl Conn {
             let mut rest = (&mut self.stream).take(THROWN_AWAY);
             tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
         };
-        match timeout(LINGER, told).await {
-            Ok(Err(error)) => {
-                tracing::trace!(%error, "a client was gone before it could be told")
-            }
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Err(error)) = timeout(LINGER, told).await {
+            tracing::trace!(%error, "a client was gone before it could be told");
         }
     }
 }
