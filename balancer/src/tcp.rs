@@ -13,12 +13,16 @@ mod stats;
 mod threads;
 mod way;
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+
+use hancock_proto::ids::DocIndex;
+use hancock_proto::report::ServiceReport;
 
 use crate::control::{Control, Parts};
 use crate::handle::{StartError, failed, restore};
@@ -37,11 +41,23 @@ const ADMIN_GRACE: Duration = Duration::from_secs(1);
 /// The running TCP side.
 pub(crate) struct Tcp {
     control: Arc<Control>,
-    doors: Arc<Doors>,
+    porter: Porter,
     threads: Threads,
     admin: Option<Server>,
     turns: JoinHandle<()>,
+}
+
+/// Looks after the ports; closes them when dropped.
+struct Porter {
+    doors: Arc<Doors>,
     retrying: JoinHandle<()>,
+}
+
+impl Drop for Porter {
+    fn drop(&mut self) {
+        self.retrying.abort();
+        self.doors.close();
+    }
 }
 
 impl Tcp {
@@ -55,7 +71,7 @@ impl Tcp {
     ) -> Result<Self, StartError> {
         let started = Threads::start(threads);
         let (threads, runners) = started.map_err(failed("start the threads of the TCP side"))?;
-        let doors = Arc::new(Doors::new(options, runners));
+        let doors = Arc::new(Doors::new(options, runners, parts.changed.clone()));
         let control = Control::new(parts);
         control.opens(doors.clone());
         restore(&control, &data_dir.join(FOLDER))?;
@@ -68,9 +84,11 @@ impl Tcp {
                 .transpose()
                 .map_err(failed("start the framed management protocol"))?,
             turns: tokio::spawn(Control::run(Arc::downgrade(&control))),
-            retrying: tokio::spawn(Doors::keep_trying(doors.clone())),
+            porter: Porter {
+                retrying: tokio::spawn(Doors::keep_trying(doors.clone())),
+                doors,
+            },
             control,
-            doors,
             threads,
         })
     }
@@ -82,8 +100,7 @@ impl Tcp {
 
     /// Closes all ports, lets sessions go on for at most `grace`, writes down what is left, ends.
     pub(crate) async fn shutdown(self, grace: Duration) {
-        self.retrying.abort();
-        self.doors.close();
+        drop(self.porter);
         self.threads.shutdown(grace).await;
         if let Some(admin) = self.admin {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
@@ -95,4 +112,16 @@ impl Tcp {
             tracing::error!("could not close the last known good documents of the TCP side");
         }
     }
+}
+
+/// The reports of TCP services. What cannot be reached because its port could not be opened is not confirmed.
+pub(crate) fn services(control: &Control) -> BTreeMap<String, ServiceReport> {
+    let mut reports = control.services();
+    let closed = control.doors().map(|doors| doors.failing());
+    for name in closed.into_iter().flatten() {
+        if let Some(report) = reports.get_mut(&name) {
+            report.confirmed = DocIndex(0);
+        }
+    }
+    reports
 }

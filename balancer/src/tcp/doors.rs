@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::TcpOptions;
@@ -32,6 +32,8 @@ pub(crate) struct Doors {
     ports: Mutex<State>,
     /// A port could not be opened.
     failed: Notify,
+    /// Bumped when a report would say something else.
+    changed: watch::Sender<u64>,
     /// How often one could not be opened.
     pub(crate) failures: AtomicU64,
     /// Connections that found neither a service nor a peer nor room.
@@ -81,13 +83,15 @@ pub(crate) struct DoorLine {
 }
 
 impl Doors {
-    pub(crate) fn new(options: TcpOptions, runners: Runners) -> Self {
+    /// Ports that are all closed yet. `changed` is bumped when one that was tried again opened.
+    pub(crate) fn new(options: TcpOptions, runners: Runners, changed: watch::Sender<u64>) -> Self {
         Self {
             options,
             runners,
             table: OnceLock::new(),
             ports: Mutex::default(),
             failed: Notify::new(),
+            changed,
             failures: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
         }
@@ -226,8 +230,17 @@ impl Doors {
         };
         for port in due {
             // A failure is told and kept.
-            let _ = self.sync_port(port);
+            if self.sync_port(port).is_ok() {
+                self.changed.send_modify(|n| *n += 1);
+            }
         }
+    }
+
+    /// Names of the services whose ports could not be opened.
+    pub(crate) fn failing(&self) -> Vec<String> {
+        let state = self.lock();
+        let failing = state.doors.iter().filter(|(_, d)| d.failing().is_some());
+        failing.map(|(port, _)| port.to_string()).collect()
     }
 
     /// All ports that are or should be open.

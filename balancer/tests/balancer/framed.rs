@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use crate::client::PATIENCE;
 use crate::tcp::{TcpWorld, at, free_port};
 
-struct Framed(TcpStream);
+pub struct Framed(TcpStream);
 
 const OK: (u32, &str) = (0, "OK");
 
 impl Framed {
-    async fn connect(address: SocketAddr) -> Self {
+    pub async fn connect(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
@@ -41,7 +41,7 @@ impl Framed {
         timeout(PATIENCE, reading).await.unwrap()
     }
 
-    async fn json(&mut self, line: &str) -> Value {
+    pub async fn json(&mut self, line: &str) -> Value {
         let (code, text) = self.send(line, None).await.unwrap();
         assert_eq!(code, 1, "{text}");
         serde_json::from_str(&text).unwrap()

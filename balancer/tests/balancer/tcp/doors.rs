@@ -12,8 +12,10 @@ use super::peer::Peer;
 use super::{TcpWorld, at, connect, free_port, name_behind, plainly, rest, started};
 use crate::client::{PATIENCE, get};
 
-/// Ten milliseconds are promised; a machine busy with other tests gets more.
-const SOON: Duration = Duration::from_millis(100);
+/// What is promised of a machine that has time.
+const PROMISED: Duration = Duration::from_millis(10);
+/// One that is busy with other tests makes everybody wait for a processor.
+const BUSY: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn a_port_opens_with_its_document_and_closes_with_it() {
@@ -31,7 +33,7 @@ async fn a_port_opens_with_its_document_and_closes_with_it() {
         assert!(TcpStream::connect(at(port)).await.is_err());
         fastest = fastest.min(began.elapsed());
     }
-    assert!(fastest < SOON, "{fastest:?}");
+    assert!(fastest < PROMISED, "{fastest:?}");
     world.stop().await;
 }
 
@@ -154,12 +156,13 @@ async fn a_thousand_ports_come_and_go_while_another_serves() {
         }
     });
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
-    let (mut taken, mut ports) = (Vec::new(), Vec::new());
+    let (mut puts, mut taken, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     let before = threads();
     for _ in 0..1000 {
         let port = free_port();
         let began = Instant::now();
         world.put(port, &[peer.port]);
+        puts.push(began.elapsed());
         let stream = connect(port).await;
         taken.push(began.elapsed());
         drop(stream);
@@ -170,12 +173,15 @@ async fn a_thousand_ports_come_and_go_while_another_serves() {
         world.delete(*port);
         assert!(TcpStream::connect(at(*port)).await.is_err());
     }
+    puts.sort();
     taken.sort();
+    println!("put: median {:?}, p99 {:?}", puts[500], puts[990]);
     println!(
         "from put to accepted: median {:?}, p99 {:?}",
         taken[500], taken[990]
     );
-    assert!(taken[990] < SOON, "p99 {:?}", taken[990]);
+    assert!(taken[500] < PROMISED, "median {:?}", taken[500]);
+    assert!(taken[990] < BUSY, "p99 {:?}", taken[990]);
     assert!(threads() <= before + 2, "threads grew");
     assert!(!traffic.is_finished());
     traffic.abort();

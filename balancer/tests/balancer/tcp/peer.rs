@@ -65,3 +65,32 @@ impl Peer {
         listener.local_addr().unwrap().port()
     }
 }
+
+/// A listener that takes no more connections: those wait until their time is over.
+pub struct Full {
+    pub port: u16,
+    _listener: socket2::Socket,
+    _filling: Vec<TcpStream>,
+}
+
+impl Full {
+    pub async fn new() -> Self {
+        let listener =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut filling = Vec::new();
+        // Ends with the first that has to wait.
+        let patience = std::time::Duration::from_millis(100);
+        while let Ok(filled) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            filling.push(filled.unwrap());
+        }
+        Self {
+            port: address.port(),
+            _listener: listener,
+            _filling: filling,
+        }
+    }
+}

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use hancock_balancer_core::ring;
+use hancock_proto::app::CheckKind;
+use hancock_proto::upstream::UpstreamDoc;
 use hancock_testkit::wait::wait_for_async;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::peer::Peer;
+use super::peer::{Full, Peer};
 use super::{TcpWorld, connect, free_port, name_behind, plainly, rest};
 use crate::client::PATIENCE;
-use crate::world::{doc, handover, id, plain, server};
+use crate::framed::Framed;
+use crate::world::{doc, handover, id, judged, plain, server};
 
 async fn says(stream: &mut tokio::net::TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
@@ -201,5 +204,86 @@ async fn more_sessions_than_there_is_room_for_are_closed() {
     assert!(rest(&mut second).await.unwrap_or_default().is_empty());
     says(&mut first, "still").await;
     drop(first);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_on_its_way_keeps_its_peer_undrained() {
+    let world = TcpWorld::with(|tcp| tcp.connect_timeout = Duration::from_secs(2)).await;
+    let (full, other, port) = (Full::new().await, Peer::named("b").await, free_port());
+    let name = port.to_string();
+    let both = vec![server("web-1", full.port), server("web-2", other.port)];
+    let apply = |doc: UpstreamDoc| world.handle.apply_tcp(&name, Some(doc.into())).unwrap();
+    apply(doc(1, both));
+    let waiting = tokio::spawn(name_behind(port));
+    let open = || {
+        let report = world.handle.tcp_services().remove(&name);
+        report.and_then(|r| r.draining.get(&id("web-1")).cloned())
+    };
+    wait_for_async("a connection", PATIENCE, || async {
+        let status = Framed::connect(world.framed)
+            .await
+            .json("GET upstream status")
+            .await;
+        let line = &status[format!("cls:{name}")][0][0]["hancock"];
+        if line["requests"] == 1 {
+            Ok(())
+        } else {
+            Err(line.to_string())
+        }
+    })
+    .await;
+    apply(doc(2, vec![server("web-2", other.port)]));
+    let draining = open().expect("not drained");
+    assert!(
+        draining.requests == 1 && draining.older_phase,
+        "{draining:?}"
+    );
+    assert_eq!(waiting.await.unwrap(), "b");
+    wait_for_async("the drain", PATIENCE, || async {
+        match open() {
+            Some(d) if d.requests > 0 || d.older_phase => Err(format!("{d:?}")),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_verdict_on_a_local_instance_counts_for_tcp_too() {
+    let world = TcpWorld::new().await;
+    let (a, b, port) = (Peer::named("a").await, Peer::named("b").await, free_port());
+    let both = doc(1, vec![server("web-1", a.port), server("web-2", b.port)]);
+    world
+        .handle
+        .apply_tcp(&port.to_string(), Some(both.into()))
+        .unwrap();
+    let watch = |checked: u16| {
+        let judged = judged(checked, CheckKind::Tcp, 1, 1);
+        world.handle.watch_local([(id("web-1"), judged)].into());
+    };
+    let only = async |wanted: &'static [&'static str]| {
+        wait_for_async("the verdict", PATIENCE, || async {
+            let got = [
+                name_behind(port).await,
+                name_behind(port).await,
+                name_behind(port).await,
+            ];
+            let all = wanted.iter().all(|w| got.iter().any(|g| g == w));
+            let none = got.iter().all(|g| wanted.contains(&g.as_str()));
+            if all && none {
+                Ok(())
+            } else {
+                Err(format!("{got:?}"))
+            }
+        })
+        .await;
+    };
+    only(&["a", "b"]).await;
+    watch(Peer::dead());
+    only(&["b"]).await;
+    watch(a.port);
+    only(&["a", "b"]).await;
     world.stop().await;
 }
