@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
 
 use super::dial::dial;
 use super::doors::Doors;
@@ -65,6 +66,7 @@ impl Relayed<'_> {
     async fn run(&self, client: &mut TcpStream, peer: &mut TcpStream) {
         let moved = AtomicU64::new(0);
         let (mut up_done, mut down_done) = (false, false);
+        let answered = Notify::new();
         {
             let ((from_client, to_client), (from_peer, to_peer)) = (client.split(), peer.split());
             let way = |from, to, total| Way {
@@ -81,13 +83,15 @@ impl Relayed<'_> {
                 let ended = up.run().await;
                 up_done = ended.is_ok();
                 if let Err(Broken::Writing(_)) = &ended {
-                    sleep(LAST_WORDS).await;
+                    // Running out of it changes nothing: the session ends either way.
+                    let _ = timeout(LAST_WORDS, answered.notified()).await;
                 }
                 ended
             };
             let down = async {
                 let ended = down.run().await;
                 down_done = ended.is_ok();
+                answered.notify_one();
                 ended
             };
             tokio::select! {

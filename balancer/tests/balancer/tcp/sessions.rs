@@ -8,6 +8,7 @@ use hancock_proto::upstream::UpstreamDoc;
 use hancock_testkit::wait::wait_for_async;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::peer::{Full, Peer};
 use super::{TcpWorld, connect, free_port, name_behind, plainly, rest};
@@ -61,6 +62,34 @@ async fn a_broken_stream_is_not_taken_for_a_whole_one() {
     world.put(port, &[breaking.port]);
     let mut stream = connect(port).await;
     assert!(rest(&mut stream).await.is_err());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_before_the_question_was_over_arrives() {
+    let world = TcpWorld::new().await;
+    let port = free_port();
+    let hasty = Peer::start(|mut stream| async move {
+        let mut first = [0; 4];
+        stream.read_exact(&mut first).await.unwrap();
+        // The rest is never read, so the connection is reset after the answer.
+        stream.write_all(b"enough").await.unwrap();
+    })
+    .await;
+    world.put(port, &[hasty.port]);
+    let mut stream = connect(port).await;
+    stream.write_all(b"once").await.unwrap();
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"enough");
+    // A large question nobody wants: it ends, one way or the other, and in time.
+    let large = vec![0; 1 << 20];
+    let _ = timeout(PATIENCE, async {
+        let _ = stream.write_all(&large).await;
+        rest(&mut stream).await
+    })
+    .await
+    .unwrap();
     world.stop().await;
 }
 
