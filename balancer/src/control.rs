@@ -114,17 +114,26 @@ impl Control {
     pub(crate) fn restore(&self, documents: &Documents) {
         let mut inner = self.lock();
         for (name, doc) in documents {
-            match self.upstream(name, doc.clone()) {
-                Ok(upstream) => inner.restore(self, Arc::new(upstream)),
-                Err(problem) => {
-                    tracing::error!(service = %name, %problem, "a last known good document is not valid any more, left out")
-                }
-            }
+            self.begin(&mut inner, name, doc);
         }
         tracing::info!(
             services = inner.services.len(),
             "serving the last known good documents"
         );
+    }
+
+    /// Serves a document of this balancer's own options: it counts as no change, and is written down nowhere.
+    pub(crate) fn built_in(&self, name: &str, doc: Arc<UpstreamDoc>) {
+        self.begin(&mut self.lock(), name, &doc);
+    }
+
+    fn begin(&self, inner: &mut Inner, name: &str, doc: &Arc<UpstreamDoc>) {
+        match self.upstream(name, doc.clone()) {
+            Ok(upstream) => inner.restore(self, Arc::new(upstream)),
+            Err(problem) => {
+                tracing::error!(service = %name, %problem, "a document is not valid any more, left out")
+            }
+        }
     }
 
     /// From now on applied documents are written down.

@@ -21,7 +21,7 @@ use crate::lastgood::{Log, Writer};
 use crate::listen::{Listeners, Served};
 use crate::probe::Prober;
 use crate::probe::net::NetProber;
-use crate::tcp::{Tcp, TcpOptions};
+use crate::tcp::{self, Tcp, TcpOptions};
 
 /// Time the admin interface has to finish its answers.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -157,7 +157,7 @@ impl Balancer {
             control.followed_by(tcp.control().clone());
         }
         restore(&control, &options.data_dir)?;
-        collect(&control, options.access.collector)?;
+        collect(&control, options.access.collector);
         let access = Carriers::start(options.access.lines, control.table.clone())
             .map_err(failed("open the access log"))?;
         let address = options.http.local_addr();
@@ -227,24 +227,24 @@ impl Balancer {
     }
 }
 
-/// Access records go to this collector, as if a document of that name had been written.
-fn collect(control: &Control, collector: Option<(String, u16)>) -> Result<(), StartError> {
+/// Access records go to this collector, as if it had been in the documents from the beginning.
+fn collect(control: &Control, collector: Option<(String, u16)>) {
     let Some((host, port)) = collector else {
-        return Ok(());
+        return;
+    };
+    let server = upstream::Server {
+        host,
+        port,
+        ..upstream::Server::default()
     };
     let doc = UpstreamDoc {
         cluster: vec![Level {
-            servers: vec![upstream::Server {
-                host,
-                port,
-                ..upstream::Server::default()
-            }],
+            servers: vec![server],
             ..Level::default()
         }],
         ..UpstreamDoc::default()
     };
-    let applied = control.apply(LOGGER, Some(Arc::new(doc)));
-    applied.map_err(|e| failed("send access records")(std::io::Error::other(e)))
+    control.built_in(LOGGER, Arc::new(doc));
 }
 
 /// Serves what was last known good, and writes down what is applied from now on.
@@ -306,7 +306,7 @@ impl Handle {
     /// [`Handle::services`] of TCP services.
     pub fn tcp_services(&self) -> BTreeMap<String, ServiceReport> {
         let tcp = self.tcp.as_ref();
-        tcp.map(|tcp| tcp.services()).unwrap_or_default()
+        tcp.map(|tcp| tcp::services(tcp)).unwrap_or_default()
     }
 
     /// [`Handle::names`] of TCP services.

@@ -74,7 +74,7 @@ struct Line<'a> {
     node_name: &'a str,
     node_version: &'static str,
     remote_addr: String,
-    remote_user: &'static str,
+    remote_user: String,
     timestamp: String,
     method: &'a str,
     scheme: &'static str,
@@ -127,7 +127,7 @@ impl Record<'_> {
             node_name: node,
             node_version: VERSION,
             remote_addr: self.client.map_or_else(dash, |ip| ip.to_string()),
-            remote_user: "-",
+            remote_user: user(&self.header("authorization")).unwrap_or_else(dash),
             timestamp: timestamp(now()),
             method: self.method,
             scheme: "http",
@@ -159,6 +159,37 @@ impl Record<'_> {
         let value = self.headers.and_then(|h| h.get(name));
         value.map_or_else(dash, |v| String::from_utf8_lossy(v.as_bytes()).into_owned())
     }
+}
+
+/// Who a client says it is, by the header `Authorization: Basic`.
+fn user(header: &str) -> Option<String> {
+    let (scheme, code) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("basic").then_some(())?;
+    let text = base64(code.trim().trim_end_matches('='))?;
+    let user = text.split(|b| *b == b':').next()?;
+    (!user.is_empty()).then(|| String::from_utf8_lossy(user).into_owned())
+}
+
+fn base64(code: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(code.len());
+    let (mut bits, mut held) = (0u32, 0);
+    for letter in code.bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+        }
+    }
+    Some(out)
 }
 
 fn dash() -> String {
@@ -229,5 +260,19 @@ mod tests {
         );
         assert_eq!(line.as_object().map(serde_json::Map::len), Some(26));
         assert_eq!(timestamp(Timestamp(0)).len(), 26);
+    }
+
+    #[test]
+    fn users_are_read_from_basic_authorization() {
+        for (header, name) in [
+            ("Basic YWxpY2U6c2VjcmV0", Some("alice")),
+            ("basic Ym9iOg==", Some("bob")),
+            ("Basic !", None),
+            ("Basic", None),
+            ("Bearer YWxpY2U6", None),
+            ("-", None),
+        ] {
+            assert_eq!(user(header).as_deref(), name, "{header}");
+        }
     }
 }

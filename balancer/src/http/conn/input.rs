@@ -71,7 +71,7 @@ impl Input {
         if self.arrived.is_empty() {
             // An idle connection keeps no buffer.
             self.arrived = BytesMut::new();
-            self.first_byte(stream, waits.first, waits.close_idle)
+            self.first_bytes(stream, waits.first, waits.close_idle)
                 .await?;
         }
         let deadline = Instant::now() + waits.head;
@@ -84,7 +84,7 @@ impl Input {
         }
     }
 
-    async fn first_byte(
+    async fn first_bytes(
         &mut self,
         stream: &TcpStream,
         limit: Duration,
@@ -93,10 +93,8 @@ impl Input {
         let closing = async { drop(close.wait_for(|close| *close).await) };
         tokio::select! {
             biased;
-            ready = timeout(limit, stream.readable()) => match ready {
-                Ok(Ok(())) => Ok(()),
-                _ => Err(End::Gone),
-            },
+            // Silence is no request, so it gets no answer.
+            came = timeout(limit, self.more(stream)) => came.unwrap_or(Err(End::Gone)),
             () = closing => Err(End::Gone),
         }
     }
