@@ -27,6 +27,7 @@ present() {
     iptables) command -v iptables >/dev/null ;;
     iproute2) command -v ip >/dev/null ;;
     etcd-server) command -v etcd >/dev/null ;;
+    python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
     docker-registry) command -v docker-registry >/dev/null ;;
     *) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' ;;
   esac

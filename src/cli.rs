@@ -2,6 +2,7 @@
 
 mod app;
 mod args;
+mod balancer;
 pub mod client;
 mod completions;
 mod deed;
@@ -84,6 +85,8 @@ impl Global {
 enum Command {
     /// Run the whole system on this machine
     Dev(dev::Args),
+    /// Run only a balancer, managed in Slardar's words
+    Balancer(Box<balancer::Args>),
     /// Describe, start and change apps
     #[command(subcommand, arg_required_else_help = true)]
     App(app::Command),
@@ -138,6 +141,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Dev(args) => dev::run(args),
+        Command::Balancer(args) => balancer::run(*args),
         Command::DemoApp(args) => demo_app::run(args),
         Command::Shim(shim) => Ok(hancock_agent::runtime::process::shim_main(shim.args)),
         Command::Completions(args) => completions::run(&args),
@@ -176,6 +180,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Status => status::run(context).await,
         // Answered by `run` without a master.
         Command::Dev(_)
+        | Command::Balancer(_)
         | Command::DemoApp(_)
         | Command::Shim(_)
         | Command::Completions(_)

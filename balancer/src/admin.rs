@@ -2,33 +2,37 @@
 //!
 //! Paths match exactly, on the target as sent. What is under the interface's names but not one of its forms is 400 `{}`; anything else 404.
 
+mod body;
 mod metrics;
-mod status;
-mod write;
+mod reply;
+pub(crate) mod status;
+pub(crate) mod write;
 
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::Access;
 use crate::control::Control;
-
-/// Largest body.
-const MAX_BODY: usize = 1 << 20;
+use reply::{json as reply, page};
 
 /// What requests look at.
 pub(crate) struct Admin {
     pub(crate) control: Arc<Control>,
     pub(crate) open: Arc<AtomicU64>,
+    pub(crate) tcp: Option<Arc<Control>>,
+    pub(crate) access: Arc<Access>,
+    /// What writers from other machines must show; None: they may not write.
+    pub(crate) token: Option<String>,
 }
 
 /// The running server.
@@ -43,10 +47,11 @@ impl Server {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let router = Router::new().fallback(answer).with_state(Arc::new(admin));
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let (stop, mut stopped) = watch::channel(false);
         let stopping = async move { drop(stopped.wait_for(|stop| *stop).await) };
         let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(stopping);
+            let serving = axum::serve(listener, service).with_graceful_shutdown(stopping);
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the admin interface ended");
             }
@@ -64,36 +69,71 @@ impl Server {
     }
 }
 
-async fn answer(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+async fn answer(
+    State(admin): State<Arc<Admin>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    if let Some(status) = unfit(&request) {
+        return page(status);
+    }
+    if body::is_announced_too_large(&request) {
+        body::throw_away(request.into_body()).await;
+        return reply::last(page(StatusCode::PAYLOAD_TOO_LARGE));
+    }
     let target = request
         .uri()
         .path_and_query()
         .map_or("", |p| p.as_str())
         .to_owned();
-    if request.method() == Method::TRACE {
-        return page(StatusCode::METHOD_NOT_ALLOWED);
-    }
     match target.as_str() {
         "/status" => reply(StatusCode::OK, &status::document(&admin.control)),
-        "/upstreams" => reply(StatusCode::OK, &json!(admin.control.documents())),
+        "/upstreams" => reply(StatusCode::OK, &admin.control.documents()),
         "/healthz" => (StatusCode::OK, "ok\n").into_response(),
         "/metrics" => metrics::page(&admin).into_response(),
-        other => match other
-            .strip_prefix("/upstream/")
-            .filter(|name| is_name(name))
-        {
-            Some(name) => upstream(&admin, name, request).await,
+        "/y_nginx_status" => connections(&admin),
+        "/lua" | "/lua/" => no_scripts(),
+        "/upstream/." | "/upstream/.." => page(StatusCode::NOT_FOUND),
+        other => match named(other) {
+            Some(("/upstream/", name)) => upstream(&admin, client, name, request).await,
+            Some(_) => no_scripts(),
             None if is_ours(&target) => reply(StatusCode::BAD_REQUEST, &json!({})),
             None => page(StatusCode::NOT_FOUND),
         },
     }
 }
 
-async fn upstream(admin: &Admin, name: &str, request: Request) -> Response {
+/// Requests that break the protocol, or use it in a way nobody here means.
+fn unfit(request: &Request) -> Option<StatusCode> {
+    if request.method() == Method::TRACE {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let wrong = hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11);
+    wrong.then_some(StatusCode::BAD_REQUEST)
+}
+
+/// The name in a target that holds one, and what it names.
+fn named(target: &str) -> Option<(&'static str, &str)> {
+    ["/upstream/", "/lua/"].into_iter().find_map(|kind| {
+        let name = target.strip_prefix(kind)?;
+        is_name(name).then_some((kind, name))
+    })
+}
+
+async fn upstream(admin: &Admin, client: SocketAddr, name: &str, request: Request) -> Response {
     let outcome = match request.method().clone() {
-        Method::PUT | Method::POST => match body(request.into_body()).await {
-            Ok(body) => write::put(&admin.control, name, &body),
-            Err(status) => return page(status),
+        Method::PUT | Method::POST | Method::DELETE
+            if !may_write(client.ip(), admin.token.as_deref(), request.headers()) =>
+        {
+            Err(write::Refused::new(
+                StatusCode::FORBIDDEN,
+                "writes from other machines need the header Authorization: Bearer TOKEN, with the token of --token-file",
+            ))
+        }
+        Method::PUT | Method::POST => match body::whole(request.into_body()).await {
+            Some(body) => write::put(&admin.control, name, &body),
+            None => return reply::last(page(StatusCode::PAYLOAD_TOO_LARGE)),
         },
         Method::DELETE => write::delete(&admin.control, name),
         _ => Err(write::Refused::new(
@@ -110,10 +150,31 @@ async fn upstream(admin: &Admin, name: &str, request: Request) -> Response {
     }
 }
 
-async fn body(body: Body) -> Result<Vec<u8>, StatusCode> {
-    let read = to_bytes(body, MAX_BODY).await;
-    read.map(|b| b.to_vec())
-        .map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)
+/// From this machine anybody may write; from others only who knows the token.
+fn may_write(client: IpAddr, token: Option<&str>, headers: &HeaderMap) -> bool {
+    let shown = headers.get(header::AUTHORIZATION);
+    let shown = shown.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
+    let known = match (token, shown) {
+        (Some(token), Some(shown)) => same(token.as_bytes(), shown),
+        _ => false,
+    };
+    client.to_canonical().is_loopback() || known
+}
+
+/// Takes as long whatever differs.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |acc, (x, y)| acc | (x ^ y)) == 0
+}
+
+fn no_scripts() -> Response {
+    let body = json!({"status": 501, "msg": "this balancer has no scripts"});
+    reply(StatusCode::NOT_IMPLEMENTED, &body)
+}
+
+fn connections(admin: &Admin) -> Response {
+    let open = admin.open.load(Ordering::Relaxed);
+    let kind = [(header::CONTENT_TYPE, "text/plain")];
+    (kind, format!("Active connections: {open} \n")).into_response()
 }
 
 fn is_name(text: &str) -> bool {
@@ -131,15 +192,30 @@ fn is_ours(target: &str) -> bool {
         .any(|name| path.contains(name))
 }
 
-fn reply(status: StatusCode, body: &Value) -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (status, kind, body.to_string()).into_response()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn page(status: StatusCode) -> Response {
-    let kind = [(header::CONTENT_TYPE, "text/html")];
-    let body = format!(
-        "<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\r\n"
-    );
-    (status, kind, body).into_response()
+    #[test]
+    fn other_machines_write_with_the_token_only() {
+        let (here, mapped, other) = ("127.0.0.9", "::ffff:127.0.0.1", "10.0.0.1");
+        let ip = |text: &str| text.parse().expect("an address");
+        let mut headers = HeaderMap::new();
+        assert!(may_write(ip(here), None, &headers) && may_write(ip(mapped), None, &headers));
+        assert!(!may_write(ip(other), None, &headers));
+        assert!(!may_write(ip(other), Some("secret"), &headers));
+        for (shown, fits) in [
+            ("Bearer secret", true),
+            ("Bearer secre", false),
+            ("secret", false),
+        ] {
+            headers.insert(header::AUTHORIZATION, shown.parse().expect("a value"));
+            assert_eq!(
+                may_write(ip(other), Some("secret"), &headers),
+                fits,
+                "{shown}"
+            );
+        }
+        assert!(!may_write(ip(other), None, &headers));
+    }
 }

@@ -3,6 +3,7 @@
 //! Everything lives under one short lock that is never held across an await; requests never take it.
 
 mod local;
+mod past;
 mod report;
 mod service;
 mod steps;
@@ -15,7 +16,7 @@ use tokio::runtime;
 use tokio::sync::{Notify, watch};
 
 use hancock_balancer_core::health::ProbeResult;
-use hancock_balancer_core::upstream::{PeerKey, Upstream};
+use hancock_balancer_core::upstream::{InvalidUpstream, PeerKey, Upstream};
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_proto::upstream::UpstreamDoc;
@@ -23,11 +24,13 @@ use hancock_proto::upstream::UpstreamDoc;
 use crate::handle::ApplyError;
 use crate::lastgood::{Documents, Writer};
 use crate::live::Table;
-use crate::probe::Prober;
+use crate::probe::{Answer, Prober};
+use crate::tcp::Doors;
 
 pub(crate) use report::{PeerLine, ServiceLines};
 
-use local::Local;
+use local::{Judged, Local};
+use past::Past;
 use service::ServiceState;
 
 /// How often open drains and deadlines are looked at.
@@ -44,6 +47,13 @@ pub(crate) struct Control {
     me: Weak<Control>,
     runtime: runtime::Handle,
     changed: watch::Sender<u64>,
+    /// Of the TCP side only: documents open and close ports. Set once, before the first change.
+    doors: OnceLock<Arc<Doors>>,
+    /// Told what this control judges, so that an instance is probed once for both sides.
+    follower: OnceLock<Arc<Control>>,
+    /// Tells the follower one thing after the other.
+    telling: Mutex<()>,
+    over_tcp: bool,
     /// Set once, right after the documents were restored.
     writer: OnceLock<Writer>,
     /// Something became active.
@@ -57,6 +67,8 @@ struct Inner {
     /// Services with a deadline or a drain: the only ones looked at in turns.
     active: BTreeSet<String>,
     locals: BTreeMap<InstanceId, Local>,
+    /// What was known of the peers of deleted services.
+    past: Past,
     /// Counts accepted changes.
     version: u64,
     last_check: Option<Timestamp>,
@@ -65,10 +77,15 @@ struct Inner {
 }
 
 /// What a control is made of.
+#[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) node: NodeId,
     pub(crate) prober: Arc<dyn Prober>,
     pub(crate) check_interval: Duration,
+    /// Serves TCP connections, not HTTP requests.
+    pub(crate) over_tcp: bool,
+    /// Bumped when a report would say something else.
+    pub(crate) changed: watch::Sender<u64>,
 }
 
 impl Control {
@@ -82,7 +99,11 @@ impl Control {
             started: now(),
             me: me.clone(),
             runtime: runtime::Handle::current(),
-            changed: watch::channel(0).0,
+            changed: parts.changed,
+            doors: OnceLock::new(),
+            follower: OnceLock::new(),
+            telling: Mutex::default(),
+            over_tcp: parts.over_tcp,
             writer: OnceLock::new(),
             wake: Arc::default(),
             inner: Mutex::default(),
@@ -93,17 +114,26 @@ impl Control {
     pub(crate) fn restore(&self, documents: &Documents) {
         let mut inner = self.lock();
         for (name, doc) in documents {
-            match Upstream::new(name, doc.clone()) {
-                Ok(upstream) => inner.restore(self, Arc::new(upstream)),
-                Err(problem) => {
-                    tracing::error!(service = %name, %problem, "a last known good document is not valid any more, left out")
-                }
-            }
+            self.begin(&mut inner, name, doc);
         }
         tracing::info!(
             services = inner.services.len(),
             "serving the last known good documents"
         );
+    }
+
+    /// Serves a document of this balancer's own options: it counts as no change, and is written down nowhere.
+    pub(crate) fn built_in(&self, name: &str, doc: Arc<UpstreamDoc>) {
+        self.begin(&mut self.lock(), name, &doc);
+    }
+
+    fn begin(&self, inner: &mut Inner, name: &str, doc: &Arc<UpstreamDoc>) {
+        match self.upstream(name, doc.clone()) {
+            Ok(upstream) => inner.restore(self, Arc::new(upstream)),
+            Err(problem) => {
+                tracing::error!(service = %name, %problem, "a document is not valid any more, left out")
+            }
+        }
     }
 
     /// From now on applied documents are written down.
@@ -121,12 +151,12 @@ impl Control {
         name: &str,
         doc: Option<Arc<UpstreamDoc>>,
     ) -> Result<(), ApplyError> {
-        let upstream = doc.map(|doc| Upstream::new(name, doc)).transpose();
+        let upstream = doc.map(|doc| self.permitted(name, doc)).transpose();
         let upstream = upstream.map_err(|problem| {
             tracing::warn!(service = %name, %problem, "refused a document, the last good one stays");
             ApplyError::Invalid {
                 name: name.to_owned(),
-                problem: problem.to_string(),
+                problem,
             }
         })?;
         let mut inner = self.lock();
@@ -136,7 +166,63 @@ impl Control {
         }
         drop(inner);
         self.bump();
-        Ok(())
+        let synced = self.doors().map_or(Ok(()), |doors| doors.sync(name));
+        synced.map_err(|problem| ApplyError::Closed {
+            name: name.to_owned(),
+            problem,
+        })
+    }
+
+    /// A valid upstream of a name that may have one.
+    fn permitted(&self, name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, String> {
+        if let Some(doors) = self.doors() {
+            doors.permit(name)?;
+        }
+        self.upstream(name, doc).map_err(|p| p.to_string())
+    }
+
+    fn upstream(&self, name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, InvalidUpstream> {
+        let upstream = Upstream::new(name, doc)?;
+        Ok(if self.over_tcp {
+            upstream.over_tcp()
+        } else {
+            upstream
+        })
+    }
+
+    /// From now on documents open and close ports.
+    pub(crate) fn opens(&self, doors: Arc<Doors>) {
+        if self.doors.set(doors).is_err() {
+            tracing::error!("the ports of the TCP side were set twice, the first ones stay");
+        }
+    }
+
+    /// The ports, on the TCP side.
+    pub(crate) fn doors(&self) -> Option<&Arc<Doors>> {
+        self.doors.get()
+    }
+
+    /// From now on `follower` is told what this control judges.
+    pub(crate) fn followed_by(&self, follower: Arc<Control>) {
+        if self.follower.set(follower).is_err() {
+            tracing::error!("the follower of a control was set twice, the first one stays");
+        }
+    }
+
+    /// What another control judged.
+    fn follow(&self, judged: Judged) {
+        if self.lock().follow(self, judged) {
+            self.bump();
+        }
+    }
+
+    fn tell_follower(&self) {
+        if let Some(follower) = self.follower.get() {
+            // Two tellings in a row may cross; so the newest is fetched under the follower's turn.
+            let _turn = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+            let judged = self.lock().judged();
+            follower.follow(judged);
+        }
     }
 
     /// This balancer's own probe of an added peer ended.
@@ -160,8 +246,8 @@ impl Control {
     }
 
     /// All results of a round, in list order.
-    pub(crate) fn round_done(&self, name: &str, generation: u64, results: &[ProbeResult]) {
-        self.lock().round_done(name, generation, results, now());
+    pub(crate) fn round_done(&self, name: &str, generation: u64, answers: Vec<Answer>) {
+        self.lock().round_done(name, generation, answers, now());
     }
 
     /// A name was resolved.
@@ -184,6 +270,7 @@ impl Control {
         if self.lock().watch_local(self, instances) {
             self.bump();
         }
+        self.tell_follower();
     }
 
     /// A probe of a judged instance ended. Answers whether it is ready; None: it is no longer judged by the asking task.
@@ -198,8 +285,18 @@ impl Control {
                 .local_probed(self, instance, generation, result, now())?;
         if changed {
             self.bump();
+            self.tell_follower();
         }
         Some(ready)
+    }
+
+    /// A round over everything ends once per interval, even when there was nothing to check.
+    pub(crate) async fn beat(me: Weak<Control>, interval: Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            let Some(control) = me.upgrade() else { return };
+            control.lock().last_check = Some(now());
+        }
     }
 
     /// Deadlines and drains, looked at in turns while there are any.

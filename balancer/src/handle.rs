@@ -12,14 +12,16 @@ use tokio::task::JoinHandle;
 use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Condition, ServiceReport};
-use hancock_proto::upstream::UpstreamDoc;
+use hancock_proto::upstream::{self, Level, UpstreamDoc};
 
+use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
 use crate::control::{Control, Parts};
 use crate::lastgood::{Log, Writer};
-use crate::listen::Listeners;
+use crate::listen::{Listeners, Served};
 use crate::probe::Prober;
 use crate::probe::net::NetProber;
+use crate::tcp::{self, Tcp, TcpOptions};
 
 /// Time the admin interface has to finish its answers.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -39,6 +41,14 @@ pub struct Options {
     pub threads: usize,
     /// Time between rounds of active checks of documents that do not say more.
     pub check_interval: Duration,
+    /// TCP services; None: none are served.
+    pub tcp: Option<TcpOptions>,
+    /// Where the framed management protocol of the TCP side answers; None: nowhere. Without `tcp` it is not served either.
+    pub stream_admin: Option<std::net::TcpListener>,
+    /// What writers from other machines must show to the admin interface; None: they may not write.
+    pub token: Option<String>,
+    /// Where a record of every request goes.
+    pub access: AccessOptions,
 }
 
 /// Why a balancer did not start.
@@ -54,9 +64,17 @@ pub enum StartError {
     },
 }
 
-/// Why a document was not applied. What was served before is still served.
+/// Why a document was not applied, or not wholly. What was served before a wrong one is still served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
+    /// The document is served as soon as its port can be opened, which is tried again and again.
+    #[error("upstream {name:?} was applied, but {problem}")]
+    Closed {
+        /// Service name: the port.
+        name: String,
+        /// The address, and what the system said.
+        problem: String,
+    },
     /// The document is wrong.
     #[error("upstream {name:?} was not applied: {problem}")]
     Invalid {
@@ -80,8 +98,10 @@ pub struct LocalInstance {
 pub struct Balancer {
     handle: Handle,
     listeners: Listeners,
+    tcp: Option<Tcp>,
     admin: Option<Server>,
-    turns: JoinHandle<()>,
+    access: Carriers,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Balancer {
@@ -101,28 +121,80 @@ impl Balancer {
         options: Options,
         prober: Arc<dyn Prober>,
     ) -> Result<Balancer, StartError> {
-        let control = Control::new(Parts {
+        let parts = Parts {
             node: options.node,
             prober,
             check_interval: options.check_interval,
+            over_tcp: false,
+            changed: watch::channel(0).0,
+        };
+        let tcp = options.tcp.map(|mut tcp| {
+            let own = [
+                Some(&options.http),
+                options.admin.as_ref(),
+                options.stream_admin.as_ref(),
+            ];
+            let own = own
+                .into_iter()
+                .flatten()
+                .filter_map(|l| l.local_addr().ok());
+            tcp.reserved.extend(own.map(|a| a.port()));
+            let parts = Parts {
+                over_tcp: true,
+                ..parts.clone()
+            };
+            Tcp::start(
+                tcp,
+                parts,
+                &options.data_dir,
+                options.threads,
+                options.stream_admin,
+            )
         });
+        let tcp = tcp.transpose()?;
+        let control = Control::new(parts);
+        if let Some(tcp) = &tcp {
+            control.followed_by(tcp.control().clone());
+        }
         restore(&control, &options.data_dir)?;
+        collect(&control, options.access.collector);
+        let access = Carriers::start(options.access.lines, control.table.clone())
+            .map_err(failed("open the access log"))?;
         let address = options.http.local_addr();
         let deed = format!("serve HTTP on {address:?}");
-        let listeners = Listeners::start(options.http, options.threads, &control.table)
-            .map_err(failed(deed))?;
-        let open = listeners.open();
+        let served = Served {
+            table: control.table.clone(),
+            access: access.access().clone(),
+        };
+        let listeners =
+            Listeners::start(options.http, options.threads, served).map_err(failed(deed))?;
+        let tcp_control = tcp.as_ref().map(|tcp| tcp.control().clone());
         let admin = options.admin.map(|listener| {
-            let control = control.clone();
-            Server::start(listener, Admin { control, open })
+            let admin = Admin {
+                control: control.clone(),
+                open: listeners.open(),
+                tcp: tcp_control.clone(),
+                access: access.access().clone(),
+                token: options.token,
+            };
+            Server::start(listener, admin)
         });
+        let me = Arc::downgrade(&control);
         Ok(Balancer {
             listeners,
+            access,
             admin: admin
                 .transpose()
                 .map_err(failed("start the admin interface"))?,
-            turns: tokio::spawn(Control::run(Arc::downgrade(&control))),
-            handle: Handle { control },
+            tasks: [
+                tokio::spawn(Control::beat(me.clone(), options.check_interval)),
+                tokio::spawn(Control::run(me)),
+            ],
+            handle: Handle {
+                control,
+                tcp: tcp_control,
+            },
+            tcp,
         })
     }
 
@@ -133,11 +205,17 @@ impl Balancer {
 
     /// Stops accepting, lets open requests finish for at most `grace`, writes down what is left, ends.
     pub async fn shutdown(self, grace: Duration) {
-        self.listeners.shutdown(grace).await;
+        let tcp = async {
+            if let Some(tcp) = self.tcp {
+                tcp.shutdown(grace).await;
+            }
+        };
+        tokio::join!(self.listeners.shutdown(grace), tcp);
         if let Some(admin) = self.admin {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
         }
-        self.turns.abort();
+        self.access.shutdown().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
         let control = self.handle.control;
         if tokio::task::spawn_blocking(move || control.close())
             .await
@@ -149,8 +227,28 @@ impl Balancer {
     }
 }
 
+/// Access records go to this collector, as if it had been in the documents from the beginning.
+fn collect(control: &Control, collector: Option<(String, u16)>) {
+    let Some((host, port)) = collector else {
+        return;
+    };
+    let server = upstream::Server {
+        host,
+        port,
+        ..upstream::Server::default()
+    };
+    let doc = UpstreamDoc {
+        cluster: vec![Level {
+            servers: vec![server],
+            ..Level::default()
+        }],
+        ..UpstreamDoc::default()
+    };
+    control.built_in(LOGGER, Arc::new(doc));
+}
+
 /// Serves what was last known good, and writes down what is applied from now on.
-fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
+pub(crate) fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
     let log = Log::open(folder).map_err(failed(format!(
         "use {} for last known good documents",
         folder.display()
@@ -169,7 +267,7 @@ fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError {
+pub(crate) fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError {
     let deed = deed.into();
     move |source| StartError::Io { deed, source }
 }
@@ -178,6 +276,7 @@ fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError 
 #[derive(Clone)]
 pub struct Handle {
     control: Arc<Control>,
+    tcp: Option<Arc<Control>>,
 }
 
 impl Handle {
@@ -187,6 +286,33 @@ impl Handle {
     /// The document is wrong; the last good one stays.
     pub fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
         self.control.apply(name, doc)
+    }
+
+    /// The same for a TCP service: its name is the port it is served on.
+    ///
+    /// # Errors
+    /// The document is wrong or this balancer may not open its port; the last good one stays. Or the port cannot be opened now: the
+    /// document is applied, and the port tried again.
+    pub fn apply_tcp(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
+        match &self.tcp {
+            Some(tcp) => tcp.apply(name, doc),
+            None => Err(ApplyError::Invalid {
+                name: name.to_owned(),
+                problem: "this balancer serves no TCP services".to_owned(),
+            }),
+        }
+    }
+
+    /// [`Handle::services`] of TCP services.
+    pub fn tcp_services(&self) -> BTreeMap<String, ServiceReport> {
+        let tcp = self.tcp.as_ref();
+        tcp.map(|tcp| tcp::services(tcp)).unwrap_or_default()
+    }
+
+    /// [`Handle::names`] of TCP services.
+    pub fn tcp_names(&self) -> Vec<String> {
+        let tcp = self.tcp.as_ref();
+        tcp.map(|tcp| tcp.owned_names()).unwrap_or_default()
     }
 
     /// Which instances of this node are to be judged for readiness; replaces the whole set. Each is probed here once, and the same verdict

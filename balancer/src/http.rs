@@ -9,23 +9,33 @@ mod routing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
-use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::live::Table;
+use crate::access::Access;
+use crate::listen::Served;
 
 pub(crate) use dial::Dial;
+pub(crate) use page::{SERVER, page as error_page};
 
-use conn::Conn;
+use conn::{Conn, End, Waits};
 use proxy::Proxy;
 
 /// Idle connections kept to origins, per data-plane thread.
 const IDLE_TO_ORIGINS: usize = 1024;
+/// For the first request of a connection, and for the whole head of any: from its first byte to its last.
+const HEAD: Duration = Duration::from_secs(10);
+/// Between two requests of a connection.
+const IDLE: Duration = Duration::from_secs(15);
+/// What the engine is told of it; waiting for requests is ours.
+const ENGINE_KEEPALIVE: u64 = 60;
 /// Attempts of one request as far as the engine is concerned; the core decides earlier.
 const ENGINE_ATTEMPTS: usize = 8;
 
@@ -47,34 +57,66 @@ pub(crate) trait HttpEngine: Send + Sync {
 /// The engine of one data-plane thread, with its own pool of connections to origins.
 pub(crate) struct Pingora {
     app: Arc<HttpProxy<Proxy>>,
+    access: Arc<Access>,
+    close_idle: watch::Sender<bool>,
 }
 
 impl Pingora {
-    pub(crate) fn new(table: Arc<Table>) -> Self {
+    pub(crate) fn new(served: Served) -> Self {
         let conf = ServerConf {
             upstream_keepalive_pool_size: IDLE_TO_ORIGINS,
             max_retries: ENGINE_ATTEMPTS,
             ..ServerConf::default()
         };
         Self {
-            app: Arc::new(http_proxy(&Arc::new(conf), Proxy::new(table))),
+            app: Arc::new(http_proxy(
+                &Arc::new(conf),
+                Proxy::new(served.table, served.access.clone()),
+            )),
+            access: served.access,
+            close_idle: watch::Sender::new(false),
         }
     }
 }
 
 impl HttpEngine for Pingora {
     fn serve(&self, accepted: Accepted, drain: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
-        let app = self.app.clone();
+        let (app, mut close_idle) = (self.app.clone(), self.close_idle.subscribe());
+        let (access, peer) = (self.access.clone(), accepted.peer);
         Box::pin(async move {
-            let mut stream = Some(Conn::boxed(accepted));
-            while let Some(open) = stream.take() {
-                stream = app.process_new(open, &drain).await;
+            let mut open = Some((Conn::boxed(accepted), HEAD));
+            while let Some((mut conn, first)) = open.take() {
+                let waits = Waits {
+                    first,
+                    head: HEAD,
+                    close_idle: &mut close_idle,
+                };
+                match conn.next_head(waits).await {
+                    Ok(()) => open = one_request(&app, conn, &drain).await.map(|c| (c, IDLE)),
+                    Err(End::Gone) => {}
+                    Err(End::Refused(refusal)) => {
+                        access.refused(peer, refusal.status);
+                        conn.refuse(refusal).await;
+                    }
+                }
             }
         })
     }
 
     fn close_idle(&self) -> BoxFuture<'static, ()> {
-        let app = self.app.clone();
-        Box::pin(async move { app.http_cleanup().await })
+        self.close_idle.send_replace(true);
+        Box::pin(std::future::ready(()))
     }
+}
+
+/// Serves the request whose head has arrived; answers the connection when it goes on.
+async fn one_request(
+    app: &Arc<HttpProxy<Proxy>>,
+    conn: Box<Conn>,
+    drain: &watch::Receiver<bool>,
+) -> Option<Box<Conn>> {
+    let mut session = ServerSession::new_http1(conn);
+    session.set_keepalive(Some(ENGINE_KEEPALIVE));
+    let (stream, _) = app.process_new_http(session, drain).await?.consume();
+    stream.into_any().downcast().ok()
 }

@@ -7,6 +7,7 @@
 //!   served and on disk; a peer counts as drained only when no request, no session and no older routing phase can still use it.
 //! - **Never**: drops a service because data is missing, holds a lock across an await, lets one request wait for another's routing.
 
+mod access;
 mod admin;
 mod control;
 mod handle;
@@ -15,5 +16,9 @@ mod lastgood;
 mod listen;
 mod live;
 pub mod probe;
+mod stream_admin;
+mod tcp;
 
+pub use access::{AccessOptions, Lines};
 pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};
+pub use tcp::TcpOptions;

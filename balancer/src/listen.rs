@@ -3,6 +3,8 @@
 //! The listening socket is shared by all threads unless it was bound with `SO_REUSEPORT`; then every further thread gets a socket of its
 //! own, and the kernel spreads connections.
 
+mod limits;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,8 +16,10 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::access::Access;
 use crate::http::{Accepted, HttpEngine, Pingora};
 use crate::live::Table;
+use limits::Limits;
 
 /// After an accept failed for want of files or memory.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -33,6 +37,13 @@ enum Stage {
     Draining(Instant),
 }
 
+/// What connections are served with.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) table: Arc<Table>,
+    pub(crate) access: Arc<Access>,
+}
+
 /// The running threads.
 pub(crate) struct Listeners {
     stage: watch::Sender<Stage>,
@@ -42,18 +53,16 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// Starts accepting on `listener` with `threads` threads.
-    pub(crate) fn start(
-        listener: TcpListener,
-        threads: usize,
-        table: &Arc<Table>,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(listener: TcpListener, threads: usize, served: Served) -> io::Result<Self> {
         let (stage, watched) = watch::channel(Stage::Running);
         let open = Arc::new(AtomicU64::new(0));
+        let limits = Arc::new(Limits::default());
         let mut running = Vec::new();
         for (at, listener) in sockets(listener, threads.max(1))?.into_iter().enumerate() {
             listener.set_nonblocking(true)?;
             let thread = Thread {
-                table: table.clone(),
+                served: served.clone(),
+                limits: limits.clone(),
                 open: open.clone(),
                 stage: watched.clone(),
             };
@@ -120,7 +129,8 @@ fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 struct Thread {
-    table: Arc<Table>,
+    served: Served,
+    limits: Arc<Limits>,
     open: Arc<AtomicU64>,
     stage: watch::Receiver<Stage>,
 }
@@ -144,7 +154,7 @@ impl Thread {
                 return tracing::error!(%error, "cannot listen; this thread serves nothing");
             }
         };
-        let engine = Pingora::new(self.table.clone());
+        let engine = Pingora::new(self.served.clone());
         let (drain, drained) = watch::channel(false);
         let mine = Arc::new(());
         let deadline = loop {
@@ -183,12 +193,16 @@ impl Thread {
         drain: &watch::Receiver<bool>,
         mine: &Arc<()>,
     ) {
+        let Some(admitted) = self.limits.admit(accepted.peer.ip()) else {
+            tracing::debug!(peer = %accepted.peer, "too many connections, closed one more");
+            return;
+        };
         let serving = engine.serve(accepted, drain.clone());
         let counted = Counted::new(self.open.clone());
         let mine = mine.clone();
         tokio::spawn(async move {
             serving.await;
-            drop((counted, mine));
+            drop((counted, admitted, mine));
         });
     }
 }

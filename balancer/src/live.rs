@@ -16,6 +16,8 @@ use hancock_balancer_core::table::View;
 use crate::http::Dial;
 
 const SHARDS: usize = 256;
+/// Names that are never reached from outside: the original kept its configuration store and its log collector under them.
+const INTERNAL: [&str; 2] = ["store", "logger"];
 
 type Shard = HashMap<Arc<str>, Arc<Service>>;
 
@@ -44,6 +46,11 @@ impl Table {
     /// The service called `name`.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Service>> {
         self.shard(name).load().get(name).cloned()
+    }
+
+    /// The service that requests for `name` go to: services the balancer itself needs are nobody else's.
+    pub(crate) fn routed(&self, name: &str) -> Option<Arc<Service>> {
+        self.find(name).filter(|_| !INTERNAL.contains(&name))
     }
 
     /// Adds a service. Only control calls it, under its lock.
@@ -127,6 +134,8 @@ pub(crate) struct Stats {
     pub(crate) swaps: AtomicU64,
     pub(crate) probes_good: AtomicU64,
     pub(crate) probes_bad: AtomicU64,
+    /// Of TCP services only.
+    pub(crate) tcp: crate::tcp::Counters,
 }
 
 impl Stats {

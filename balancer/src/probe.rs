@@ -1,7 +1,9 @@
 //! Asking a peer whether it is well: one question, one new connection, one result.
 
 pub mod fake;
+mod mysql;
 pub(crate) mod net;
+mod redis;
 pub(crate) mod tasks;
 
 use std::time::Duration;
@@ -9,14 +11,41 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use hancock_balancer_core::health::ProbeResult;
-use hancock_balancer_core::upstream::ProbeKind;
+use hancock_balancer_core::upstream::{Login, ProbeKind};
 use hancock_proto::app::{CheckKind, HealthCheck};
 
 /// Asks one peer one question.
 #[async_trait]
 pub trait Prober: Send + Sync {
     /// Asks, within the probe's own time limit.
-    async fn probe(&self, probe: &Probe) -> ProbeResult;
+    async fn probe(&self, probe: &Probe) -> Answer;
+}
+
+/// How a probe ended, and what else it found out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// What counts.
+    pub result: ProbeResult,
+    /// What a redis server said of itself.
+    pub redis: Option<RedisFacts>,
+}
+
+/// What a redis server said of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RedisFacts {
+    /// Its replication, in its own words.
+    pub replication: serde_json::Value,
+    /// Its version.
+    pub version: Option<String>,
+}
+
+impl From<ProbeResult> for Answer {
+    fn from(result: ProbeResult) -> Self {
+        Self {
+            result,
+            redis: None,
+        }
+    }
 }
 
 /// One question to one peer.
@@ -53,6 +82,10 @@ pub enum Question {
         /// The line must be a status line with none of these codes; None: any line will do.
         refused: Option<Vec<u64>>,
     },
+    /// A redis server answers `PING`.
+    Redis,
+    /// A MySQL server accepts a login.
+    Mysql(Login),
 }
 
 impl Probe {
@@ -64,6 +97,8 @@ impl Probe {
                 query: query.clone(),
                 refused: refused.clone(),
             },
+            ProbeKind::Redis => Question::Redis,
+            ProbeKind::Mysql(login) => Question::Mysql(login.clone()),
         };
         Self {
             host: host.to_owned(),

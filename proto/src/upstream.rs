@@ -1,5 +1,7 @@
 //! The upstream document: what a balancer knows of one service. Readable by any Slardar; our own member is `hancock`.
 
+mod shape;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,8 @@ use crate::ids::{AppName, DocIndex, InstanceId};
 /// One upstream document in its full form.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamDoc {
-    /// Levels, the first one preferred.
+    /// Levels, the first one preferred. In the text a list, or an object when they have names.
+    #[serde(with = "shape::levels")]
     pub cluster: Vec<Level>,
     /// Active checks on or off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,7 +22,11 @@ pub struct UpstreamDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typ: Option<String>,
     /// Probe timeout in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "shape::number"
+    )]
     pub timeout: Option<f64>,
     /// Raw request and statuses of an `http` probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,29 +51,46 @@ pub struct UpstreamDoc {
 /// Peers of one level.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Level {
+    /// Its name, where the document's author gave names instead of a list.
+    #[serde(skip)]
+    pub name: Option<String>,
     /// The peers in order.
     pub servers: Vec<Server>,
+    /// Members of other writers, kept and echoed.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
 }
 
 /// One peer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Server {
     /// Address.
     pub host: String,
     /// Port.
     pub port: u16,
     /// Rotation weight; absent means 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "shape::number"
+    )]
     pub weight: Option<f64>,
     /// Passive ban threshold; absent or 0 means never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_fails: Option<u32>,
     /// Passive ban window in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "shape::number"
+    )]
     pub fail_timeout: Option<f64>,
     /// The instance behind the address, in documents written by a master. Part of the connection pool's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceId>,
+    /// Members of other writers, kept and echoed.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
 }
 
 /// Raw HTTP probe.
@@ -75,9 +99,16 @@ pub struct HttpOpts {
     /// Sent verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// Statuses mapped to false are failures.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Statuses mapped to false are failures; whatever else a writer maps one to reads as true.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "shape::statuses"
+    )]
     pub statuses: Option<BTreeMap<String, bool>>,
+    /// Members of other writers, kept and echoed.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
 }
 
 /// The document's own member: lets balancers make before they break, and acknowledge.

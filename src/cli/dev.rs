@@ -201,7 +201,7 @@ fn farewell(keep: bool, counts: Counts, data: &Path) -> String {
 }
 
 /// `:8080` means every IPv4 address of this machine.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let whole = if text.starts_with(':') {
         format!("0.0.0.0{text}")
     } else {

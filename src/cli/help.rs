@@ -21,6 +21,9 @@ Cluster:
   node         list: machines, what they have and what is used
   events       What happened, newest last
 
+By itself:
+  balancer     Only the data plane: passes for a Slardar
+
 Shell:
   completions  A completion script for bash, zsh, fish, elvish or powershell
 

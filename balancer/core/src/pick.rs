@@ -8,23 +8,30 @@ use crate::key::RequestKey;
 use crate::peer::Peer;
 use crate::table::{Entry, LevelView, View};
 
-/// Most attempts one request may make.
-pub const MAX_ATTEMPTS: usize = 3;
+/// Tried peers that need no allocation: as many as a request may try.
+const FIRST: usize = 3;
 
-/// Peers one request has tried.
+/// Peers one request or connection has tried.
 #[derive(Debug, Default)]
-pub struct Tried([Option<Arc<Peer>>; MAX_ATTEMPTS]);
+pub struct Tried {
+    first: [Option<Arc<Peer>>; FIRST],
+    /// Only connections try so many; their attempts are limited.
+    more: Vec<Arc<Peer>>,
+}
 
 impl Tried {
-    /// Remembers a peer. With more than fit, the last place is used again.
+    /// Remembers a peer.
     pub fn add(&mut self, peer: Arc<Peer>) {
-        let free = self.0.iter().position(Option::is_none);
-        self.0[free.unwrap_or(MAX_ATTEMPTS - 1)] = Some(peer);
+        match self.first.iter_mut().find(|place| place.is_none()) {
+            Some(free) => *free = Some(peer),
+            None => self.more.push(peer),
+        }
     }
 
     /// Whether it was tried. The same address listed twice is the same peer.
     pub fn contains(&self, peer: &Arc<Peer>) -> bool {
-        self.0.iter().flatten().any(|p| Arc::ptr_eq(p, peer))
+        let mut all = self.first.iter().flatten().chain(&self.more);
+        all.any(|p| Arc::ptr_eq(p, peer))
     }
 }
 

@@ -10,6 +10,8 @@ use crate::passive::Failure;
 const ATTEMPTS: u32 = 2;
 /// Attempts per request as long as every one was refused: a refusal costs next to nothing.
 const ATTEMPTS_REFUSED: u32 = 3;
+/// Attempts per TCP connection: the original got past three dead peers to the fourth.
+const DIALS: u32 = 16;
 /// No further attempt once this much has passed since the first began.
 const BUDGET: Duration = Duration::from_secs(5);
 
@@ -26,12 +28,14 @@ pub struct Attempt {
     pub replayable: bool,
     /// The client has been sent something.
     pub answered: bool,
+    /// The service's document was not written by a master: the original's limit holds.
+    pub plain: bool,
 }
 
 impl Attempt {
     /// Whether the request may be tried again after `failure`.
     pub fn may_repeat(&self, failure: Failure, now: Timestamp) -> bool {
-        let limit = if failure == Failure::Refused {
+        let limit = if failure == Failure::Refused && !self.plain {
             ATTEMPTS_REFUSED
         } else {
             ATTEMPTS
@@ -39,6 +43,12 @@ impl Attempt {
         let safe = failure.before_request() || (self.idempotent && self.replayable);
         !self.answered && safe && self.made < limit && now.since(self.began) < BUDGET
     }
+}
+
+/// Whether a TCP connection may be tried on another peer after `made` attempts since `began`. Nothing was sent yet, so only the client's
+/// patience counts.
+pub fn may_dial_again(made: u32, began: Timestamp, now: Timestamp) -> bool {
+    made < DIALS && now.since(began) < BUDGET
 }
 
 /// Whether repeating a request of this method does no harm. As in the original, every method but three counts as harmless.
@@ -56,6 +66,7 @@ mod tests {
         idempotent: true,
         replayable: true,
         answered: false,
+        plain: false,
     };
 
     #[test]
@@ -89,6 +100,11 @@ mod tests {
         assert!(made(2).may_repeat(Failure::Refused, Timestamp(0)));
         assert!(!made(3).may_repeat(Failure::Refused, Timestamp(0)));
         assert!(!made(2).may_repeat(Failure::Lost, Timestamp(0)));
+        let plain = Attempt {
+            plain: true,
+            ..made(2)
+        };
+        assert!(!plain.may_repeat(Failure::Refused, Timestamp(0)));
         assert!(is_idempotent("PUT") && is_idempotent("PROPFIND") && !is_idempotent("LOCK"));
     }
 }

@@ -21,6 +21,8 @@ pub struct View {
     pub(crate) checked: bool,
     /// When nobody is available, verdicts and bans are overlooked rather than the request refused.
     pub(crate) protected: bool,
+    /// Not written by a master.
+    pub(crate) plain: bool,
     pub(crate) levels: Vec<LevelView>,
     pub(crate) entries: Vec<Entry>,
 }
@@ -62,6 +64,7 @@ impl View {
             checked: upstream.checks.enabled || upstream.handover.is_some(),
             // The original's protection is in its verdicts; ours judges peers one by one, so it is needed here.
             protected: upstream.handover.is_some() && upstream.checks.protected,
+            plain: upstream.handover.is_none(),
             levels,
             entries,
         }
@@ -74,6 +77,7 @@ impl View {
             mode: Mode::Rotation,
             checked: false,
             protected: false,
+            plain: true,
             levels: Vec::new(),
             entries: Vec::new(),
         }
@@ -82,6 +86,11 @@ impl View {
     /// The document's index.
     pub fn index(&self) -> DocIndex {
         self.index
+    }
+
+    /// Whether the document was written by anybody but a master: the original's rules hold.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// All peers, level by level; what [`crate::pick::pick`] answers is a position in it.

@@ -81,6 +81,28 @@ pub enum ProbeKind {
         /// Codes that are failures; None: any line will do.
         refused: Option<Vec<u64>>,
     },
+    /// `PING` is answered well; what it says of its replication is told too.
+    Redis,
+    /// A login succeeds.
+    Mysql(Login),
+}
+
+/// What a MySQL probe logs in with.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// User.
+    pub user: String,
+    /// Password.
+    pub password: String,
+    /// Database; empty: none is chosen.
+    pub database: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the password.
+        write!(f, "Login({}@{})", self.user, self.database)
+    }
 }
 
 /// Active checks of a document, from its plain options.
@@ -141,6 +163,16 @@ impl Upstream {
     /// The first thing wrong with it, naming the field.
     pub fn new(name: &str, doc: Arc<UpstreamDoc>) -> Result<Self, InvalidUpstream> {
         validate::validate(name, doc)
+    }
+
+    /// The same for TCP connections: they have neither path nor headers, so every hash is one of the client's address.
+    #[must_use]
+    pub fn over_tcp(mut self) -> Self {
+        self.mode = match self.mode {
+            Mode::UrlHash | Mode::HeaderHash => Mode::IpHash,
+            other => other,
+        };
+        self
     }
 
     /// What is confirmed when it is served; 0 for documents of other writers.

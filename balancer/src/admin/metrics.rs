@@ -95,6 +95,23 @@ pub(super) fn page(admin: &Admin) -> String {
         "Open connections of clients.",
     );
     line(&mut out, "hancock_connections_open", &[], &admin.open);
+    head(
+        &mut out,
+        "hancock_access_records_dropped_total",
+        "counter",
+        "Access records that did not fit while they could not be carried away.",
+    );
+    for (carrier, dropped) in admin.access.dropped() {
+        line(
+            &mut out,
+            "hancock_access_records_dropped_total",
+            &[("carrier", carrier)],
+            dropped,
+        );
+    }
+    if let Some(tcp) = &admin.tcp {
+        crate::tcp::metrics(&mut out, tcp);
+    }
     out
 }
 

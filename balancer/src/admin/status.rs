@@ -15,13 +15,12 @@ const SPEAKS: &str = "1.1.2";
 /// Checks count as alive this long after a round.
 const OVERTIME: Duration = Duration::from_secs(60);
 
-pub(super) fn document(control: &Control) -> Value {
+pub(crate) fn document(control: &Control) -> Value {
     let overview = control.overview();
     let mut out = Map::new();
     let mut ours = Map::new();
     for (name, service) in &overview.services {
-        let levels = service.levels.iter().map(|l| lines(name, l, service));
-        out.insert(format!("cls:{name}"), Value::Array(levels.collect()));
+        out.insert(format!("cls:{name}"), levels(name, service));
         if let Some(report) = &service.report {
             ours.insert(name.clone(), json!(report));
         }
@@ -46,6 +45,16 @@ pub(super) fn document(control: &Control) -> Value {
     Value::Object(out)
 }
 
+/// A list, or an object where the document gives names.
+fn levels(name: &str, service: &ServiceLines) -> Value {
+    let shown = service.levels.iter();
+    let shown = shown.map(|(level, peers)| (level.clone(), lines(name, peers, service)));
+    match service.levels.iter().all(|(level, _)| level.is_some()) {
+        true => Value::Object(shown.filter_map(|(level, v)| Some((level?, v))).collect()),
+        false => Value::Array(shown.map(|(_, v)| v).collect()),
+    }
+}
+
 fn lines(name: &str, level: &[PeerLine], service: &ServiceLines) -> Value {
     Value::Array(level.iter().map(|peer| line(name, peer, service)).collect())
 }
@@ -68,6 +77,9 @@ fn line(name: &str, peer: &PeerLine, service: &ServiceLines) -> Value {
         out.insert("fail_num".to_owned(), health.fail_num.into());
         out.insert("lastmodified".to_owned(), time(health.last_modified).into());
         out.insert("msg".to_owned(), json!(health.msg));
+        if service.redis {
+            redis(peer, &mut out);
+        }
     }
     if peer.warming {
         out.insert("msg".to_owned(), "warming".into());
@@ -78,6 +90,15 @@ fn line(name: &str, peer: &PeerLine, service: &ServiceLines) -> Value {
         out.insert("hancock".to_owned(), ours);
     }
     Value::Object(out)
+}
+
+fn redis(peer: &PeerLine, out: &mut Map<String, Value>) {
+    let facts = peer.redis.as_ref();
+    let replication = facts.map_or(Value::Null, |f| f.replication.clone());
+    out.insert("replication".to_owned(), replication);
+    if let Some(version) = facts.and_then(|f| f.version.as_ref()) {
+        out.insert("redis_version".to_owned(), version.as_str().into());
+    }
 }
 
 fn word(peer: &PeerLine, service: &ServiceLines) -> &'static str {

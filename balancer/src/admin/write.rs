@@ -1,23 +1,25 @@
 //! Changes through the management interface: the original's two forms of a document, its refusals word for word and in its order, and
 //! the stricter ones where the original would have harmed itself.
 
+mod order;
+
 use std::sync::Arc;
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
-use hancock_proto::upstream::UpstreamDoc;
+use hancock_proto::upstream::{Level, UpstreamDoc};
 
 use crate::control::Control;
 
 /// Why a change was not made.
-pub(super) struct Refused {
-    pub(super) status: StatusCode,
-    pub(super) message: String,
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
 }
 
 impl Refused {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
             message: message.into(),
@@ -31,21 +33,22 @@ fn bad<T>(message: impl Into<String>) -> Done<T> {
     Err(Refused::new(StatusCode::BAD_REQUEST, message))
 }
 
-pub(super) fn put(control: &Control, name: &str, body: &[u8]) -> Done<()> {
+pub(crate) fn put(control: &Control, name: &str, body: &[u8]) -> Done<()> {
     let given = read(body)?;
     free(control, name)?;
-    let whole = match given {
-        Given::Full(document) => document,
-        Given::Short { options, servers } => merge(control, name, options, servers)?,
+    let doc = match given {
+        Given::Full(whole) => document(whole, &order::of_clusters(body))?,
+        Given::Short { options, servers } => {
+            document(merge(control, name, options, servers)?, &[])?
+        }
     };
-    let doc = document(whole)?;
     match control.apply(name, Some(Arc::new(doc))) {
         Ok(()) => Ok(()),
         Err(error) => bad(error.to_string()),
     }
 }
 
-pub(super) fn delete(control: &Control, name: &str) -> Done<()> {
+pub(crate) fn delete(control: &Control, name: &str) -> Done<()> {
     free(control, name)?;
     if control.document(name).is_none() {
         return bad(format!("upstream {name} not found"));
@@ -178,28 +181,88 @@ fn merge(
     Ok(whole)
 }
 
-fn document(mut whole: Map<String, Value>) -> Done<UpstreamDoc> {
-    if let Some(cluster) = whole.get_mut("cluster") {
-        let levels: Vec<Value> = elements(cluster).into_iter().cloned().collect();
-        *cluster = Value::Array(levels.into_iter().map(with_numeric_ports).collect());
-    }
-    match serde_json::from_value(Value::Object(whole)) {
-        Ok(doc) => Ok(doc),
-        Err(error) => bad(format!("document invalid: {error}")),
+fn document(mut whole: Map<String, Value>, order: &[String]) -> Done<UpstreamDoc> {
+    let cluster = whole.insert("cluster".to_owned(), Value::Array(Vec::new()));
+    let cluster = levels(cluster.unwrap_or_default(), order)?;
+    loosely_written(&mut whole);
+    let doc = serde_json::from_value(Value::Object(whole)).or_else(invalid)?;
+    Ok(UpstreamDoc { cluster, ..doc })
+}
+
+fn invalid<T>(error: serde_json::Error) -> Done<T> {
+    bad(format!("document invalid: {error}"))
+}
+
+/// Levels, named ones in the order of the text.
+fn levels(cluster: Value, order: &[String]) -> Done<Vec<Level>> {
+    let level = |value| serde_json::from_value(with_numeric_ports(value)).or_else(invalid);
+    match cluster {
+        Value::Array(list) => list.into_iter().map(level).collect(),
+        Value::Object(mut named) => {
+            let mut levels = Vec::with_capacity(named.len());
+            for name in order {
+                // A name given twice is in the order twice.
+                if let Some(value) = named.remove(name) {
+                    levels.push(Level {
+                        name: Some(name.clone()),
+                        ..level(value)?
+                    });
+                }
+            }
+            Ok(levels)
+        }
+        _ => Ok(Vec::new()),
     }
 }
 
-/// Ports given as digits route correctly in the original, so they are taken.
+/// Some languages have one form for an empty list and an empty object, and one kind of number.
+fn loosely_written(whole: &mut Map<String, Value>) {
+    if let Some(opts) = whole.get_mut("http_opts") {
+        empty_object(opts);
+        if let Some(statuses) = opts.get_mut("statuses") {
+            empty_object(statuses);
+        }
+    }
+    if let Some(sensibility) = whole.get_mut("sensibility") {
+        whole_number(sensibility);
+    }
+}
+
+fn empty_object(value: &mut Value) {
+    if value.as_array().is_some_and(Vec::is_empty) {
+        *value = Value::Object(Map::new());
+    }
+}
+
+fn whole_number(value: &mut Value) {
+    let number = value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e9);
+    if let Some(number) = number {
+        *value = (number as i64).into();
+    }
+}
+
+/// Ports given as digits, or with an empty fraction, route correctly in the original, so they are taken.
 fn with_numeric_ports(mut level: Value) -> Value {
     let servers = level.get_mut("servers").and_then(Value::as_array_mut);
     for server in servers.into_iter().flatten() {
-        let port = server
-            .get("port")
-            .and_then(Value::as_str)
-            .and_then(|p| p.parse::<u16>().ok());
+        let port = server.get("port").and_then(port);
         if let (Some(port), Some(object)) = (port, server.as_object_mut()) {
             object.insert("port".to_owned(), port.into());
         }
+        if let Some(limit) = server.get_mut("max_fails") {
+            whole_number(limit);
+        }
     }
     level
+}
+
+fn port(given: &Value) -> Option<u16> {
+    match given {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|n| n.fract() == 0.0)?;
+            (0.0..=65535.0).contains(&whole).then_some(whole as u16)
+        }
+        _ => None,
+    }
 }

@@ -12,6 +12,9 @@ use super::{Control, Inner, now};
 use crate::handle::LocalInstance;
 use crate::probe::tasks::{self, Task};
 
+/// What one control tells another of the instances it judges.
+pub(super) type Judged = BTreeMap<InstanceId, (LocalInstance, Option<Condition>)>;
+
 /// One judged instance.
 pub(super) struct Local {
     spec: LocalInstance,
@@ -67,6 +70,41 @@ impl Inner {
                 changed |= spec.check.is_none();
                 self.judge_local(control, id, spec);
             }
+        }
+        changed
+    }
+
+    /// For a follower.
+    pub(super) fn judged(&self) -> Judged {
+        let all = self.locals.iter();
+        all.map(|(id, l)| (id.clone(), (l.spec.clone(), l.condition.clone())))
+            .collect()
+    }
+
+    /// Takes another control's verdicts over. Answers whether readiness would say something else.
+    pub(super) fn follow(&mut self, control: &Control, judged: Judged) -> bool {
+        let mut before = std::mem::take(&mut self.locals);
+        let mut turned = Vec::new();
+        for (id, (spec, condition)) in judged {
+            let was = before.remove(&id).and_then(|l| l.condition);
+            let is = condition.as_ref().map(|c| c.value);
+            if let Some(ready) = is
+                && was.map(|c| c.value) != is
+            {
+                turned.push((id.clone(), ready));
+            }
+            let local = Local {
+                state: Readiness::new(1, 1),
+                condition,
+                generation: 0,
+                _task: None,
+                spec,
+            };
+            self.locals.insert(id, local);
+        }
+        let changed = !turned.is_empty() || !before.is_empty();
+        for (id, ready) in turned {
+            self.route_local(control, &id, ready);
         }
         changed
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hancock_balancer_core::health::PeerHealth;
 use hancock_balancer_core::peer::{Peer, Verdict};
-use hancock_balancer_core::upstream::{PeerSpec, Upstream};
+use hancock_balancer_core::upstream::{PeerSpec, ProbeKind, Upstream};
 use hancock_proto::ids::{AppName, InstanceId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::time::Timestamp;
@@ -13,6 +13,7 @@ use hancock_proto::upstream::UpstreamDoc;
 
 use super::service::ServiceState;
 use super::{Control, Inner};
+use crate::probe::RedisFacts;
 
 /// Everything the status document shows.
 pub(crate) struct Overview {
@@ -23,8 +24,11 @@ pub(crate) struct Overview {
 
 /// One service of it.
 pub(crate) struct ServiceLines {
-    pub(crate) levels: Vec<Vec<PeerLine>>,
+    /// With their names, where the document gives any.
+    pub(crate) levels: Vec<(Option<String>, Vec<PeerLine>)>,
     pub(crate) checked: bool,
+    /// Checked as redis servers.
+    pub(crate) redis: bool,
     /// None: not written by a master.
     pub(crate) report: Option<ServiceReport>,
 }
@@ -41,6 +45,8 @@ pub(crate) struct PeerLine {
     /// None: never probed.
     pub(crate) health: Option<PeerHealth>,
     pub(crate) open: (u64, u64),
+    /// What a redis server said of itself, when last probed.
+    pub(crate) redis: Option<RedisFacts>,
 }
 
 impl Control {
@@ -138,20 +144,20 @@ impl ServiceState {
     fn lines(&mut self) -> Option<ServiceLines> {
         let report = self.report();
         let upstream = self.newest()?.clone();
-        let docs = upstream.doc.cluster.iter().map(|l| &l.servers);
-        let levels = upstream.levels.iter().zip(docs);
-        let levels = levels.map(|(specs, servers)| {
-            let lines = specs.iter().zip(servers);
+        let levels = upstream.levels.iter().zip(&upstream.doc.cluster);
+        let levels = levels.map(|(specs, level)| {
+            let lines = specs.iter().zip(&level.servers);
             let lines = lines.map(|(spec, server)| PeerLine {
                 max_fails: server.max_fails,
                 fail_timeout: server.fail_timeout,
                 ..self.line(spec)
             });
-            lines.collect()
+            (level.name.clone(), lines.collect())
         });
         Some(ServiceLines {
             levels: levels.collect(),
             checked: upstream.checks.enabled,
+            redis: upstream.checks.probe == ProbeKind::Redis,
             report,
         })
     }
@@ -175,6 +181,7 @@ impl ServiceState {
             verdict: peer.map_or(Verdict::Ok, |p| p.verdict()),
             health: self.health.get(&spec.key).cloned(),
             open: peer.map_or((0, 0), |p: &Arc<Peer>| p.open()),
+            redis: self.redis.get(&spec.key).cloned().flatten(),
         }
     }
 }

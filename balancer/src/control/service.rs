@@ -15,7 +15,11 @@ use hancock_proto::report::Draining;
 use super::local::Local;
 use crate::http::Dial;
 use crate::live::{LiveView, Service};
+use crate::probe::RedisFacts;
 use crate::probe::tasks::Task;
+
+/// Verdicts kept of peers that are listed no longer.
+const REMEMBERED: usize = 64;
 
 /// See the module.
 pub(super) struct ServiceState {
@@ -31,6 +35,8 @@ pub(super) struct ServiceState {
     untold: bool,
     /// Verdicts of rounds; kept over changes of the list.
     pub(super) health: BTreeMap<PeerKey, PeerHealth>,
+    /// What redis servers said of themselves.
+    pub(super) redis: BTreeMap<PeerKey, Option<RedisFacts>>,
     pub(super) confirmed: DocIndex,
     /// Number of the write that will confirm, and its index.
     pub(super) writing: Option<(u64, DocIndex)>,
@@ -55,6 +61,7 @@ impl ServiceState {
             draining: BTreeMap::new(),
             untold: false,
             health: BTreeMap::new(),
+            redis: BTreeMap::new(),
             confirmed: DocIndex(0),
             writing: None,
             rounds: None,
@@ -110,7 +117,7 @@ impl ServiceState {
     /// Verdicts of a master's peers: not before they passed, not while their own node's probe says no.
     fn judge(&self, view: &View, upstream: &Upstream, locals: &BTreeMap<InstanceId, Local>) {
         if upstream.handover.is_none() {
-            return;
+            return self.recall(view);
         }
         for entry in view.entries() {
             let Some(instance) = entry.peer.instance() else {
@@ -121,6 +128,16 @@ impl ServiceState {
             entry
                 .peer
                 .set_verdict(if bad { Verdict::Err } else { Verdict::Ok });
+        }
+    }
+
+    /// Verdicts of rounds belong to an address, not to a list: a peer that is back starts with its own.
+    fn recall(&self, view: &View) {
+        for entry in view.entries() {
+            let known = self.health.get(entry.peer.key());
+            entry
+                .peer
+                .set_verdict(known.map_or(Verdict::Ok, |h| h.verdict));
         }
     }
 
@@ -158,6 +175,14 @@ impl ServiceState {
     /// Whether anything of a former view is still open.
     pub(super) fn is_settled(&mut self) -> bool {
         !self.formers.settle() && self.leaving.is_empty()
+    }
+
+    /// Verdicts on peers that left long ago go when there are too many of them.
+    pub(super) fn forget(&mut self, listed: &[&PeerKey]) {
+        if self.health.len() > 2 * listed.len() + REMEMBERED {
+            self.health.retain(|key, _| listed.contains(&key));
+        }
+        self.redis.retain(|key, _| self.health.contains_key(key));
     }
 
     pub(super) fn stop_probing(&mut self) {

@@ -12,7 +12,7 @@ use hancock_proto::time::Timestamp;
 
 use super::service::ServiceState;
 use super::{Control, Inner};
-use crate::probe::tasks;
+use crate::probe::{Answer, tasks};
 
 impl Inner {
     pub(super) fn restore(&mut self, control: &Control, upstream: Arc<Upstream>) {
@@ -29,7 +29,8 @@ impl Inner {
         let ready = self.ready();
         let name = upstream.name.clone();
         if !self.services.contains_key(&*name) {
-            let state = ServiceState::new(&name);
+            let mut state = ServiceState::new(&name);
+            state.health = self.past.take(&name);
             control.table.insert(state.service.clone());
             self.services.insert(name.to_string(), state);
         }
@@ -95,7 +96,9 @@ impl Inner {
         state.settle();
         changed |= state.tell_draining();
         if state.deleted && state.is_settled() {
-            self.services.remove(name);
+            let state = self.services.remove(name);
+            self.past
+                .keep(name, state.map(|s| s.health).unwrap_or_default());
             return true;
         }
         if state.cutover.deadline().is_some() || !state.is_settled() {
@@ -201,7 +204,7 @@ impl Inner {
         &mut self,
         name: &str,
         generation: u64,
-        results: &[ProbeResult],
+        answers: Vec<Answer>,
         now: Timestamp,
     ) {
         let Some(state) = current_round(&mut self.services, name, generation) else {
@@ -219,16 +222,23 @@ impl Inner {
             sensibility: upstream.checks.sensibility,
             protected: upstream.checks.protected,
         };
-        results
+        let mut results = Vec::with_capacity(answers.len());
+        for (key, answer) in keys.iter().zip(answers) {
+            state.service.stats.probed(answer.result == ProbeResult::Ok);
+            state.redis.insert((*key).clone(), answer.redis);
+            results.push(answer.result);
+        }
+        for (key, health) in keys
             .iter()
-            .for_each(|r| state.service.stats.probed(*r == ProbeResult::Ok));
-        for (key, health) in keys.iter().zip(health::round(before, results, policy, now)) {
+            .zip(health::round(before, &results, policy, now))
+        {
             if let Some(peer) = state.peers.get(key) {
                 tell_change(name, key, peer.verdict(), &health);
                 peer.set_verdict(health.verdict);
             }
             state.health.insert((*key).clone(), health);
         }
+        state.forget(&keys);
         self.last_check = Some(now);
     }
 

@@ -1,4 +1,8 @@
-//! An accepted connection in the engine's terms, with small writes gathered: head and body of an answer leave in one packet.
+//! An accepted connection in the engine's terms. Every request passes the strict head filter first; the engine gets exactly one request at
+//! a time, and small writes are gathered: head and body of an answer leave in one packet.
+
+mod input;
+mod refuse;
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -9,20 +13,28 @@ use std::task::{Context, Poll, ready};
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Accepted;
+use input::Input;
+
+pub(super) use input::{End, Waits};
 
 /// Writes are gathered up to this; anything larger goes straight out.
 const GATHER: usize = 4096;
+/// How an answer begins that makes the connection a stream of its own.
+const SWITCHING: &[u8] = b"HTTP/1.1 101";
+/// What a client waits for that asked before sending its body.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 #[derive(Debug)]
 pub(super) struct Conn {
     stream: TcpStream,
+    input: Input,
     gathered: Vec<u8>,
     /// How much of it is out.
     sent: usize,
@@ -30,7 +42,7 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn boxed(accepted: Accepted) -> Stream {
+    pub(super) fn boxed(accepted: Accepted) -> Box<Self> {
         let digest = SocketDigest::from_raw_fd(accepted.stream.as_raw_fd());
         // Known already, so that nobody asks the kernel again.
         let _ = digest.peer_addr.set(Some(accepted.peer.into()));
@@ -39,10 +51,17 @@ impl Conn {
         }
         Box::new(Self {
             stream: accepted.stream,
+            input: Input::default(),
             gathered: Vec::new(),
             sent: 0,
             digest: Arc::new(digest),
         })
+    }
+
+    /// Waits for the next request's head, which is then handed to whoever reads.
+    pub(super) async fn next_head(&mut self, waits: Waits<'_>) -> Result<(), End> {
+        self.flush().await.map_err(|_| End::Gone)?;
+        self.input.next_head(&mut self.stream, waits).await
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -65,11 +84,15 @@ impl AsyncRead for Conn {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.input.owes_continue() {
+            self.gathered.extend_from_slice(CONTINUE);
+        }
         // Whoever reads waits for the other side, which may be waiting for what was gathered. Errors show on the next write.
         if !self.gathered.is_empty() {
             let _ = self.poll_send(cx);
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let me = &mut *self;
+        me.input.poll_read(&mut me.stream, cx, buf)
     }
 }
 
@@ -81,6 +104,9 @@ impl AsyncWrite for Conn {
     ) -> Poll<io::Result<usize>> {
         if self.gathered.len() + data.len() > GATHER {
             ready!(self.poll_send(cx))?;
+        }
+        if data.starts_with(SWITCHING) {
+            self.input.switched();
         }
         if data.len() >= GATHER {
             return Pin::new(&mut self.stream).poll_write(cx, data);

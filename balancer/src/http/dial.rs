@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 
 use hancock_balancer_core::upstream::PeerKey;
 
@@ -50,6 +50,12 @@ impl Dial {
         peer.options.write_timeout = Some(EXCHANGE);
         peer.options.idle_timeout = Some(IDLE);
         self.target.store(Some(Arc::new(peer)));
+    }
+
+    /// Where the peer is; None: the address is not known.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let target = self.target.load();
+        target.as_ref()?.address().as_inet().copied()
     }
 
     /// What to dial for one attempt. `afresh` avoids pooled connections, after one of them turned out to be dead. None: the address is

@@ -3,11 +3,16 @@
 use bytes::Bytes;
 use hyper::http::{Method, StatusCode, header};
 use pingora_core::Result;
+use pingora_core::protocols::http::date;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 /// Says why the proxy answered itself.
 pub(super) const REASON: &str = "X-Hancock-Reason";
+/// What answers call their server: clients of the original look for it.
+pub(crate) const SERVER: &str = "slardar/1.1";
+
+const KIND: &str = "text/html; charset=utf-8";
 
 /// Answers with a page of the proxy's own; the connection goes on only when `keep` is set.
 pub(super) async fn send(
@@ -17,8 +22,9 @@ pub(super) async fn send(
     keep: bool,
 ) -> Result<()> {
     let body = page(status, reason);
-    let mut head = ResponseHeader::build(status, Some(4))?;
-    head.insert_header(header::CONTENT_TYPE, "text/html; charset=utf-8")?;
+    let mut head = ResponseHeader::build(status, Some(5))?;
+    head.insert_header(header::SERVER, SERVER)?;
+    head.insert_header(header::CONTENT_TYPE, KIND)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     head.insert_header(REASON, reason)?;
@@ -35,12 +41,34 @@ pub(super) async fn send(
     }
 }
 
-fn page(status: u16, reason: &str) -> Bytes {
+/// A whole answer that ends its connection, for requests the engine never saw.
+pub(super) fn whole(status: u16, reason: &str) -> Vec<u8> {
+    let body = page(status, reason);
+    let date = date::get_cached_date();
+    let date = date.to_str().unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {}\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Type: {KIND}\r\nContent-Length: {}\r\n{REASON}: {reason}\r\nConnection: close\r\n\r\n",
+        title(status),
+        body.len()
+    );
+    [head.as_bytes(), &body].concat()
+}
+
+fn title(status: u16) -> String {
     let words = StatusCode::from_u16(status)
         .ok()
         .and_then(|s| s.canonical_reason());
-    let title = format!("{status} {}", words.unwrap_or("Error"));
+    format!("{status} {}", words.unwrap_or("Error"))
+}
+
+/// A page as the original shows it, with the reason below.
+pub(crate) fn page(status: u16, reason: &str) -> Bytes {
+    let title = title(status);
+    let reason = match reason {
+        "" => String::new(),
+        reason => format!("<p>{reason}</p>\r\n"),
+    };
     Bytes::from(format!(
-        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<h1>{title}</h1>\r\n<p>{reason}</p>\r\n</body>\r\n</html>\r\n"
+        "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n{reason}<hr><center>{SERVER}</center>\r\n</body>\r\n</html>\r\n"
     ))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper::http::{Method, StatusCode, Uri, header, uri::PathAndQuery};
+use hyper::http::{StatusCode, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -21,6 +21,7 @@ use hancock_balancer_core::retry;
 use super::host::{Name, NoName};
 use super::page;
 use super::routing::{Repeatable, Routing};
+use crate::access::{Access, Record};
 use crate::live::Table;
 
 /// Between two reads of a request's body, and for each write to a client.
@@ -29,11 +30,12 @@ const FORWARDED: &str = "x-forwarded-for";
 
 pub(super) struct Proxy {
     table: Arc<Table>,
+    access: Arc<Access>,
 }
 
 impl Proxy {
-    pub(super) fn new(table: Arc<Table>) -> Self {
-        Self { table }
+    pub(super) fn new(table: Arc<Table>, access: Arc<Access>) -> Self {
+        Self { table, access }
     }
 }
 
@@ -42,7 +44,7 @@ impl ProxyHttp for Proxy {
     type CTX = Routing;
 
     fn new_ctx(&self) -> Routing {
-        Routing::default()
+        Routing::new(self.access.is_wanted())
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
@@ -54,13 +56,10 @@ impl ProxyHttp for Proxy {
             session.set_read_timeout(Some(CLIENT));
         }
         let request = session.req_header();
-        if request.method == Method::TRACE {
-            return answer(session, 405, "method").await;
-        }
         match Name::of(&request.uri, &request.headers, request.version) {
             Err(NoName::Bad) => answer(session, 400, "host").await,
             Err(NoName::Absent) => self.unknown(session).await,
-            Ok(name) => match self.table.find(name.as_str()) {
+            Ok(name) => match self.table.routed(name.as_str()) {
                 None => self.unknown(session).await,
                 Some(service) => {
                     ctx.begin(service);
@@ -101,7 +100,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// What origins are sent: the service's name as `Host`, the client appended to `X-Forwarded-For`, a path instead of an absolute target.
+    /// What origins are sent: the service's name as `Host`, the client appended to `X-Forwarded-For`.
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -111,9 +110,6 @@ impl ProxyHttp for Proxy {
         if !retry::is_idempotent(request.method.as_str()) {
             // From here on the origin may have acted on it.
             ctx.end_phase();
-        }
-        if request.uri.authority().is_some() {
-            request.set_uri(path_only(&request.uri));
         }
         if let Some(service) = &ctx.service {
             request.insert_header(header::HOST, service.host.clone())?;
@@ -134,6 +130,7 @@ impl ProxyHttp for Proxy {
         } else if response.status.is_informational() {
             return Ok(());
         }
+        ctx.outcome(response.status.as_u16());
         let bad = response.status == StatusCode::BAD_GATEWAY;
         if bad
             && ctx.failed(
@@ -147,7 +144,7 @@ impl ProxyHttp for Proxy {
                 .map_err(|e: Box<Error>| e.into_up());
         }
         ctx.end_phase();
-        Ok(())
+        own_headers(response)
     }
 
     fn fail_to_connect(
@@ -217,6 +214,20 @@ impl ProxyHttp for Proxy {
         if let Some(service) = &ctx.service {
             service.stats.answered(status);
         }
+        if let Some(trace) = &ctx.trace {
+            let request = session.req_header();
+            self.access.take(&Record {
+                client: client(session),
+                method: request.method.as_str(),
+                target: String::from_utf8_lossy(request.raw_path()).into_owned(),
+                version: Some(request.version),
+                headers: Some(&request.headers),
+                status,
+                sent: session.body_bytes_sent(),
+                began: ctx.began,
+                trace,
+            });
+        }
     }
 
     // Told by us, at debug: a dead origin must not fill the log.
@@ -240,6 +251,17 @@ impl Proxy {
         self.table.unknown.fetch_add(1, Ordering::Relaxed);
         answer(session, 502, "unknown_host").await
     }
+}
+
+/// The proxy's own `Server`, and nothing that was meant for a proxy.
+fn own_headers(response: &mut ResponseHeader) -> Result<()> {
+    let internal = |name: &&header::HeaderName| name.as_str().starts_with("x-accel-");
+    let internal: Vec<_> = response.headers.keys().filter(internal).cloned().collect();
+    for name in internal {
+        response.remove_header(&name);
+    }
+    response.remove_header("keep-alive");
+    response.insert_header(header::SERVER, page::SERVER)
 }
 
 /// Answers before any origin was involved; the connection may go on after a 502.
@@ -284,18 +306,12 @@ fn forwarded(request: &RequestHeader, client: Option<IpAddr>) -> String {
     list
 }
 
-fn path_only(uri: &Uri) -> Uri {
-    let path = uri.path_and_query().cloned();
-    Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
-}
-
 /// 0: the client is gone.
 fn final_status(e: &Error, reason: &str) -> u16 {
     match (e.esource(), e.etype()) {
-        (
-            ErrorSource::Downstream,
-            ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
-        ) => 0,
+        // A body that breaks its framing; to a client that is gone the answer goes nowhere.
+        (ErrorSource::Downstream, ErrorType::ReadError) => 400,
+        (ErrorSource::Downstream, ErrorType::WriteError | ErrorType::ConnectionClosed) => 0,
         (ErrorSource::Downstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => 408,
         (ErrorSource::Downstream, _) => 400,
         (ErrorSource::Upstream, _) if reason == "timeout" => 504,

@@ -9,6 +9,7 @@ use hancock_balancer_core::pick::{self, Tried};
 use hancock_balancer_core::retry::Attempt;
 use hancock_proto::time::Timestamp;
 
+use crate::access::Trace;
 use crate::control::now;
 use crate::http::Dial;
 use crate::live::{LiveView, Service};
@@ -27,7 +28,9 @@ pub(super) struct Routing {
     next: Option<usize>,
     afresh: bool,
     made: u32,
-    began: Timestamp,
+    pub(super) began: Timestamp,
+    /// Kept when a record is wanted.
+    pub(super) trace: Option<Trace>,
     /// Why the proxy would have to answer itself.
     pub(super) reason: &'static str,
 }
@@ -40,11 +43,25 @@ pub(super) struct Repeatable {
 }
 
 impl Routing {
+    pub(super) fn new(recorded: bool) -> Self {
+        Self {
+            began: now(),
+            trace: recorded.then(Trace::default),
+            ..Self::default()
+        }
+    }
+
+    /// The attempt came to this status.
+    pub(super) fn outcome(&mut self, status: u16) {
+        if let Some(trace) = &mut self.trace {
+            trace.outcome(status);
+        }
+    }
+
     /// The request is for this service: its routing phase begins.
     pub(super) fn begin(&mut self, service: Arc<Service>) {
         self.phase = Some(service.load());
         self.service = Some(service);
-        self.began = now();
         self.reason = "no_peer";
     }
 
@@ -63,6 +80,9 @@ impl Routing {
         self.ticket = Some(Ticket::new(entry.peer.clone()));
         self.limits = Some(entry.limits);
         self.made += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.attempt(entry.peer.key().to_string());
+        }
         Some((phase.dials[at].clone(), std::mem::take(&mut self.afresh)))
     }
 
@@ -99,6 +119,9 @@ impl Routing {
         key: &RequestKey<'_>,
     ) -> bool {
         self.reason = word(failure);
+        if !request.answered {
+            self.outcome(status(failure));
+        }
         let stale = reused && failure == Failure::Lost;
         if !stale {
             self.blame(failure);
@@ -109,6 +132,7 @@ impl Routing {
             idempotent: request.idempotent,
             replayable: request.replayable,
             answered: request.answered,
+            plain: self.phase.as_ref().is_some_and(|p| p.view.is_plain()),
         };
         if attempt.may_repeat(failure, now()) {
             self.afresh = stale;
@@ -146,6 +170,14 @@ impl Routing {
         };
         peer.record().failed(limits, failure, others, now());
         self.tried.add(peer);
+    }
+}
+
+/// What a failed attempt counts as in records.
+fn status(failure: Failure) -> u16 {
+    match failure {
+        Failure::TimedOut | Failure::Unreachable => 504,
+        Failure::Refused | Failure::Lost | Failure::BadGateway => 502,
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use hancock_balancer_core::health::ProbeResult;
 
-use super::{Probe, Prober};
+use super::{Answer, Probe, Prober};
 
 /// Answers every probe of a peer with what was last set for it; peers never set fail.
 #[derive(Debug, Default)]
@@ -32,11 +32,11 @@ impl FakeProber {
 
 #[async_trait]
 impl Prober for FakeProber {
-    async fn probe(&self, probe: &Probe) -> ProbeResult {
+    async fn probe(&self, probe: &Probe) -> Answer {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         *asked.entry(probe.port).or_default() += 1;
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let unset = || ProbeResult::Failed(Some("not scripted".to_owned()));
-        answers.get(&probe.port).cloned().unwrap_or_else(unset)
+        Answer::from(answers.get(&probe.port).cloned().unwrap_or_else(unset))
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use hancock_balancer_core::health::ProbeResult;
 
-use super::{Probe, Prober, Question};
+use super::{Answer, Probe, Prober, Question, mysql, redis};
 
 /// Probes at the same time; more wait for their turn, outside their own time limit.
 const AT_ONCE: usize = 256;
@@ -33,38 +33,57 @@ impl NetProber {
 
 #[async_trait]
 impl Prober for NetProber {
-    async fn probe(&self, probe: &Probe) -> ProbeResult {
+    async fn probe(&self, probe: &Probe) -> Answer {
         let _turn = self.turns.acquire().await;
+        let answer = ask(probe);
         match &probe.question {
-            Question::Get { .. } => {
-                let whole = timeout(probe.timeout, ask(probe)).await;
-                whole.unwrap_or_else(|_| Err(Some("timeout".to_owned())))
-            }
-            Question::Connect | Question::Raw { .. } => ask(probe).await,
+            Question::Get { .. } => timeout(probe.timeout, answer)
+                .await
+                .unwrap_or_else(|_| Answer::from(ProbeResult::Failed(Some("timeout".to_owned())))),
+            _ => answer.await,
         }
-        .map_or_else(ProbeResult::Failed, |()| ProbeResult::Ok)
     }
 }
 
-type Asked = Result<(), Option<String>>;
+/// Why a step failed, where there is something to tell.
+pub(super) type Failure = Option<String>;
+pub(super) type Asked = Result<(), Failure>;
 
-async fn ask(probe: &Probe) -> Asked {
-    let mut stream = step(probe.timeout, dial(&probe.host, probe.port)).await?;
-    match &probe.question {
-        Question::Connect => Ok(()),
+async fn ask(probe: &Probe) -> Answer {
+    let dialled = step(probe.timeout, dial(&probe.host, probe.port)).await;
+    let mut stream = match (dialled, &probe.question) {
+        (Ok(stream), Question::Redis) => return redis::ask(stream, probe.timeout).await,
+        (Ok(stream), _) => stream,
+        (Err(failure), Question::Mysql(_)) => {
+            let failure = failure.map(|f| format!("failed to connect: {f}"));
+            return Answer::from(ProbeResult::Failed(failure));
+        }
+        (Err(failure), _) => return Answer::from(ProbeResult::Failed(failure)),
+    };
+    let asked = match &probe.question {
+        Question::Mysql(login) => mysql::ask(stream, login, probe.timeout).await,
+        question => in_a_line(&mut stream, question, probe.timeout).await,
+    };
+    Answer::from(asked.map_or_else(ProbeResult::Failed, |()| ProbeResult::Ok))
+}
+
+/// Questions that the first line of an answer decides.
+async fn in_a_line(stream: &mut TcpStream, question: &Question, limit: Duration) -> Asked {
+    match question {
         Question::Get { path, host, expect } => {
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: hancock-check\r\nAccept: */*\r\nConnection: close\r\n\r\n"
             );
-            let line = exchange(&mut stream, request.as_bytes(), probe.timeout).await?;
+            let line = exchange(stream, request.as_bytes(), limit).await?;
             judge_status(&line, expect)
         }
         Question::Raw { query, refused } => {
-            let line = exchange(&mut stream, query, probe.timeout).await?;
+            let line = exchange(stream, query, limit).await?;
             refused
                 .as_ref()
                 .map_or(Ok(()), |codes| judge_refused(&line, codes))
         }
+        Question::Connect | Question::Redis | Question::Mysql(_) => Ok(()),
     }
 }
 
@@ -77,10 +96,10 @@ async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 /// One network step within its time, failures in the words of the original.
-async fn step<T>(
+pub(super) async fn step<T>(
     limit: Duration,
     deed: impl Future<Output = io::Result<T>>,
-) -> Result<T, Option<String>> {
+) -> Result<T, Failure> {
     match timeout(limit, deed).await {
         Err(_) => Err(Some("timeout".to_owned())),
         Ok(Ok(done)) => Ok(done),
@@ -203,7 +222,7 @@ mod tests {
             question,
             timeout: Duration::from_secs(5),
         };
-        let result = NetProber::new().probe(&probe).await;
+        let result = NetProber::new().probe(&probe).await.result;
         server.abort();
         result
     }
@@ -249,6 +268,6 @@ mod tests {
             timeout: Duration::from_secs(5),
         };
         let refused = ProbeResult::Failed(Some("connection refused".to_owned()));
-        assert_eq!(NetProber::new().probe(&probe).await, refused);
+        assert_eq!(NetProber::new().probe(&probe).await.result, refused);
     }
 }

@@ -15,7 +15,7 @@ use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::InstanceId;
 use hancock_proto::upstream::UpstreamDoc;
 
-use super::Probe;
+use super::{Answer, Probe};
 use crate::control::Control;
 
 /// Between probes of an added peer: it has seconds, not minutes.
@@ -74,18 +74,18 @@ async fn one_round(me: &Weak<Control>, up: &Upstream, generation: u64) -> bool {
         async move { (at, prober.probe(&probe).await) }
     });
     let mut running: FuturesUnordered<_> = probes.collect();
-    let mut results = vec![ProbeResult::Ok; running.len()];
-    while let Some((at, result)) = running.next().await {
+    let mut answers = vec![Answer::from(ProbeResult::Ok); running.len()];
+    while let Some((at, answer)) = running.next().await {
         let key = up.peers().nth(at).map(|s| &s.key);
-        if let (ProbeResult::Ok, Some(key), Some(control)) = (&result, key, me.upgrade()) {
+        if let (ProbeResult::Ok, Some(key), Some(control)) = (&answer.result, key, me.upgrade()) {
             control.round_good(&up.name, generation, key);
         }
-        results[at] = result;
+        answers[at] = answer;
     }
     let Some(control) = me.upgrade() else {
         return false;
     };
-    control.round_done(&up.name, generation, &results);
+    control.round_done(&up.name, generation, answers);
     true
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn local(
     let prober = control.prober.clone();
     control.spawn(None, async move {
         loop {
-            let result = prober.probe(&probe).await;
+            let result = prober.probe(&probe).await.result;
             let Some(control) = me.upgrade() else { return };
             let Some(ready) = control.local_probed(&id, generation, result) else {
                 return;
@@ -126,7 +126,7 @@ pub(crate) fn accept(
     let prober = control.prober.clone();
     Some(control.spawn(Some(&upstream.doc), async move {
         loop {
-            let result = prober.probe(&probe).await;
+            let result = prober.probe(&probe).await.result;
             let passed = result == ProbeResult::Ok;
             let Some(control) = me.upgrade() else { return };
             control.accept_probed(&name, &id, result);

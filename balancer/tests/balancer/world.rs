@@ -28,13 +28,13 @@ pub struct World {
     pub folder: Arc<TempDir>,
 }
 
-fn listener() -> (TcpListener, SocketAddr) {
+pub fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
+pub fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
     let ((http, proxy), (admin, admin_address)) = (listener(), listener());
     let options = Options {
         node: "n1".parse().unwrap(),
@@ -43,6 +43,10 @@ fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
         data_dir: folder.to_owned(),
         threads: 2,
         check_interval: Duration::from_millis(50),
+        tcp: None,
+        stream_admin: None,
+        token: None,
+        access: Default::default(),
     };
     (options, proxy, admin_address)
 }
@@ -120,10 +124,8 @@ pub fn server(name: &str, port: u16) -> Server {
     Server {
         host: "127.0.0.1".into(),
         port,
-        weight: None,
-        max_fails: None,
-        fail_timeout: None,
         instance: Some(id(name)),
+        ..Server::default()
     }
 }
 

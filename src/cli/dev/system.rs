@@ -113,6 +113,10 @@ impl System {
                 .map_or(1, usize::from)
                 .min(MAX_THREADS),
             check_interval: CHECK_INTERVAL,
+            tcp: None,
+            stream_admin: None,
+            token: None,
+            access: Default::default(),
         })
         .await
         .context("cannot start the balancer")?;

@@ -175,6 +175,7 @@ impl World {
             request.tried.add(peer);
         }
         let attempt = Attempt {
+            plain: false,
             made: request.made,
             began: hancock_proto::time::Timestamp(request.began),
             idempotent: true,

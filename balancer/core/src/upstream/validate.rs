@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use hancock_proto::upstream::{HttpOpts, Level, Member, Server, UpstreamDoc};
 
-use super::{Checks, Handover, Mode, PeerKey, PeerSpec, ProbeKind, Upstream, bare};
+use super::{Checks, Handover, Login, Mode, PeerKey, PeerSpec, ProbeKind, Upstream, bare};
 use crate::passive::{Limits, Rule};
+use crate::ring::MAX_POINTS;
 
 /// What is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,13 +44,17 @@ pub(super) fn validate(name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, In
     for (at, level) in doc.cluster.iter().enumerate() {
         levels.push(read_level(&format!("cluster[{at}].servers"), level, ours)?);
     }
+    let mode = mode(doc.mode.as_deref());
+    if mode != Mode::Rotation {
+        levels.iter().try_for_each(|level| read_ring(level))?;
+    }
     let handover = match &doc.hancock {
         Some(member) => Some(read_member(member, &levels)?),
         None => None,
     };
     Ok(Upstream {
         name: name.into(),
-        mode: mode(doc.mode.as_deref()),
+        mode,
         checks: read_checks(&doc)?,
         levels,
         handover,
@@ -68,6 +73,19 @@ fn read_level(field: &str, level: &Level, ours: bool) -> Result<Vec<PeerSpec>, I
         .enumerate()
         .map(|(at, server)| read_server(&format!("{field}[{at}]"), server, ours))
         .collect()
+}
+
+/// Every server gets 20 points per unit of the level's weight: no document may fill a node's memory with them.
+fn read_ring(level: &[PeerSpec]) -> Result<(), InvalidUpstream> {
+    let weights: f64 = level.iter().map(|s| s.weight).sum();
+    let points = weights * 20.0 * level.len() as f64;
+    if level.len() > 1 && points > MAX_POINTS as f64 {
+        let problem = format!(
+            "a hash ring of {points} points is too large, use smaller weights; at most {MAX_POINTS}"
+        );
+        return wrong("cluster", problem);
+    }
+    Ok(())
 }
 
 fn read_server(field: &str, server: &Server, ours: bool) -> Result<PeerSpec, InvalidUpstream> {
@@ -131,12 +149,8 @@ fn read_checks(doc: &UpstreamDoc) -> Result<Checks, InvalidUpstream> {
 fn read_probe(doc: &UpstreamDoc) -> Result<ProbeKind, InvalidUpstream> {
     let opts = match (doc.typ.as_deref(), &doc.http_opts) {
         (Some("http"), Some(opts)) => opts,
-        (Some(kind @ ("redis" | "mysql")), _) => {
-            return wrong(
-                "typ",
-                format!("{kind:?} probes are not supported yet, use \"general\" or \"http\""),
-            );
-        }
+        (Some("redis"), _) => return Ok(ProbeKind::Redis),
+        (Some("mysql"), _) => return Ok(ProbeKind::Mysql(read_login(doc)?)),
         _ => return Ok(ProbeKind::Connect),
     };
     let Some(query) = &opts.query else {
@@ -144,28 +158,28 @@ fn read_probe(doc: &UpstreamDoc) -> Result<ProbeKind, InvalidUpstream> {
     };
     Ok(ProbeKind::Http {
         query: query.as_bytes().to_vec(),
-        refused: refused_codes(opts)?,
+        refused: refused_codes(opts),
     })
 }
 
-fn refused_codes(opts: &HttpOpts) -> Result<Option<Vec<u64>>, InvalidUpstream> {
-    let Some(statuses) = &opts.statuses else {
-        return Ok(None);
+/// Codes mapped to false. What is no number can never be answered.
+fn refused_codes(opts: &HttpOpts) -> Option<Vec<u64>> {
+    let statuses = opts.statuses.as_ref()?.iter();
+    let refused = statuses.filter(|(_, good)| !**good);
+    Some(refused.filter_map(|(code, _)| code.parse().ok()).collect())
+}
+
+fn read_login(doc: &UpstreamDoc) -> Result<Login, InvalidUpstream> {
+    let text = |key: &str| match doc.other.get(key) {
+        None | Some(serde_json::Value::Null) => Ok(String::new()),
+        Some(serde_json::Value::String(text)) if !text.contains('\0') => Ok(text.clone()),
+        Some(_) => wrong(key, "is not a text that a login could use"),
     };
-    let mut codes = Vec::new();
-    for (code, good) in statuses {
-        match code.parse() {
-            Ok(number) if !good => codes.push(number),
-            Ok(_) => {}
-            Err(_) => {
-                return wrong(
-                    "http_opts.statuses",
-                    format!("{code:?} is not a status code"),
-                );
-            }
-        }
-    }
-    Ok(Some(codes))
+    Ok(Login {
+        user: text("user")?,
+        password: text("pass")?,
+        database: text("name")?,
+    })
 }
 
 fn read_member(member: &Member, levels: &[Vec<PeerSpec>]) -> Result<Handover, InvalidUpstream> {

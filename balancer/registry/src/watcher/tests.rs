@@ -22,11 +22,9 @@ fn doc(index: u64, port: u16) -> Arc<UpstreamDoc> {
             servers: vec![Server {
                 host: "127.0.0.1".into(),
                 port,
-                weight: None,
-                max_fails: None,
-                fail_timeout: None,
-                instance: None,
+                ..Server::default()
             }],
+            ..Level::default()
         }],
         hancock: (index > 0).then(|| Member {
             app: "web".parse().unwrap(),

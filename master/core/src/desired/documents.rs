@@ -65,7 +65,10 @@ fn document(
 ) -> UpstreamDoc {
     let servers = servers(state, service, &app.routes.serving);
     UpstreamDoc {
-        cluster: vec![Level { servers }],
+        cluster: vec![Level {
+            servers,
+            ..Level::default()
+        }],
         enable: Some(true),
         mode: Some(mode(service.balance).to_owned()),
         protected: Some(true),
@@ -105,6 +108,7 @@ fn server(state: &State, service: &Service, id: &InstanceId) -> Option<Server> {
         max_fails: Some(BAN_AFTER),
         fail_timeout: Some(BAN_SECONDS),
         instance: Some(id.clone()),
+        ..Server::default()
     })
 }
 
@@ -171,6 +175,7 @@ fn http_opts(spec: &AppSpec, check: &HealthCheck, host: &str) -> HttpOpts {
     HttpOpts {
         query: Some(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")),
         statuses: Some(statuses(&check.expect)),
+        ..HttpOpts::default()
     }
 }
 

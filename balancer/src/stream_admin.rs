@@ -1,0 +1,142 @@
+//! The framed management protocol of the TCP side: a line, a length and a body in; a length, a code and a text out; as many as one likes.
+//!
+//! It knows no passwords: clients from other machines may look, but not change.
+
+mod commands;
+mod frame;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use crate::control::Control;
+use commands::{Command, Reply};
+
+/// Connections at the same time; more are closed at once.
+const CONNECTIONS: usize = 64;
+/// Between two commands.
+const IDLE: Duration = Duration::from_secs(300);
+/// For the body of a command, from its line to its last byte, and for one reply.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// After an accept failed for want of files or memory.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The running server.
+pub(crate) struct Server {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Answers on `listener` from now on.
+    pub(crate) fn start(listener: TcpListener, control: Arc<Control>) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(serve(listener, control, stopped));
+        Ok(Self { stop, task })
+    }
+
+    /// Stops answering.
+    pub(crate) async fn shutdown(self, grace: Duration) {
+        self.stop.send_replace(true);
+        let end = self.task.abort_handle();
+        if timeout(grace, self.task).await.is_err() {
+            end.abort();
+        }
+    }
+}
+
+async fn serve(
+    listener: tokio::net::TcpListener,
+    control: Arc<Control>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    // Dropped with this task, and every connection with it.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, client)) => {
+                    let Ok(place) = room.clone().try_acquire_owned() else {
+                        tracing::warn!(%client, "too many connections of the framed management protocol, closed one");
+                        continue;
+                    };
+                    let control = control.clone();
+                    connections.spawn(async move {
+                        if let Err(error) = talk(stream, client, &control).await {
+                            tracing::debug!(%client, %error, "a connection of the framed management protocol broke");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections of the framed management protocol, trying again");
+                    sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn talk(mut stream: TcpStream, client: SocketAddr, control: &Control) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.split();
+    let mut read = BufReader::new(read);
+    while let Some(line) = in_time(IDLE, frame::line(&mut read)).await? {
+        let reply = match line {
+            frame::Line::TooLong => Err("command invalid".to_owned()),
+            frame::Line::Whole(line) => match Command::parse(&line) {
+                Err(refused) => Ok(Reply::Error(refused.to_owned())),
+                Ok(command) => match body(&mut read, &command).await? {
+                    Body::Closed => return Ok(()),
+                    Body::TooBig => Err("body too big".to_owned()),
+                    Body::Whole(body) => Ok(command.carry_out(control, client, &body)),
+                },
+            },
+        };
+        let (reply, goes_on) = match reply {
+            Ok(reply) => (reply, true),
+            // What follows cannot be told from the next command.
+            Err(last) => (Reply::Error(last), false),
+        };
+        in_time(PATIENCE, write.write_all(&reply.encode())).await?;
+        if !goes_on {
+            break;
+        }
+    }
+    in_time(PATIENCE, write.shutdown()).await
+}
+
+enum Body {
+    Whole(Vec<u8>),
+    TooBig,
+    /// No length a body may have: the original hangs up.
+    Closed,
+}
+
+async fn body(
+    read: &mut BufReader<tokio::net::tcp::ReadHalf<'_>>,
+    command: &Command<'_>,
+) -> io::Result<Body> {
+    if !command.has_body() {
+        return Ok(Body::Whole(Vec::new()));
+    }
+    in_time(PATIENCE, frame::body(read)).await
+}
+
+async fn in_time<T>(limit: Duration, deed: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let done = timeout(limit, deed).await;
+    done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

@@ -1,0 +1,115 @@
+//! What is counted of TCP services.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::control::Control;
+
+/// Counters of one TCP service.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Connections that reached a peer.
+    pub(crate) sessions: AtomicU64,
+    /// Connections that reached none.
+    pub(crate) unserved: AtomicU64,
+    /// Sessions that ended otherwise than by both sides being done.
+    pub(crate) broken: AtomicU64,
+    /// Sessions that ended because nothing moved.
+    pub(crate) idle: AtomicU64,
+    /// Bytes from clients.
+    pub(crate) up: AtomicU64,
+    /// Bytes to clients.
+    pub(crate) down: AtomicU64,
+    /// Bytes of both that did not pass through this process.
+    pub(crate) spliced: AtomicU64,
+}
+
+/// One of them.
+type Counter = fn(&Counters) -> &AtomicU64;
+
+/// Adds the counters of the TCP side in Prometheus' text form.
+pub(crate) fn metrics(out: &mut String, control: &Control) {
+    let Some(doors) = control.doors() else { return };
+    let mut services = control.table.all();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    let each: [(&str, &str, Counter); 7] = [
+        ("sessions", "TCP connections that reached a peer.", |c| {
+            &c.sessions
+        }),
+        ("unserved", "TCP connections that reached no peer.", |c| {
+            &c.unserved
+        }),
+        ("broken", "TCP sessions that broke off.", |c| &c.broken),
+        ("idle", "TCP sessions ended for silence.", |c| &c.idle),
+        ("received_bytes", "Bytes from TCP clients.", |c| &c.up),
+        ("sent_bytes", "Bytes to TCP clients.", |c| &c.down),
+        (
+            "spliced_bytes",
+            "Bytes of both moved by the kernel alone.",
+            |c| &c.spliced,
+        ),
+    ];
+    for (name, help, of) in each {
+        let name = format!("hancock_tcp_{name}_total");
+        head(out, &name, "counter", help);
+        for s in &services {
+            let value = of(&s.stats.tcp).load(Ordering::Relaxed);
+            line(out, &name, &format!("{{port=\"{}\"}}", s.name), value);
+        }
+    }
+    let name = "hancock_tcp_retries_total";
+    head(
+        out,
+        name,
+        "counter",
+        "TCP connections tried on another peer.",
+    );
+    for s in &services {
+        let value = s.stats.retries.load(Ordering::Relaxed);
+        line(out, name, &format!("{{port=\"{}\"}}", s.name), value);
+    }
+    let name = "hancock_tcp_port_open";
+    head(
+        out,
+        name,
+        "gauge",
+        "Whether a wanted TCP port could be opened.",
+    );
+    for door in doors.lines() {
+        let labels = format!("{{port=\"{}\"}}", door.port);
+        line(out, name, &labels, u64::from(door.error.is_none()));
+    }
+    let whole = [
+        (
+            "hancock_tcp_open_failures_total",
+            "counter",
+            "Tries to open a TCP port that failed.",
+            doors.failures.load(Ordering::Relaxed),
+        ),
+        (
+            "hancock_tcp_turned_away_total",
+            "counter",
+            "TCP connections nobody serves or there was no room for.",
+            doors.turned_away.load(Ordering::Relaxed),
+        ),
+        (
+            "hancock_tcp_sessions_open",
+            "gauge",
+            "TCP sessions open now.",
+            doors.runners.sessions(),
+        ),
+    ];
+    for (name, kind, help, value) in whole {
+        head(out, name, kind, help);
+        line(out, name, "", value);
+    }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a string cannot fail, here and below.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(out: &mut String, name: &str, labels: &str, value: u64) {
+    let _ = writeln!(out, "{name}{labels} {value}");
+}

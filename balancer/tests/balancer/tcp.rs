@@ -1,0 +1,143 @@
+//! TCP services on loopback: ports that come and go, sessions that stay.
+
+mod bulk;
+mod doors;
+mod peer;
+mod sessions;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use hancock_balancer::{Balancer, Handle, TcpOptions};
+use hancock_proto::upstream::UpstreamDoc;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::client::PATIENCE;
+use crate::world::{listener, options, plain};
+
+/// A balancer with a TCP side.
+pub struct TcpWorld {
+    pub admin: SocketAddr,
+    pub framed: SocketAddr,
+    pub handle: Handle,
+    balancer: Balancer,
+    pub folder: TempDir,
+}
+
+impl TcpWorld {
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut TcpOptions)) -> Self {
+        Self::start(tempfile::tempdir().unwrap(), change).await
+    }
+
+    pub async fn start(folder: TempDir, change: impl FnOnce(&mut TcpOptions)) -> Self {
+        let (balancer, admin, framed) = started(folder.path(), change).await;
+        let balancer = balancer.unwrap();
+        Self {
+            admin,
+            framed,
+            handle: balancer.handle(),
+            balancer,
+            folder,
+        }
+    }
+
+    pub async fn stop(self) -> TempDir {
+        self.balancer.shutdown(Duration::from_secs(5)).await;
+        self.folder
+    }
+
+    pub fn put(&self, port: u16, peers: &[u16]) {
+        self.handle
+            .apply_tcp(&port.to_string(), Some(plainly(peers)))
+            .unwrap();
+    }
+
+    pub fn delete(&self, port: u16) {
+        self.handle.apply_tcp(&port.to_string(), None).unwrap();
+    }
+}
+
+pub async fn started(
+    folder: &Path,
+    change: impl FnOnce(&mut TcpOptions),
+) -> (
+    Result<Balancer, hancock_balancer::StartError>,
+    SocketAddr,
+    SocketAddr,
+) {
+    let (mut options, _, admin) = options(folder);
+    let (stream_admin, framed) = listener();
+    let mut tcp = TcpOptions {
+        bind: Ipv4Addr::LOCALHOST.into(),
+        ..TcpOptions::default()
+    };
+    change(&mut tcp);
+    options.tcp = Some(tcp);
+    options.stream_admin = Some(stream_admin);
+    (Balancer::start(options).await, admin, framed)
+}
+
+/// A document without checks.
+pub fn plainly(peers: &[u16]) -> Arc<UpstreamDoc> {
+    let servers: Vec<_> = peers
+        .iter()
+        .map(|p| json!({"host": "127.0.0.1", "port": p}))
+        .collect();
+    Arc::new(plain(
+        json!({"enable": false, "cluster": [{"servers": servers}]}),
+    ))
+}
+
+/// A port nobody uses, below those the system gives out by itself.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // Tests may be processes of their own, so they begin at different places.
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 11_000
+            + (std::process::id() as u16)
+                .wrapping_mul(97)
+                .wrapping_add(step)
+                % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+pub fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+pub async fn connect(port: u16) -> TcpStream {
+    timeout(PATIENCE, TcpStream::connect(at(port)))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// Everything up to the end of the stream.
+pub async fn rest(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut all))
+        .await
+        .unwrap()
+        .map(|_| all)
+}
+
+/// What a peer that says its name answers through `port`.
+pub async fn name_behind(port: u16) -> String {
+    let mut stream = connect(port).await;
+    String::from_utf8(rest(&mut stream).await.unwrap_or_default()).unwrap()
+}

@@ -1,0 +1,259 @@
+//! `hancock balancer`: the data plane by itself. Everything else is told through its management interfaces, in Slardar's words.
+
+mod config;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hancock_balancer::{AccessOptions, Balancer, Lines, Options, TcpOptions};
+use hancock_proto::units::Span;
+
+use crate::boot::{self, DataDir, Stop};
+
+/// Time open requests have to end after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(10);
+const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1995);
+const STREAM_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1895);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Options of `hancock balancer`; each is a key of the file given with --config as well.
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Where end users' HTTP requests enter [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDR", value_parser = super::dev::address)]
+    http: Option<SocketAddr>,
+    /// The management API [default: 127.0.0.1:1995]
+    #[arg(long, value_name = "ADDR", value_parser = super::dev::address)]
+    admin: Option<SocketAddr>,
+    /// The framed management protocol of the TCP side [default: 127.0.0.1:1895]
+    #[arg(long, value_name = "ADDR", value_parser = super::dev::address)]
+    stream_admin: Option<SocketAddr>,
+    /// Address that TCP ports are opened on [default: 0.0.0.0]
+    #[arg(long, value_name = "IP")]
+    tcp_bind: Option<IpAddr>,
+    /// A TCP port that stays open without a document; may be given again
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    tcp_listen: Vec<u16>,
+    /// TCP ports that documents may open [default: 1024-65535]
+    #[arg(long, value_name = "RANGE", value_parser = range)]
+    tcp_ports: Option<RangeInclusive<u16>>,
+    /// Time between rounds of active checks [default: 5s]
+    #[arg(long, value_name = "TIME")]
+    check_interval: Option<Span>,
+    /// Collector that a record of every request is sent to
+    #[arg(long, value_name = "HOST:PORT", value_parser = collector)]
+    access_log_to: Option<(String, u16)>,
+    /// File that a record of every request is written to; - is standard output
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// Where documents are kept [default: in the user's state directory, ~/.local/state/hancock]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// File with the token that writers from other machines must show
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// TOML file with these options, like http = "0.0.0.0:80"; the command line goes before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs until asked to stop.
+///
+/// # Errors
+/// Something it needs is taken, missing or broken.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let args = match &args.config {
+        Some(path) => {
+            let file = config::read(path)?;
+            args.over(file)
+        }
+        None => args,
+    };
+    boot::tracing("info");
+    // Control work only: the data plane has threads of its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let code = runtime.block_on(serve(args));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    let mut stop = Stop::listen()?;
+    let http = boot::bind(args.http.unwrap_or(HTTP), "--http")?;
+    let admin = boot::bind(args.admin.unwrap_or(ADMIN), "--admin")?;
+    let stream_admin = boot::bind(args.stream_admin.unwrap_or(STREAM_ADMIN), "--stream-admin")?;
+    let data = DataDir::open(&args.data_dir())?;
+    let addresses = (http.local_addr()?, admin.local_addr()?);
+    let balancer = Balancer::start(Options {
+        node: data
+            .keep("node", host_name)?
+            .parse()
+            .context("the name in the data directory's file \"node\" cannot be used")?,
+        http,
+        admin: Some(admin),
+        data_dir: data.join("documents"),
+        threads: std::thread::available_parallelism()
+            .map_or(2, usize::from)
+            .max(2),
+        check_interval: args.check_interval.map_or(CHECK_INTERVAL, |s| s.duration()),
+        tcp: Some(args.tcp()),
+        stream_admin: Some(stream_admin),
+        token: args.token()?,
+        access: args.access(),
+    });
+    let balancer = balancer.await.context("cannot start the balancer")?;
+    let (http, admin) = addresses;
+    println!(
+        "hancock balancer {}\n  proxy http://{http}   management http://{admin}/status",
+        env!("CARGO_PKG_VERSION")
+    );
+    stop.asked().await;
+    tokio::select! {
+        () = balancer.shutdown(GRACE) => {}
+        () = stop.asked() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// These, and what only the file says.
+    fn over(self, file: Self) -> Self {
+        Self {
+            http: self.http.or(file.http),
+            admin: self.admin.or(file.admin),
+            stream_admin: self.stream_admin.or(file.stream_admin),
+            tcp_bind: self.tcp_bind.or(file.tcp_bind),
+            tcp_listen: match self.tcp_listen.is_empty() {
+                true => file.tcp_listen,
+                false => self.tcp_listen,
+            },
+            tcp_ports: self.tcp_ports.or(file.tcp_ports),
+            check_interval: self.check_interval.or(file.check_interval),
+            access_log_to: self.access_log_to.or(file.access_log_to),
+            access_log: self.access_log.or(file.access_log),
+            data_dir: self.data_dir.or(file.data_dir),
+            token_file: self.token_file.or(file.token_file),
+            config: self.config,
+        }
+    }
+
+    /// Not where `hancock dev` keeps the documents of its own balancer.
+    fn data_dir(&self) -> PathBuf {
+        let given = self.data_dir.clone();
+        given.unwrap_or_else(|| boot::default_data_dir().join("standalone"))
+    }
+
+    fn tcp(&self) -> TcpOptions {
+        let usual = TcpOptions::default();
+        TcpOptions {
+            bind: self.tcp_bind.unwrap_or(usual.bind),
+            ports: self.tcp_ports.clone().unwrap_or(usual.ports),
+            listen: self.tcp_listen.iter().copied().collect(),
+            ..TcpOptions::default()
+        }
+    }
+
+    fn access(&self) -> AccessOptions {
+        let lines = self
+            .access_log
+            .clone()
+            .map(|path| match path == Path::new("-") {
+                true => Lines::Stdout,
+                false => Lines::File(path),
+            });
+        AccessOptions {
+            collector: self.access_log_to.clone(),
+            lines,
+        }
+    }
+
+    fn token(&self) -> anyhow::Result<Option<String>> {
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {shown}; give another file with --token-file"))?;
+        match text.trim() {
+            "" => bail!("{shown} holds no token; write one into it, or leave out --token-file"),
+            token => Ok(Some(token.to_owned())),
+        }
+    }
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let path = "/proc/sys/kernel/hostname";
+    let name = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    Ok(name.trim().to_owned())
+}
+
+/// `1024-65535`.
+fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let wrong = || format!("{text:?} is not a range of ports; write FIRST-LAST, like 1024-65535");
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    match (u16::from_str(first), u16::from_str(last)) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(first..=last),
+        _ => Err(wrong()),
+    }
+}
+
+/// `logs.example:5140`.
+fn collector(text: &str) -> Result<(String, u16), String> {
+    let wrong = || format!("{text:?} is no collector; write HOST:PORT, like 127.0.0.1:5140");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    match port.parse() {
+        Ok(port) if port > 0 && !host.is_empty() => Ok((host.to_owned(), port)),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn ranges_and_collectors_are_read() {
+        assert_eq!(range("1-9").unwrap(), 1..=9);
+        for bad in ["", "9", "9-1", "0-9", "1-70000"] {
+            assert!(range(bad).unwrap_err().contains("FIRST-LAST"), "{bad}");
+        }
+        assert_eq!(collector("[::1]:5").unwrap(), ("[::1]".to_owned(), 5));
+        for bad in ["", "host", "host:", "host:0", ":5"] {
+            assert!(collector(bad).unwrap_err().contains("HOST:PORT"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("balancer.toml");
+        let text = "http = \"127.0.0.1:1\"\nadmin = \":2\"\ntcp-listen = [3, 4]\ncheck-interval = \"1s\"\n";
+        std::fs::write(&path, text).unwrap();
+        let given = Args {
+            http: Some("127.0.0.1:9".parse().unwrap()),
+            ..Args::default()
+        };
+        let both = given.over(config::read(&path).unwrap());
+        assert_eq!(both.http, Some("127.0.0.1:9".parse().unwrap()));
+        assert_eq!(both.admin, Some("0.0.0.0:2".parse().unwrap()));
+        assert_eq!(both.tcp_listen, [3, 4]);
+        std::fs::write(&path, "htpp = \"x\"\n").unwrap();
+        let error = config::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("htpp") && error.contains("balancer.toml"),
+            "{error}"
+        );
+    }
+}
