@@ -49,7 +49,7 @@ impl Request {
 impl World {
     /// A request arrives, and the next one after it.
     pub(crate) fn client(&mut self, node: usize) {
-        let pause = self.rng.between(60, 900);
+        let pause = self.rng.between(80, 1200);
         self.after(pause, Event::Client(node));
         let host = &self.hosts[node];
         let Some(daemon) = host.daemon.as_ref().filter(|_| host.power) else {

@@ -123,7 +123,11 @@ impl World {
     /// An agent sends the stop signal.
     pub(crate) fn judge_signal(&mut self, node: usize, id: &InstanceId) {
         self.oracle.count("signals");
-        let stage = self.cluster.state().instances.get(id).map(|i| i.stage);
+        let known = self.cluster.state().instances.get(id);
+        let memory = self.hosts[node].disk.journal.instances.get(id);
+        // One its agent gave up is over, even when its engine started it after all.
+        let failed = memory.is_some_and(|m| m.life.is_over());
+        let stage = known.filter(|_| !failed).map(|i| i.stage);
         if stage.is_some_and(|s| s != Stage::Ending) {
             let name = self.hosts[node].id().clone();
             return self.fail(format!("{name} stops {id}, which is {stage:?}"));
