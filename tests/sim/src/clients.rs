@@ -113,9 +113,9 @@ impl World {
         request.ticket = Some(Ticket::new(peer));
         request.entry = at;
         request.made += 1;
-        let (node, name) = (request.node, request.name.clone());
+        let (node, name, began) = (request.node, request.name.clone(), request.began);
         if let Some(chosen) = chosen {
-            self.judge_pick(node, &name, &chosen);
+            self.judge_pick(node, &name, began, &chosen);
         }
         let delay = self.rng.between(1, 12);
         self.after(delay, Event::Dialled(id));
