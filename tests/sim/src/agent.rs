@@ -22,7 +22,7 @@ const OFFER: u64 = 3000;
 /// The engine is listed at least this often.
 const LIST: u64 = 10_000;
 /// Time between questions to the store outside.
-const WATCH: u64 = 150;
+const WATCH: u64 = 250;
 
 impl World {
     /// A daemon begins on a node that has none.
@@ -112,7 +112,7 @@ impl World {
             self.say(|w| format!("{} refuses term {}", w.hosts[node].id(), fence.term));
             return self.close(id);
         }
-        host.disk.journal = daemon.record.clone();
+        host.disk.journal.session = daemon.record.session.clone();
         daemon.failures = 0;
         match message {
             HubMessage::Assignment(assignment) => self.hear(node, fence, assignment),
@@ -139,8 +139,8 @@ impl World {
         if daemon.record.session.take(&id, fence, &assignment).is_err() {
             return;
         }
-        daemon.record.assignment = Some(assignment.clone());
-        host.disk.journal = daemon.record.clone();
+        host.disk.journal.session = daemon.record.session.clone();
+        host.disk.journal.assignment = Some(assignment.clone());
         daemon.node.assign(assignment.clone());
         self.judge_heard(node, fence, &assignment);
     }
@@ -173,8 +173,11 @@ impl World {
             return;
         };
         let plan = daemon.node.plan(now);
-        daemon.record.instances = daemon.node.memory();
-        host.disk.journal = daemon.record.clone();
+        let memory = daemon.node.memory();
+        if host.disk.journal.instances != memory {
+            host.disk.journal.instances = memory;
+        }
+        host.disk.journal.registry = daemon.record.registry;
         let epoch = daemon.epoch;
         let wake = plan.wake_at.map(|at| at.0.max(now.0 + 1));
         if let Some(at) = wake.filter(|at| daemon.wake.is_none_or(|have| *at < have)) {
@@ -263,7 +266,7 @@ impl World {
                 Effect::Accept(name, id, index) => {
                     self.daemon_after(node, 1, Daily::Accept(name, id, index));
                 }
-                Effect::Turn => self.daemon_after(node, 50, Daily::BalancerTurn),
+                Effect::Turn => self.daemon_after(node, 100, Daily::BalancerTurn),
                 Effect::Emptied(name, index) => self.judge_emptied(node, &name, index),
             }
         }
@@ -331,7 +334,9 @@ impl World {
         let Some(daemon) = &mut self.hosts[node].daemon else {
             return;
         };
-        let position = daemon.watcher.revision();
+        let same = daemon.store == self.external.identity;
+        daemon.store = self.external.identity;
+        let position = daemon.watcher.revision().filter(|_| same);
         if position == Some(store.revision()) {
             return;
         }

@@ -49,7 +49,7 @@ impl Request {
 impl World {
     /// A request arrives, and the next one after it.
     pub(crate) fn client(&mut self, node: usize) {
-        let pause = self.rng.between(60, 900);
+        let pause = self.rng.between(80, 1200);
         self.after(pause, Event::Client(node));
         let host = &self.hosts[node];
         let Some(daemon) = host.daemon.as_ref().filter(|_| host.power) else {
@@ -113,9 +113,9 @@ impl World {
         request.ticket = Some(Ticket::new(peer));
         request.entry = at;
         request.made += 1;
-        let (node, name) = (request.node, request.name.clone());
+        let (node, name, began) = (request.node, request.name.clone(), request.began);
         if let Some(chosen) = chosen {
-            self.judge_pick(node, &name, &chosen);
+            self.judge_pick(node, &name, began, &chosen);
         }
         let delay = self.rng.between(1, 12);
         self.after(delay, Event::Dialled(id));

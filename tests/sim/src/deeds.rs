@@ -212,6 +212,7 @@ impl World {
 
     fn wipe(&mut self) {
         self.external.store = hancock_proto::registry::Store::default();
+        self.external.identity += 1;
         self.oracle.wiped = self.now;
     }
 

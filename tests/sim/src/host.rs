@@ -117,9 +117,12 @@ pub(crate) struct Daemon {
     pub(crate) epoch: u64,
     pub(crate) boot: BootId,
     pub(crate) node: Node,
+    /// Whom it listens to, and where the registry is; the rest of the journal is in the node.
     pub(crate) record: Record,
     pub(crate) watcher: Watcher,
     pub(crate) balancer: Balancer,
+    /// The store outside that was listed last.
+    pub(crate) store: u64,
     /// The open session.
     pub(crate) session: Option<u64>,
     /// Sessions in a row that failed.
@@ -156,6 +159,7 @@ impl Daemon {
             record,
             watcher,
             balancer,
+            store: 0,
             session: None,
             failures: 0,
             listing: false,

@@ -76,7 +76,12 @@ impl World {
         self.deed_done(node, epoch, action, outcome, 1);
     }
 
+    /// One that runs already is left alone and shown.
     fn start(&mut self, node: usize, spec: &Arc<StartSpec>) -> Result<Option<Observed>, Failure> {
+        let there = self.hosts[node].engine.get(&spec.instance);
+        if let Some(container) = there.filter(|c| c.observed.is_running()) {
+            return Ok(Some(container.observed.clone()));
+        }
         self.judge_start(node, spec);
         let started = self.hosts[node].engine.start(spec, self.now);
         let run = started.map_err(|reason| failure(FailureKind::Temporary, &reason))?;

@@ -20,6 +20,8 @@ const LOOK: u64 = 3000;
 #[derive(Default)]
 pub(crate) struct External {
     pub(crate) store: Store,
+    /// Which store it is: one that lost everything is another one, and says so.
+    pub(crate) identity: u64,
     /// Nobody reaches it until then.
     pub(crate) away_until: u64,
     /// Highest fence ever raised.

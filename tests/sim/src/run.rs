@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::world::World;
 
 /// Things that happen in one run before it is left in peace.
-pub const STEPS: usize = 40;
+pub const STEPS: usize = 36;
 
 /// How a run went.
 #[derive(Debug, Clone)]

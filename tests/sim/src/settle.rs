@@ -23,6 +23,10 @@ impl World {
         self.make_peace();
         self.settle("after the faults", PLACE);
         self.roll_out();
+        for master in 0..self.cluster.masters.len() {
+            self.catch_up(master);
+            self.compare(master);
+        }
     }
 
     fn settle(&mut self, when: &str, time: u64) {

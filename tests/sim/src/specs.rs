@@ -21,7 +21,10 @@ pub(crate) fn spec(app: &str, version: usize, replicas: u32) -> Arc<AppSpec> {
     match version {
         1 => say("READY", "1500"),
         2 => say("NEVER", "1"),
-        3 => say("CRASH", "1"),
+        3 => {
+            say("CRASH", "1");
+            say("NEVER", "1");
+        }
         // The same instances under another weight.
         4 => {
             spec.command = vec!["serve".to_owned(), "v0".to_owned()];

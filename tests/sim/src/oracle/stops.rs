@@ -7,6 +7,7 @@ use hancock_master_core::state::{Stage, State};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::upstream::UpstreamDoc;
 
+use crate::settings::Fault;
 use crate::world::World;
 
 /// A node that nothing happened to for so long was in contact: longer than a leader's clock jumps, shorter than instances are held.
@@ -15,6 +16,7 @@ const STEADY: u64 = 50_000;
 /// A retired instance that was told to stop.
 pub(super) struct Stopped {
     cause: StopCause,
+    at: u64,
     /// Nodes that were given up on: they may still use it.
     silent: BTreeSet<usize>,
 }
@@ -40,7 +42,8 @@ impl World {
                 self.judge_through(node, id, cause, "is told to stop");
             }
         }
-        let stopped = Stopped { cause, silent };
+        let at = self.now;
+        let stopped = Stopped { cause, at, silent };
         self.oracle.stops.insert(id.clone(), stopped);
     }
 
@@ -106,10 +109,13 @@ impl World {
     }
 
     /// A request was given to an instance.
-    pub(crate) fn judge_pick(&mut self, node: usize, service: &str, id: &InstanceId) {
+    pub(crate) fn judge_pick(&mut self, node: usize, service: &str, began: u64, id: &InstanceId) {
         self.oracle.count("picks");
         let stopped = self.oracle.stops.get(id);
-        if self.is_orphan(service) {
+        // A leader whose clock jumps ahead ends a drain early for what had begun.
+        let jumps = self.settings.has(Fault::Clock);
+        let cut = |s: &&Stopped| jumps && s.cause != StopCause::Drained && began < s.at;
+        if self.is_orphan(service) || stopped.filter(cut).is_some() {
             return;
         }
         if stopped.is_some_and(|s| !s.silent.contains(&node)) {
@@ -123,7 +129,11 @@ impl World {
     /// An agent sends the stop signal.
     pub(crate) fn judge_signal(&mut self, node: usize, id: &InstanceId) {
         self.oracle.count("signals");
-        let stage = self.cluster.state().instances.get(id).map(|i| i.stage);
+        let known = self.cluster.state().instances.get(id);
+        let memory = self.hosts[node].disk.journal.instances.get(id);
+        // One its agent gave up is over, even when its engine started it after all.
+        let failed = memory.is_some_and(|m| m.life.is_over());
+        let stage = known.filter(|_| !failed).map(|i| i.stage);
         if stage.is_some_and(|s| s != Stage::Ending) {
             let name = self.hosts[node].id().clone();
             return self.fail(format!("{name} stops {id}, which is {stage:?}"));
