@@ -3,6 +3,8 @@
 //! `SIM_SEEDS` says how many (128), `SIM_FIRST` the first one (1), `SIM_STEPS` how much happens in each, `SIM_SEED` plays only that one
 //! and prints what happens.
 
+#![allow(clippy::unwrap_used)]
+
 use hancock_sim::{Run, STEPS, run};
 
 fn number(name: &str) -> Option<u64> {
