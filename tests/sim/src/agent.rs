@@ -10,19 +10,15 @@ use hancock_proto::registry::Fence;
 use hancock_proto::report::{Condition, InstanceReport, Life, Report};
 use hancock_proto::resources::Offer;
 use hancock_proto::time::Timestamp;
-use hancock_registry::watcher::Apply;
 
-use crate::balancer::{Effect, LocalSpec};
+use crate::balancer::LocalSpec;
 use crate::host::Daemon;
-use crate::settings::Fault;
 use crate::world::{Daily, Event, World};
 
 /// Time between offers.
 const OFFER: u64 = 3000;
 /// The engine is listed at least this often.
 const LIST: u64 = 10_000;
-/// Time between questions to the store outside.
-const WATCH: u64 = 250;
 
 impl World {
     /// A daemon begins on a node that has none.
@@ -145,26 +141,6 @@ impl World {
         self.judge_heard(node, fence, &assignment);
     }
 
-    pub(crate) fn apply_documents(&mut self, node: usize, applies: Vec<Apply>) {
-        let now = self.time();
-        for Apply { name, doc } in applies {
-            self.say(|w| {
-                let index = doc.as_ref().map(|d| d.index());
-                format!("{} hears {name} at {index:?}", w.hosts[node].id())
-            });
-            let Some(daemon) = &mut self.hosts[node].daemon else {
-                return;
-            };
-            if !daemon.balancer.apply(&name, doc, now) {
-                self.fail(format!("a document of {name} is not valid"));
-            }
-            self.balancer_effects(node);
-        }
-        if let Some(daemon) = &mut self.hosts[node].daemon {
-            daemon.record.registry = daemon.watcher.revision();
-        }
-    }
-
     /// Plans on what is known now, stores, begins what is planned, tells what has changed.
     pub(crate) fn agent_turn(&mut self, node: usize) {
         let now = self.time();
@@ -250,101 +226,6 @@ impl World {
         daemon.last = Some(report.clone());
         self.judge_report(node, &report);
         self.send_up(session, AgentMessage::Report(report));
-    }
-
-    /// What the balancer wants done.
-    pub(crate) fn balancer_effects(&mut self, node: usize) {
-        let Some(daemon) = &mut self.hosts[node].daemon else {
-            return;
-        };
-        for effect in daemon.balancer.effects() {
-            match effect {
-                Effect::Write(name, sequence, doc) => self.write(node, name, sequence, doc),
-                Effect::Local(id, generation) => {
-                    self.daemon_after(node, 1, Daily::Local(id, generation));
-                }
-                Effect::Accept(name, id, index) => {
-                    self.daemon_after(node, 1, Daily::Accept(name, id, index));
-                }
-                Effect::Turn => self.daemon_after(node, 100, Daily::BalancerTurn),
-                Effect::Emptied(name, index) => self.judge_emptied(node, &name, index),
-            }
-        }
-    }
-
-    /// The last known good documents are flushed in the order they were written.
-    fn write(
-        &mut self,
-        node: usize,
-        name: String,
-        sequence: u64,
-        doc: Option<std::sync::Arc<hancock_proto::upstream::UpstreamDoc>>,
-    ) {
-        let slow = self.hosts[node].slow_disk;
-        let delay = self.rng.between(1, 8)
-            + if slow > 0 {
-                self.rng.between(0, slow)
-            } else {
-                0
-            };
-        let Some(daemon) = &mut self.hosts[node].daemon else {
-            return;
-        };
-        let at = (self.now + delay).max(daemon.flushed);
-        daemon.flushed = at;
-        let epoch = daemon.epoch;
-        let durable = Daily::Durable(name, sequence, doc);
-        self.queue.put(at, Event::Daemon(node, epoch, durable));
-    }
-
-    fn durable(
-        &mut self,
-        node: usize,
-        name: &str,
-        sequence: u64,
-        doc: Option<std::sync::Arc<hancock_proto::upstream::UpstreamDoc>>,
-    ) {
-        let host = &mut self.hosts[node];
-        match doc {
-            Some(doc) => drop(host.disk.documents.insert(name.to_owned(), doc)),
-            None => drop(host.disk.documents.remove(name)),
-        }
-        if let Some(daemon) = &mut host.daemon {
-            daemon.balancer.durable(name, sequence);
-        }
-    }
-
-    /// Asks the store outside for what is new.
-    fn watch(&mut self, node: usize) {
-        let faulty = self.settings.has(Fault::Store) && !self.peace;
-        let delay = if faulty && self.rng.percent(3) {
-            self.rng.between(500, 8000)
-        } else {
-            WATCH
-        };
-        self.daemon_after(node, delay, Daily::Watch);
-        if self.now < self.external.away_until || !self.hosts[node].linked {
-            return;
-        }
-        let store = &self.external.store;
-        // A store nobody ever led says nothing; what came from it first could never be proven gone.
-        if store.list().fence.is_none() && self.oracle.wiped == 0 {
-            return;
-        }
-        let Some(daemon) = &mut self.hosts[node].daemon else {
-            return;
-        };
-        let same = daemon.store == self.external.identity;
-        daemon.store = self.external.identity;
-        let position = daemon.watcher.revision().filter(|_| same);
-        if position == Some(store.revision()) {
-            return;
-        }
-        let applies = match position.and_then(|at| store.changes_after(at)) {
-            Some(changes) => daemon.watcher.changes(store.revision(), &changes),
-            None => daemon.watcher.list(&store.list()),
-        };
-        self.apply_documents(node, applies);
     }
 }
 

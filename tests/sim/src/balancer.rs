@@ -33,6 +33,8 @@ pub(crate) enum Effect {
     Turn,
     /// A service that could be picked from routes to nobody now. With the index of its document; None: deleted.
     Emptied(String, Option<DocIndex>),
+    /// A service switched from one view to another by a document that adds peers.
+    Switched(String, Arc<View>, Arc<View>),
 }
 
 /// See the module.
@@ -205,7 +207,7 @@ impl Balancer {
         match step {
             Step::Hold(upstream) => service.install(&upstream, &self.locals),
             Step::Switch(upstream) => {
-                let had = service.routes();
+                let (had, before) = (service.routes(), service.view.clone());
                 service.install(&upstream, &self.locals);
                 service.settle();
                 self.sequence += 1;
@@ -217,6 +219,11 @@ impl Balancer {
                 }
                 let write = Effect::Write(name.to_owned(), self.sequence, doc);
                 self.effects.push(write);
+                if !upstream.added().is_empty() {
+                    let after = service.view.clone();
+                    let switched = Effect::Switched(name.to_owned(), before, after);
+                    self.effects.push(switched);
+                }
             }
             Step::Passed(instance) => service.set_verdict(&instance, Verdict::Ok),
             Step::Refused(_) => {}

@@ -208,7 +208,7 @@ impl World {
             mine.state.apply(LogIndex(at as u64 + 1), *term, command);
         }
         mine.applied = log.len();
-        if self.rng.number() % 400 == 0 {
+        if self.rng.number().is_multiple_of(400) {
             let read = State::decode(&mine.state.encode()).ok();
             if read.as_ref() != Some(&mine.state) {
                 self.fail("a snapshot is not what was written".to_owned());

@@ -19,7 +19,10 @@ impl World {
         let after = self.rng.between(50, pause);
         self.after(after, Event::Next);
         let faults: Vec<Fault> = self.settings.faults.iter().copied().collect();
-        let fault = self.rng.one(&faults).filter(|_| self.steps.is_multiple_of(2));
+        let fault = self
+            .rng
+            .one(&faults)
+            .filter(|_| self.steps.is_multiple_of(2));
         match fault {
             Some(fault) => self.fault(fault),
             None => self.wish(),

@@ -5,6 +5,7 @@ mod balancer;
 mod clients;
 mod cluster;
 mod deeds;
+mod documents;
 mod engine;
 mod host;
 mod hub;
@@ -18,6 +19,7 @@ mod run;
 mod settings;
 mod settle;
 mod specs;
+mod store;
 mod world;
 
 pub use run::{Run, STEPS, run};

@@ -84,7 +84,10 @@ impl World {
         }
         self.judge_start(node, spec);
         let started = self.hosts[node].engine.start(spec, self.now);
-        let run = started.map_err(|reason| failure(FailureKind::Temporary, &reason))?;
+        let run = started.map_err(|reason| {
+            self.say(|_| format!("{} does not start: {reason}", spec.instance));
+            failure(FailureKind::Temporary, &reason)
+        })?;
         if spec.environment.contains_key("CRASH") {
             let exit = EngineEvent::Exit(spec.instance.clone(), run, true);
             self.after(60, Event::Engine(node, exit));
@@ -169,6 +172,11 @@ impl World {
     pub(crate) fn reaches(&self, from: usize, to: usize) -> bool {
         from == to
             || !(self.hosts[from].blocked.contains(&to) || self.hosts[to].blocked.contains(&from))
+    }
+
+    /// Whether a request from `node` to this peer would be answered well.
+    pub(crate) fn serves(&self, node: usize, key: &PeerKey) -> bool {
+        self.probe(node, key).is_ok()
     }
 
     /// A probe of whatever listens at a port: does it answer well?

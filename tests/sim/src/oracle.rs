@@ -73,6 +73,7 @@ impl World {
             return self.fail(format!("after {command}: {}", wrong.join("; ")));
         }
         self.remember_routes(before, &state);
+        self.judge_dropped(before, &state);
         self.judge_ends(&state);
         match command {
             Command::StopInstances {

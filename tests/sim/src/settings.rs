@@ -93,7 +93,7 @@ impl Settings {
             apps: 1 + rng.below(2),
             calm,
             external,
-            ports: if rng.percent(50) { 14 } else { 100 },
+            ports: if rng.percent(50) { 8 } else { 100 },
             faults,
             pause: [1500, 6000, 20_000][rng.below(3)],
         }

@@ -19,10 +19,11 @@ use crate::cluster::Cluster;
 use crate::host::Host;
 use crate::hub::Session;
 use crate::oracle::Oracle;
-use crate::publish::{Answer, Ask, External};
+use crate::publish::{Answer, Ask};
 use crate::queue::Queue;
 use crate::rng::Rng;
 use crate::settings::Settings;
+use crate::store::External;
 
 /// Virtual time begins here, in milliseconds.
 pub(crate) const BEGIN: u64 = 1_000_000;

@@ -1,10 +1,15 @@
 //! Nothing is confirmed that would not survive, nothing becomes empty unasked, no former leader writes.
 
+use hancock_balancer_core::table::View;
+use hancock_master_core::state::State;
 use hancock_proto::ids::{DocIndex, Term};
 use hancock_proto::registry::{Batch, Fence, Store};
 use hancock_proto::report::Report;
 
 use crate::world::World;
+
+/// What is judged ready may have ended so short a time ago.
+const RECENT: u64 = 5000;
 
 impl World {
     /// An agent reports: what its balancer confirms must be on its disk.
@@ -35,6 +40,47 @@ impl World {
             self.fail(format!(
                 "{name} routes to nobody on {node}, which nobody wished"
             ));
+        }
+    }
+
+    /// A balancer switched to a document with new peers: it must reach one of the new set, if it reached one of the old.
+    pub(crate) fn judge_switch(&mut self, node: usize, name: &str, before: &View, after: &View) {
+        self.oracle.count("switches");
+        let recent = |at: u64| at > 0 && at + RECENT > self.now;
+        let serves = |view: &View| {
+            let mut entries = view.entries().iter();
+            entries.any(|e| self.serves(node, e.peer.key()))
+        };
+        let died = after.entries().iter().any(|e| {
+            let crash = e.peer.instance().and_then(|i| self.oracle.crashes.get(i));
+            crash.is_some_and(|at| recent(*at))
+        });
+        if recent(self.oracle.rerouted) || died || !serves(before) || serves(after) {
+            return;
+        }
+        let (node, index) = (self.hosts[node].id().clone(), after.index());
+        self.fail(format!(
+            "{node} switched {name} to {index}, of which it reaches nobody"
+        ));
+    }
+
+    /// Nobody is taken out of the documents who may be alive: he retires first.
+    pub(super) fn judge_dropped(&mut self, before: &State, state: &State) {
+        for (name, app) in &state.apps {
+            let Some(had) = before.apps.get(name) else {
+                continue;
+            };
+            let retiring = app.routes.retiring();
+            let lost = had.routes.serving.iter().find(|id| {
+                let known = before.instances.get(*id);
+                let stays = app.routes.serving.contains(*id) || retiring.contains(id);
+                !stays && known.is_some_and(|i| !i.is_over())
+            });
+            if let Some(id) = lost {
+                return self.fail(format!(
+                    "{name} no longer routes to {id}, which may be alive"
+                ));
+            }
         }
     }
 
