@@ -44,6 +44,8 @@ async fn serve(
     let counters = &service.stats.tcp;
     let Some(mut dialled) = dial(service, client.ip(), options.connect_timeout).await else {
         counters.unserved.fetch_add(1, Ordering::Relaxed);
+        // A plain end would read as an empty answer.
+        reset(&stream);
         return Ok(());
     };
     counters.sessions.fetch_add(1, Ordering::Relaxed);
