@@ -15,7 +15,7 @@ use hancock_balancer::{Balancer, Handle, TcpOptions};
 use hancock_proto::upstream::UpstreamDoc;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -136,8 +136,14 @@ pub async fn rest(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
         .map(|_| all)
 }
 
-/// What a peer that says its name answers through `port`.
+/// What a peer that says its name answers through `port`: nothing when nobody serves, or a peer that only echoes.
 pub async fn name_behind(port: u16) -> String {
-    let mut stream = connect(port).await;
+    // A reset may come before the connecting side has looked: both are "nobody serves".
+    let connected = timeout(PATIENCE, TcpStream::connect(at(port))).await;
+    let Ok(mut stream) = connected.unwrap() else {
+        return String::new();
+    };
+    // Whoever echoes then ends as well.
+    let _ = stream.shutdown().await;
     String::from_utf8(rest(&mut stream).await.unwrap_or_default()).unwrap()
 }
