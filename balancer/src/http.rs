@@ -1,5 +1,6 @@
 //! Where an accepted connection becomes proxied requests. The engine inside is pingora; outside this module nobody knows.
 
+mod answer;
 mod conn;
 mod dial;
 mod host;

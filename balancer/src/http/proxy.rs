@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hyper::http::{StatusCode, header};
+use hyper::http::{StatusCode, Version, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
+use pingora_core::protocols::http::ServerSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -18,6 +19,7 @@ use hancock_balancer_core::key::RequestKey;
 use hancock_balancer_core::passive::Failure;
 use hancock_balancer_core::retry;
 
+use super::answer;
 use super::host::{Name, NoName};
 use super::page;
 use super::routing::{Repeatable, Routing};
@@ -55,9 +57,15 @@ impl ProxyHttp for Proxy {
         if !session.is_upgrade_req() {
             session.set_read_timeout(Some(CLIENT));
         }
+        // Answers before the answer are news to them.
+        if session.req_header().version < Version::HTTP_11
+            && let ServerSession::H1(old) = &mut *session.downstream_session
+        {
+            old.set_ignore_info_resp(true);
+        }
         let request = session.req_header();
         match Name::of(&request.uri, &request.headers, request.version) {
-            Err(NoName::Bad) => answer(session, 400, "host").await,
+            Err(NoName::Bad) => tell(session, 400, "host").await,
             Err(NoName::Absent) => self.unknown(session).await,
             Ok(name) => match self.table.routed(name.as_str()) {
                 None => self.unknown(session).await,
@@ -125,6 +133,11 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Routing,
     ) -> Result<()> {
+        if let Err(error) = answer::strict(response, session.is_upgrade_req()) {
+            ctx.end_phase();
+            ctx.reason = answer::BAD;
+            return Err(error);
+        }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             ctx.upgraded();
         } else if response.status.is_informational() {
@@ -144,7 +157,7 @@ impl ProxyHttp for Proxy {
                 .map_err(|e: Box<Error>| e.into_up());
         }
         ctx.end_phase();
-        own_headers(response)
+        answer::own_headers(response)
     }
 
     fn fail_to_connect(
@@ -195,11 +208,12 @@ impl ProxyHttp for Proxy {
     ) -> FailToProxy {
         ctx.end_phase();
         let status = final_status(e, ctx.reason);
-        let begun = session.response_written().is_some();
+        let written = session.response_written();
+        let begun = written.is_some_and(|r| !r.status.is_informational());
         tracing::debug!(error = %e, status, begun, reason = ctx.reason, "request failed");
         if status != 0
             && !begun
-            && let Err(error) = page::send(session, status, ctx.reason, false).await
+            && let Err(error) = page::send(session, status, reason(status, ctx), false).await
         {
             tracing::debug!(%error, "the client was gone before it could be told");
         }
@@ -249,23 +263,12 @@ impl ProxyHttp for Proxy {
 impl Proxy {
     async fn unknown(&self, session: &mut Session) -> Result<bool> {
         self.table.unknown.fetch_add(1, Ordering::Relaxed);
-        answer(session, 502, "unknown_host").await
+        tell(session, 502, "unknown_host").await
     }
-}
-
-/// The proxy's own `Server`, and nothing that was meant for a proxy.
-fn own_headers(response: &mut ResponseHeader) -> Result<()> {
-    let internal = |name: &&header::HeaderName| name.as_str().starts_with("x-accel-");
-    let internal: Vec<_> = response.headers.keys().filter(internal).cloned().collect();
-    for name in internal {
-        response.remove_header(&name);
-    }
-    response.remove_header("keep-alive");
-    response.insert_header(header::SERVER, page::SERVER)
 }
 
 /// Answers before any origin was involved; the connection may go on after a 502.
-async fn answer(session: &mut Session, status: u16, reason: &'static str) -> Result<bool> {
+async fn tell(session: &mut Session, status: u16, reason: &'static str) -> Result<bool> {
     page::send(session, status, reason, status == 502).await?;
     Ok(true)
 }
@@ -304,6 +307,15 @@ fn forwarded(request: &RequestHeader, client: Option<IpAddr>) -> String {
         None => write!(list, "unknown"),
     };
     list
+}
+
+/// A client's own fault is no peer's.
+fn reason(status: u16, ctx: &Routing) -> &'static str {
+    match status {
+        400 => "bad_request",
+        408 => "slow_body",
+        _ => ctx.reason,
+    }
 }
 
 /// 0: the client is gone.

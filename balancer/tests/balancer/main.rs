@@ -8,6 +8,7 @@ mod faults;
 mod framed;
 mod origin;
 mod routing;
+mod smuggling;
 mod strict;
 mod tcp;
 mod world;

@@ -2,6 +2,14 @@
 
 use super::{Body, Head, MAX_BODY, Refusal, Text};
 
+/// Lines no client may have taken out on the way.
+const PROTECTED: [&[u8]; 4] = [
+    b"host",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+];
+
 /// What the header lines said.
 #[derive(Default)]
 struct Seen<'a> {
@@ -137,7 +145,7 @@ impl<'a> Seen<'a> {
             Known::Host => self.hosts += 1,
             Known::ContentLength => self.content_length(value)?,
             Known::TransferEncoding => self.transfer_encoding(value)?,
-            Known::Connection => self.wants_upgrade |= has_token(value, b"upgrade"),
+            Known::Connection => self.connection(value)?,
             Known::Upgrade => self.upgrade = Some(value),
             Known::Expect => {
                 self.expects |= value.eq_ignore_ascii_case(b"100-continue");
@@ -145,6 +153,17 @@ impl<'a> Seen<'a> {
             }
             Known::NotForOrigins => self.dropped = true,
             Known::Other => {}
+        }
+        Ok(())
+    }
+
+    /// Names of lines that end here. Some lines must reach the origin whatever a client says.
+    fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        for token in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+            if PROTECTED.iter().any(|p| token.eq_ignore_ascii_case(p)) {
+                return Err(Refusal::bad("connection"));
+            }
+            self.wants_upgrade |= token.eq_ignore_ascii_case(b"upgrade");
         }
         Ok(())
     }

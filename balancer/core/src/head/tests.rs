@@ -41,6 +41,8 @@ fn what_could_be_understood_twice_is_refused() {
         ": a",
         "no colon",
         "Host: b",
+        "Connection: close, Host",
+        "Connection: x-forwarded-FOR",
     ] {
         assert_eq!(
             status(format!("{get}{bad}\r\n\r\n").as_bytes()),
