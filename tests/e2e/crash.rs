@@ -20,54 +20,68 @@ in_both_runtimes!(
 
 /// Time beyond its own start that a replacement may take.
 const REPLACED: Duration = Duration::from_millis(1500);
+/// A machine shared with others may be late; it is not late this often in a row.
+const KILLS: usize = 3;
 
 fn a_killed_instance_is_replaced_at_once(runtime: Runtime) {
     let world = World::serving(runtime);
-    // How long a start takes here and now: a fourth instance, from asking to serving.
+    for _ in 0..skip::rounds(1, 30) {
+        let kills = std::iter::repeat_with(|| kill_one(&world)).take(KILLS);
+        let soon = |(took, start): &(Duration, Duration)| *took <= REPLACED + *start;
+        let slow: Vec<_> = kills.take_while(|kill| !soon(kill)).collect();
+        assert!(
+            slow.len() < KILLS,
+            "replaced after (time, start alone): {slow:.2?}, allowed {REPLACED:?} more than a start"
+        );
+    }
+}
+
+/// Kills one of four instances under load. How long its replacement took to serve, and how long a start takes here and now.
+fn kill_one(world: &World) -> (Duration, Duration) {
+    world.run(&["app", "scale", "web", "3", "--wait"]).ok();
+    world.wait_serving("web", 3);
     let asked = Instant::now();
     world.run(&["app", "scale", "web", "4", "--wait"]).ok();
     let start = asked.elapsed();
-    for _ in 0..skip::rounds(1, 30) {
-        let instances = world.wait_serving("web", 4);
-        let victim = &instances[0];
-        let process = world.process(victim);
-        let load = world.load("web", 200);
-        load.wait_until("load to have begun", SOON, |t| t.answered("v1") > 50);
-        let killed = Instant::now();
-        process.signal(Signal::SIGKILL);
-        wait_for("the end of the old process", SOON, || {
-            if process.is_alive() {
-                Err("alive")
-            } else {
-                Ok(())
-            }
-        });
-        let id = victim.id.to_string();
-        wait_for("an answer of its replacement", SOON, || {
-            let known: Vec<_> = instances.iter().skip(1).map(|i| i.id.to_string()).collect();
-            let answer = world.get("web", "/")?;
-            // The same instance started again, or another one in its place.
-            let new =
-                answer.body.contains(&id) || known.iter().all(|other| !answer.body.contains(other));
-            if answer.status == 200 && new {
-                Ok(())
-            } else {
-                Err(format!("{answer:?}"))
-            }
-        });
-        let took = killed.elapsed();
-        println!("{runtime:?}: replaced after {took:.2?}, a start takes {start:.2?}");
-        let tally = load.stop();
-        let late: Vec<_> = tally.failures.iter().filter(|f| f.sent > killed).collect();
-        assert!(
-            late.is_empty(),
-            "requests sent after the kill failed: {tally}"
-        );
-        assert!(
-            took <= REPLACED + start,
-            "replaced after {took:?}, allowed {REPLACED:?} + {start:?}"
-        );
-    }
+    let instances = world.wait_serving("web", 4);
+    let victim = &instances[0];
+    let process = world.process(victim);
+    let load = world.load("web", 200);
+    load.wait_until("load to have begun", SOON, |t| t.answered("v1") > 50);
+    let killed = Instant::now();
+    process.signal(Signal::SIGKILL);
+    wait_for("the end of the old process", SOON, || {
+        if process.is_alive() {
+            Err("alive")
+        } else {
+            Ok(())
+        }
+    });
+    let id = victim.id.to_string();
+    wait_for("an answer of its replacement", SOON, || {
+        let known: Vec<_> = instances.iter().skip(1).map(|i| i.id.to_string()).collect();
+        let answer = world.get("web", "/")?;
+        // The same instance started again, or another one in its place.
+        let new =
+            answer.body.contains(&id) || known.iter().all(|other| !answer.body.contains(other));
+        if answer.status == 200 && new {
+            Ok(())
+        } else {
+            Err(format!("{answer:?}"))
+        }
+    });
+    let took = killed.elapsed();
+    println!(
+        "{:?}: replaced after {took:.2?}, a start takes {start:.2?}",
+        world.runtime
+    );
+    let tally = load.stop();
+    let late: Vec<_> = tally.failures.iter().filter(|f| f.sent > killed).collect();
+    assert!(
+        late.is_empty(),
+        "requests sent after the kill failed: {tally}"
+    );
+    (took, start)
 }
 
 fn instances_outlive_a_crashed_daemon_and_are_adopted(runtime: Runtime) {
