@@ -178,7 +178,13 @@ impl Control {
         if let Some(doors) = self.doors() {
             doors.permit(name)?;
         }
-        self.upstream(name, doc).map_err(|p| p.to_string())
+        let upstream = self.upstream(name, doc).map_err(|p| p.to_string())?;
+        let route = upstream.settings.route.as_ref();
+        let holder = route.and_then(|route| self.table.holder(route));
+        match holder.filter(|holder| **holder != *name && upstream.handover.is_none()) {
+            Some(holder) => Err(format!("proxy.route: leads to upstream {holder} already")),
+            None => Ok(upstream),
+        }
     }
 
     fn upstream(&self, name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, InvalidUpstream> {

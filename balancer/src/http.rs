@@ -1,8 +1,10 @@
 //! Where an accepted connection becomes proxied requests. The engine inside is pingora; outside this module nobody knows.
 
 mod answer;
+mod body;
 mod conn;
 mod dial;
+mod forwarded;
 mod host;
 mod page;
 mod proxy;
@@ -33,8 +35,6 @@ use proxy::Proxy;
 const IDLE_TO_ORIGINS: usize = 1024;
 /// For the first request of a connection, and for the whole head of any: from its first byte to its last.
 const HEAD: Duration = Duration::from_secs(10);
-/// Between two requests of a connection.
-const IDLE: Duration = Duration::from_secs(15);
 /// What the engine is told of it; waiting for requests is ours.
 const ENGINE_KEEPALIVE: u64 = 60;
 /// Attempts of one request as far as the engine is concerned; the core decides earlier.
@@ -93,7 +93,7 @@ impl HttpEngine for Pingora {
                     close_idle: &mut close_idle,
                 };
                 match conn.next_head(waits).await {
-                    Ok(()) => open = one_request(&app, conn, &drain).await.map(|c| (c, IDLE)),
+                    Ok(()) => open = one_request(&app, conn, &drain).await,
                     Err(End::Gone) => {}
                     Err(End::Refused(refusal)) => {
                         access.refused(peer, refusal.status);
@@ -110,14 +110,16 @@ impl HttpEngine for Pingora {
     }
 }
 
-/// Serves the request whose head has arrived; answers the connection when it goes on.
+/// Serves the request whose head has arrived; answers the connection when it goes on, and how long it waits for the next one.
 async fn one_request(
     app: &Arc<HttpProxy<Proxy>>,
     conn: Box<Conn>,
     drain: &watch::Receiver<bool>,
-) -> Option<Box<Conn>> {
+) -> Option<(Box<Conn>, Duration)> {
     let mut session = ServerSession::new_http1(conn);
     session.set_keepalive(Some(ENGINE_KEEPALIVE));
-    let (stream, _) = app.process_new_http(session, drain).await?.consume();
-    stream.into_any().downcast().ok()
+    let (stream, kept) = app.process_new_http(session, drain).await?.consume();
+    let idle = kept.and_then(|mut k| k.take_user_context()?.downcast().ok());
+    let idle = idle.map_or(proxy::IDLE, |idle: Box<Duration>| *idle);
+    Some((stream.into_any().downcast().ok()?, idle))
 }

@@ -3,6 +3,8 @@
 //! Two levels, so that a change costs what it changes: a new document swaps one service's view; only a new or deleted name copies a
 //! shard of the map.
 
+mod place;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -11,15 +13,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use hyper::http::HeaderValue;
 
+use hancock_balancer_core::settings::Route;
 use hancock_balancer_core::table::View;
 
 use crate::http::Dial;
+use place::Place;
 
 const SHARDS: usize = 256;
 /// Names that are never reached from outside: the original kept its configuration store and its log collector under them.
 const INTERNAL: [&str; 2] = ["store", "logger"];
 
-type Shard = HashMap<Arc<str>, Arc<Service>>;
+type Shard = HashMap<Arc<str>, Place>;
 
 /// All services by name.
 pub(crate) struct Table {
@@ -45,27 +49,70 @@ impl Table {
 
     /// The service called `name`.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Service>> {
-        self.shard(name).load().get(name).cloned()
+        self.shard(name).load().get(name)?.service.clone()
     }
 
-    /// The service that requests for `name` go to: services the balancer itself needs are nobody else's.
-    pub(crate) fn routed(&self, name: &str) -> Option<Arc<Service>> {
-        self.find(name).filter(|_| !INTERNAL.contains(&name))
+    /// The service that requests for `target` on `host` go to: the one under the longest path that holds the target, else the one of that
+    /// name. Services the balancer itself needs are nobody else's.
+    pub(crate) fn routed(&self, host: &str, target: &[u8]) -> Option<Arc<Service>> {
+        if INTERNAL.contains(&host) {
+            return None;
+        }
+        self.shard(host).load().get(host)?.routed(target).cloned()
+    }
+
+    /// The service that is reached under a route.
+    pub(crate) fn holder(&self, route: &Route) -> Option<Arc<str>> {
+        let shard = self.shard(&route.host).load();
+        shard.get(&*route.host)?.holder(&route.prefix).cloned()
     }
 
     /// Adds a service. Only control calls it, under its lock.
     pub(crate) fn insert(&self, service: Arc<Service>) {
-        let shard = self.shard(&service.name);
-        let mut next = Shard::clone(&shard.load());
-        next.insert(service.name.clone(), service);
-        shard.store(Arc::new(next));
+        let name = service.name.clone();
+        let moved = name.contains('/');
+        self.change(name, |place| {
+            place.service = Some(service);
+            // Names with a path are nobody's host.
+            place.moved(moved);
+        });
     }
 
     /// Takes a service out. Only control calls it, under its lock.
     pub(crate) fn remove(&self, name: &str) {
-        let shard = self.shard(name);
+        self.change(name.into(), |place| place.service = None);
+    }
+
+    /// A service is reached under `to` from now on, None: under its name; and no longer under `from`. Only control calls it, under its
+    /// lock. `owned`: by a master.
+    pub(crate) fn reroute(
+        &self,
+        service: &Arc<Service>,
+        from: Option<&Route>,
+        to: Option<&Route>,
+        owned: bool,
+    ) {
+        if let Some(to) = to {
+            self.change((&*to.host).into(), |place| place.add(to, owned, service));
+        }
+        if let Some(from) = from {
+            self.change((&*from.host).into(), |place| {
+                place.remove(from, &service.name)
+            });
+        }
+        if from.is_some() != to.is_some() {
+            self.change(service.name.clone(), |place| place.moved(to.is_some()));
+        }
+    }
+
+    fn change(&self, word: Arc<str>, change: impl FnOnce(&mut Place)) {
+        let shard = self.shard(&word);
         let mut next = Shard::clone(&shard.load());
-        next.remove(name);
+        let mut place = next.remove(&word).unwrap_or_default();
+        change(&mut place);
+        if !place.is_empty() {
+            next.insert(word, place);
+        }
         shard.store(Arc::new(next));
     }
 
@@ -73,7 +120,11 @@ impl Table {
     pub(crate) fn all(&self) -> Vec<Arc<Service>> {
         let shards = self.shards.iter().map(|s| s.load_full());
         shards
-            .flat_map(|s| s.values().cloned().collect::<Vec<_>>())
+            .flat_map(|s| {
+                s.values()
+                    .filter_map(|p| p.service.clone())
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 }
@@ -81,8 +132,6 @@ impl Table {
 /// One service as requests see it.
 pub(crate) struct Service {
     pub(crate) name: Arc<str>,
-    /// What origins are sent as `Host`.
-    pub(crate) host: HeaderValue,
     view: ArcSwap<LiveView>,
     pub(crate) stats: Stats,
 }
@@ -92,6 +141,8 @@ pub(crate) struct Service {
 pub(crate) struct LiveView {
     pub(crate) view: View,
     pub(crate) dials: Vec<Arc<Dial>>,
+    /// What origins are sent as `Host`.
+    pub(crate) host: HeaderValue,
 }
 
 impl LiveView {
@@ -99,6 +150,7 @@ impl LiveView {
         Self {
             view: View::empty(),
             dials: Vec::new(),
+            host: HeaderValue::from_static("-"),
         }
     }
 }
@@ -107,7 +159,6 @@ impl Service {
     pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.into(),
-            host: HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("-")),
             view: ArcSwap::from_pointee(LiveView::empty()),
             stats: Stats::default(),
         }

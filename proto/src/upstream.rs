@@ -1,5 +1,6 @@
 //! The upstream document: what a balancer knows of one service. Readable by any Slardar; our own member is `hancock`.
 
+mod proxy;
 mod shape;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::HealthCheck;
 use crate::ids::{AppName, DocIndex, InstanceId};
+
+pub use proxy::{ForwardedFor, NoPeer, Proxy, SameSite, Seconds, Sticky};
 
 /// One upstream document in its full form.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct UpstreamDoc {
     /// Failed probes in a row before a verdict turns bad.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensibility: Option<u32>,
+    /// How requests are carried; only Hancock's balancers read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
     /// What only Hancock's balancers read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hancock: Option<Member>,

@@ -17,6 +17,8 @@ pub mod peer;
 pub mod pick;
 pub mod retry;
 pub mod ring;
+pub mod settings;
+pub mod stay;
 pub mod table;
 pub mod upstream;
 pub mod wrr;

@@ -6,14 +6,35 @@ use hancock_proto::time::Timestamp;
 
 use crate::passive::Failure;
 
-/// Attempts per request.
-const ATTEMPTS: u32 = 2;
-/// Attempts per request as long as every one was refused: a refusal costs next to nothing.
-const ATTEMPTS_REFUSED: u32 = 3;
+/// Most attempts a document may allow a request.
+pub const MOST_ATTEMPTS: u32 = 8;
 /// Attempts per TCP connection: the original got past three dead peers to the fourth.
 const DIALS: u32 = 16;
-/// No further attempt once this much has passed since the first began.
+/// No further attempt once this much has passed since the first began, if a document does not say how much.
 const BUDGET: Duration = Duration::from_secs(5);
+
+/// How often one service's requests may be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Attempts per request.
+    pub attempts: u32,
+    /// The same as long as every one was refused.
+    pub refused: u32,
+    /// No further attempt once this much has passed since the first began.
+    pub budget: Duration,
+}
+
+impl Rules {
+    /// Those of a document that says nothing. `plain`: not written by a master, so the original's limits hold.
+    pub fn unsaid(plain: bool) -> Self {
+        Self {
+            attempts: 2,
+            // A refusal costs next to nothing.
+            refused: if plain { 2 } else { 3 },
+            budget: BUDGET,
+        }
+    }
+}
 
 /// What is known of a request when an attempt failed.
 #[derive(Debug, Clone, Copy)]
@@ -28,20 +49,19 @@ pub struct Attempt {
     pub replayable: bool,
     /// The client has been sent something.
     pub answered: bool,
-    /// The service's document was not written by a master: the original's limit holds.
-    pub plain: bool,
+    /// The service's rules.
+    pub rules: Rules,
 }
 
 impl Attempt {
     /// Whether the request may be tried again after `failure`.
     pub fn may_repeat(&self, failure: Failure, now: Timestamp) -> bool {
-        let limit = if failure == Failure::Refused && !self.plain {
-            ATTEMPTS_REFUSED
-        } else {
-            ATTEMPTS
+        let limit = match failure {
+            Failure::Refused => self.rules.refused,
+            _ => self.rules.attempts,
         };
         let safe = failure.before_request() || (self.idempotent && self.replayable);
-        !self.answered && safe && self.made < limit && now.since(self.began) < BUDGET
+        !self.answered && safe && self.made < limit && now.since(self.began) < self.rules.budget
     }
 }
 
@@ -66,7 +86,11 @@ mod tests {
         idempotent: true,
         replayable: true,
         answered: false,
-        plain: false,
+        rules: Rules {
+            attempts: 2,
+            refused: 3,
+            budget: BUDGET,
+        },
     };
 
     #[test]
@@ -101,7 +125,7 @@ mod tests {
         assert!(!made(3).may_repeat(Failure::Refused, Timestamp(0)));
         assert!(!made(2).may_repeat(Failure::Lost, Timestamp(0)));
         let plain = Attempt {
-            plain: true,
+            rules: Rules::unsaid(true),
             ..made(2)
         };
         assert!(!plain.may_repeat(Failure::Refused, Timestamp(0)));

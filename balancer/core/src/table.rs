@@ -9,6 +9,7 @@ use hancock_proto::ids::DocIndex;
 use crate::passive::Limits;
 use crate::peer::Peer;
 use crate::ring::Ring;
+use crate::settings::Settings;
 use crate::upstream::{Mode, PeerKey, PeerSpec, Upstream};
 use crate::wrr::Rotation;
 
@@ -21,8 +22,9 @@ pub struct View {
     pub(crate) checked: bool,
     /// When nobody is available, verdicts and bans are overlooked rather than the request refused.
     pub(crate) protected: bool,
-    /// Not written by a master.
-    pub(crate) plain: bool,
+    pub(crate) settings: Arc<Settings>,
+    /// What cookies call the entries, in the order of the tokens; empty: clients do not stay.
+    pub(crate) tokens: Box<[(u64, usize)]>,
     pub(crate) levels: Vec<LevelView>,
     pub(crate) entries: Vec<Entry>,
 }
@@ -64,7 +66,8 @@ impl View {
             checked: upstream.checks.enabled || upstream.handover.is_some(),
             // The original's protection is in its verdicts; ours judges peers one by one, so it is needed here.
             protected: upstream.handover.is_some() && upstream.checks.protected,
-            plain: upstream.handover.is_none(),
+            tokens: tokens(&upstream.settings, &entries),
+            settings: upstream.settings.clone(),
             levels,
             entries,
         }
@@ -77,7 +80,8 @@ impl View {
             mode: Mode::Rotation,
             checked: false,
             protected: false,
-            plain: true,
+            settings: Settings::unsaid(true),
+            tokens: Box::default(),
             levels: Vec::new(),
             entries: Vec::new(),
         }
@@ -88,9 +92,9 @@ impl View {
         self.index
     }
 
-    /// Whether the document was written by anybody but a master: the original's rules hold.
-    pub fn is_plain(&self) -> bool {
-        self.plain
+    /// How requests are carried.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
     }
 
     /// All peers, level by level; what [`crate::pick::pick`] answers is a position in it.
@@ -102,6 +106,20 @@ impl View {
     pub fn lists(&self, peer: &Arc<Peer>) -> bool {
         self.entries.iter().any(|e| Arc::ptr_eq(&e.peer, peer))
     }
+}
+
+fn tokens(settings: &Settings, entries: &[Entry]) -> Box<[(u64, usize)]> {
+    let Some(cookie) = &settings.sticky else {
+        return Box::default();
+    };
+    let entries = entries.iter().enumerate();
+    let mut tokens: Vec<_> = entries
+        .map(|(at, e)| (cookie.token(e.peer.key()), at))
+        .collect();
+    // An address listed twice is one peer, and the first of its entries is taken.
+    tokens.sort_unstable();
+    tokens.dedup_by_key(|(token, _)| *token);
+    tokens.into()
 }
 
 impl LevelView {

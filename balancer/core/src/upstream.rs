@@ -11,8 +11,10 @@ use hancock_proto::ids::{AppName, DocIndex, InstanceId};
 use hancock_proto::upstream::UpstreamDoc;
 
 use crate::passive::Limits;
+use crate::settings::Settings;
 
 pub use validate::InvalidUpstream;
+pub(crate) use validate::wrong;
 
 /// Who a peer is, within its service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,6 +154,8 @@ pub struct Upstream {
     pub mode: Mode,
     /// Active checks.
     pub checks: Checks,
+    /// How requests are carried.
+    pub settings: Arc<Settings>,
     /// None: not written by a master.
     pub handover: Option<Handover>,
 }

@@ -6,9 +6,10 @@ mod order;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use hancock_proto::upstream::{Level, UpstreamDoc};
+use hancock_proto::upstream::{Level, Proxy, UpstreamDoc};
 
 use crate::control::Control;
 
@@ -185,19 +186,33 @@ fn document(mut whole: Map<String, Value>, order: &[String]) -> Done<UpstreamDoc
     let cluster = whole.insert("cluster".to_owned(), Value::Array(Vec::new()));
     let cluster = levels(cluster.unwrap_or_default(), order)?;
     loosely_written(&mut whole);
-    let doc = serde_json::from_value(Value::Object(whole)).or_else(invalid)?;
+    let doc: UpstreamDoc = typed(Value::Object(whole), "")?;
+    if let Some(member) = doc.proxy.iter().flat_map(Proxy::strangers).next() {
+        return bad(format!("document invalid: {member}: unknown member"));
+    }
     Ok(UpstreamDoc { cluster, ..doc })
 }
 
-fn invalid<T>(error: serde_json::Error) -> Done<T> {
-    bad(format!("document invalid: {error}"))
+/// The refusal names the member, under `at`.
+fn typed<T: DeserializeOwned>(value: Value, at: &str) -> Done<T> {
+    serde_path_to_error::deserialize(value).or_else(|error| {
+        let (path, problem) = (error.path().to_string(), error.into_inner());
+        match format!("{at}{path}").as_str() {
+            "" | "." => bad(format!("document invalid: {problem}")),
+            path => bad(format!("document invalid: {path}: {problem}")),
+        }
+    })
 }
 
 /// Levels, named ones in the order of the text.
 fn levels(cluster: Value, order: &[String]) -> Done<Vec<Level>> {
-    let level = |value| serde_json::from_value(with_numeric_ports(value)).or_else(invalid);
+    let level = |value, at: &str| typed(with_numeric_ports(value), &format!("cluster{at}."));
     match cluster {
-        Value::Array(list) => list.into_iter().map(level).collect(),
+        Value::Array(list) => {
+            let list = list.into_iter().enumerate();
+            list.map(|(at, value)| level(value, &format!("[{at}]")))
+                .collect()
+        }
         Value::Object(mut named) => {
             let mut levels = Vec::with_capacity(named.len());
             for name in order {
@@ -205,7 +220,7 @@ fn levels(cluster: Value, order: &[String]) -> Done<Vec<Level>> {
                 if let Some(value) = named.remove(name) {
                     levels.push(Level {
                         name: Some(name.clone()),
-                        ..level(value)?
+                        ..level(value, &format!(".{name}"))?
                     });
                 }
             }

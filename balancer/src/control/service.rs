@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use hyper::http::HeaderValue;
+
 use hancock_balancer_core::cutover::Cutover;
 use hancock_balancer_core::drain::{Formers, Leaving};
 use hancock_balancer_core::health::PeerHealth;
 use hancock_balancer_core::peer::Verdict;
+use hancock_balancer_core::settings::Route;
 use hancock_balancer_core::table::{Peers, View};
 use hancock_balancer_core::upstream::{PeerKey, Upstream};
 use hancock_proto::ids::{DocIndex, InstanceId};
@@ -14,7 +17,7 @@ use hancock_proto::report::Draining;
 
 use super::local::Local;
 use crate::http::Dial;
-use crate::live::{LiveView, Service};
+use crate::live::{LiveView, Service, Table};
 use crate::probe::RedisFacts;
 use crate::probe::tasks::Task;
 
@@ -24,6 +27,8 @@ const REMEMBERED: usize = 64;
 /// See the module.
 pub(super) struct ServiceState {
     pub(super) service: Arc<Service>,
+    /// Where it is reached, when not under its name.
+    route: Option<Route>,
     pub(super) cutover: Cutover,
     pub(super) peers: Peers,
     dials: BTreeMap<PeerKey, Arc<Dial>>,
@@ -53,6 +58,7 @@ impl ServiceState {
     pub(super) fn new(name: &str) -> Self {
         Self {
             service: Arc::new(Service::new(name)),
+            route: None,
             cutover: Cutover::default(),
             peers: Peers::default(),
             dials: BTreeMap::new(),
@@ -77,7 +83,10 @@ impl ServiceState {
         self.judge(&view, upstream, locals);
         let keys = view.entries().iter().map(|e| e.peer.key().clone());
         let dials = keys.map(|key| self.dial(key)).collect();
-        self.swap(LiveView { view, dials });
+        let route = upstream.settings.route.as_ref();
+        let host = route.map_or(&*upstream.name, |r| &r.host);
+        let host = HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static("-"));
+        self.swap(LiveView { view, dials, host });
         for spec in upstream.retiring() {
             if let Some(peer) = self
                 .peers
@@ -87,6 +96,15 @@ impl ServiceState {
                 self.leaving.add(peer);
             }
         }
+    }
+
+    /// Is reached under `route` from now on; None: under its name.
+    pub(super) fn reroute(&mut self, table: &Table, route: Option<&Route>, owned: bool) {
+        let from = self.route.take();
+        if from.as_ref() != route {
+            table.reroute(&self.service, from.as_ref(), route, owned);
+        }
+        self.route = route.cloned();
     }
 
     /// Routes nothing from now on.

@@ -21,6 +21,7 @@ impl Inner {
         state.cutover = Cutover::restored(upstream.clone());
         state.install(&upstream, &self.locals);
         control.table.insert(state.service.clone());
+        reroute(control, &mut state, &upstream);
         self.services.insert(upstream.name.to_string(), state);
         self.sync_probes(control, &upstream.name);
     }
@@ -124,10 +125,12 @@ impl Inner {
             Step::Hold(upstream) => {
                 tracing::info!(service = %name, index = %upstream.index(), "keeping the old set until the added peers pass");
                 state.install(&upstream, &self.locals);
+                reroute(control, state, &upstream);
             }
             Step::Switch(upstream) => {
                 tracing::info!(service = %name, index = %upstream.index(), peers = upstream.peers().count(), "switched");
                 state.install(&upstream, &self.locals);
+                reroute(control, state, &upstream);
                 state.settle();
                 if let Some(writer) = control.writer.get() {
                     let sequence = writer.write(name, Some(upstream.doc.clone()));
@@ -150,6 +153,7 @@ impl Inner {
                 state.uninstall();
                 state.settle();
                 state.deleted = true;
+                state.reroute(&control.table, None, false);
                 control.table.remove(name);
                 if let Some(writer) = control.writer.get() {
                     writer.write(name, None);
@@ -261,6 +265,11 @@ impl Inner {
         state.confirmed = index;
         true
     }
+}
+
+fn reroute(control: &Control, state: &mut ServiceState, upstream: &Upstream) {
+    let route = upstream.settings.route.as_ref();
+    state.reroute(&control.table, route, upstream.handover.is_some());
 }
 
 fn current_round<'a>(

@@ -132,6 +132,9 @@ impl Shutdown for Conn {
         if let Err(error) = AsyncWriteExt::shutdown(self).await {
             tracing::trace!(%error, "a client was gone before its connection was closed");
         }
+        if self.input.ends_early() {
+            self.linger().await;
+        }
     }
 }
 

@@ -3,18 +3,22 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 
+use hancock_balancer_core::settings::PeerTimes;
 use hancock_balancer_core::upstream::PeerKey;
 
-const CONNECT: Duration = Duration::from_secs(3);
-const EXCHANGE: Duration = Duration::from_secs(60);
-/// Upgraded streams may be silent for as long as a session may last at all.
-const SESSION: Duration = Duration::from_secs(24 * 3600);
-const IDLE: Duration = Duration::from_secs(60);
+/// How one attempt is dialled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    pub(super) times: PeerTimes,
+    /// The connection may become a stream of its own.
+    pub(super) upgrade: bool,
+    /// Not on a pooled connection, after one of them turned out to be dead.
+    pub(super) afresh: bool,
+}
 
 /// A peer's address and everything the engine wants to know about it.
 #[derive(Debug)]
@@ -44,11 +48,6 @@ impl Dial {
     pub(crate) fn resolved(&self, address: SocketAddr) {
         let mut peer = HttpPeer::new(address, false, String::new());
         peer.group_key = self.group;
-        peer.options.connection_timeout = Some(CONNECT);
-        peer.options.total_connection_timeout = Some(CONNECT);
-        peer.options.read_timeout = Some(EXCHANGE);
-        peer.options.write_timeout = Some(EXCHANGE);
-        peer.options.idle_timeout = Some(IDLE);
         self.target.store(Some(Arc::new(peer)));
     }
 
@@ -58,14 +57,20 @@ impl Dial {
         target.as_ref()?.address().as_inet().copied()
     }
 
-    /// What to dial for one attempt. `afresh` avoids pooled connections, after one of them turned out to be dead. None: the address is
-    /// not known.
-    pub(super) fn prepare(&self, upgrade: bool, afresh: bool) -> Option<Box<HttpPeer>> {
+    /// What to dial for one attempt. None: the address is not known.
+    pub(super) fn prepare(&self, how: How) -> Option<Box<HttpPeer>> {
         let mut peer = Box::new(HttpPeer::clone(self.target.load().as_ref()?));
-        if upgrade {
-            peer.options.read_timeout = Some(SESSION);
-        }
-        if afresh {
+        let times = how.times;
+        peer.options.connection_timeout = Some(times.connect);
+        peer.options.total_connection_timeout = Some(times.connect);
+        peer.options.read_timeout = Some(if how.upgrade {
+            times.session
+        } else {
+            times.read
+        });
+        peer.options.write_timeout = Some(times.send);
+        peer.options.idle_timeout = Some(times.pool);
+        if how.afresh {
             peer.group_key |= 1;
         }
         Some(peer)

@@ -7,6 +7,8 @@ use pingora_core::protocols::http::date;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use hancock_balancer_core::settings::Answer;
+
 /// Says why the proxy answered itself.
 pub(super) const REASON: &str = "X-Hancock-Reason";
 /// What answers call their server: clients of the original look for it.
@@ -21,10 +23,44 @@ pub(super) async fn send(
     reason: &'static str,
     keep: bool,
 ) -> Result<()> {
-    let body = page(status, reason);
-    let mut head = ResponseHeader::build(status, Some(5))?;
+    let page = Page {
+        status,
+        kind: KIND,
+        body: page(status, reason),
+    };
+    send_page(session, page, reason, keep).await
+}
+
+/// Answers with a document's own words.
+pub(super) async fn send_answer(
+    session: &mut Session,
+    answer: &Answer,
+    reason: &'static str,
+) -> Result<()> {
+    let page = Page {
+        status: answer.status,
+        kind: &answer.content_type,
+        body: Bytes::copy_from_slice(answer.body.as_bytes()),
+    };
+    send_page(session, page, reason, false).await
+}
+
+struct Page<'a> {
+    status: u16,
+    kind: &'a str,
+    body: Bytes,
+}
+
+async fn send_page(
+    session: &mut Session,
+    page: Page<'_>,
+    reason: &'static str,
+    keep: bool,
+) -> Result<()> {
+    let body = page.body;
+    let mut head = ResponseHeader::build(page.status, Some(5))?;
     head.insert_header(header::SERVER, SERVER)?;
-    head.insert_header(header::CONTENT_TYPE, KIND)?;
+    head.insert_header(header::CONTENT_TYPE, page.kind)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     head.insert_header(REASON, reason)?;
@@ -35,10 +71,15 @@ pub(super) async fn send(
     }
     down.write_response_header(Box::new(head)).await?;
     if bare {
-        down.finish_body().await
+        down.finish_body().await?;
     } else {
-        down.write_response_body(body, true).await
+        down.write_response_body(body, true).await?;
     }
+    if !keep {
+        // While the client still sends, so that the answer is not lost to a reset.
+        down.shutdown().await;
+    }
+    Ok(())
 }
 
 /// A whole answer that ends its connection, for requests the engine never saw.

@@ -1,11 +1,12 @@
 //! The engine's questions, answered from the live table by the core's rules.
 
-use std::net::IpAddr;
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use hyper::http::{StatusCode, Version, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -20,15 +21,17 @@ use hancock_balancer_core::passive::Failure;
 use hancock_balancer_core::retry;
 
 use super::answer;
+use super::forwarded;
 use super::host::{Name, NoName};
 use super::page;
 use super::routing::{Repeatable, Routing};
 use crate::access::{Access, Record};
 use crate::live::Table;
 
-/// Between two reads of a request's body, and for each write to a client.
+/// Between two requests of a connection, if the service of the first does not say how long.
+pub(super) const IDLE: Duration = Duration::from_secs(15);
+/// Between two reads of a body, and for each write of an answer, where no service says how long.
 const CLIENT: Duration = Duration::from_secs(60);
-const FORWARDED: &str = "x-forwarded-for";
 
 pub(super) struct Proxy {
     table: Arc<Table>,
@@ -67,14 +70,32 @@ impl ProxyHttp for Proxy {
         match Name::of(&request.uri, &request.headers, request.version) {
             Err(NoName::Bad) => tell(session, 400, "host").await,
             Err(NoName::Absent) => self.unknown(session).await,
-            Ok(name) => match self.table.routed(name.as_str()) {
+            Ok(name) => match self.table.routed(name.as_str(), request.raw_path()) {
                 None => self.unknown(session).await,
                 Some(service) => {
                     ctx.begin(service);
-                    Ok(false)
+                    match ctx.admit(session) {
+                        Ok(()) => Ok(false),
+                        Err(wrong) => tell(session, wrong.status(), wrong.word()).await,
+                    }
                 }
             },
         }
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Routing,
+    ) -> Result<()> {
+        let Some(piece) = body else { return Ok(()) };
+        ctx.body.came(piece.len()).or_else(|wrong| {
+            ctx.reason = wrong.word();
+            Error::e_explain(ErrorType::HTTPStatus(wrong.status()), wrong.word())
+                .map_err(|e: Box<Error>| e.into_down())
+        })
     }
 
     async fn upstream_peer(
@@ -83,8 +104,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Routing,
     ) -> Result<Box<HttpPeer>> {
         let upgrade = session.is_upgrade_req();
-        while let Some((dial, afresh)) = ctx.pick(&key(session)) {
-            match dial.prepare(upgrade, afresh) {
+        while let Some((dial, how)) = ctx.pick(&key(session, ctx), upgrade) {
+            match dial.prepare(how) {
                 Some(peer) => return Ok(peer),
                 None => ctx.undialable(),
             }
@@ -108,22 +129,28 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// What origins are sent: the service's name as `Host`, the client appended to `X-Forwarded-For`.
+    /// What origins are sent: the service's host as `Host`, the client appended to `X-Forwarded-For`, as far as the document says nothing
+    /// else.
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Routing,
     ) -> Result<()> {
+        ctx.body.again();
+        if let (Some(host), Some(settings)) = (ctx.host(), ctx.settings()) {
+            request.insert_header(header::HOST, host)?;
+            forwarded::tell(request, session, ctx.client, &settings.forwarding)?;
+            let strips = settings.route.as_ref().filter(|r| r.strip);
+            if let Some(rest) = strips.and_then(|r| r.without_prefix(request.raw_path())) {
+                request.set_raw_path(&rest)?;
+            }
+        }
         if !retry::is_idempotent(request.method.as_str()) {
             // From here on the origin may have acted on it.
             ctx.end_phase();
         }
-        if let Some(service) = &ctx.service {
-            request.insert_header(header::HOST, service.host.clone())?;
-        }
-        let forwarded = forwarded(request, client(session));
-        request.insert_header(FORWARDED, forwarded)
+        Ok(())
     }
 
     /// The answer is coming, so no retry; unless it is a 502 that somebody else may do better.
@@ -150,13 +177,16 @@ impl ProxyHttp for Proxy {
                 Failure::BadGateway,
                 false,
                 &repeatable(session),
-                &key(session),
+                &key(session, ctx),
             )
         {
             return Error::e_explain(ErrorType::HTTPStatus(502), "origin answered 502")
                 .map_err(|e: Box<Error>| e.into_up());
         }
         ctx.end_phase();
+        if let Some(cookie) = ctx.cookie.take() {
+            response.append_header(header::SET_COOKIE, cookie)?;
+        }
         answer::own_headers(response)
     }
 
@@ -171,7 +201,7 @@ impl ProxyHttp for Proxy {
             ErrorType::ConnectRefused => Failure::Refused,
             _ => Failure::Unreachable,
         };
-        let again = ctx.failed(failure, false, &repeatable(session), &key(session));
+        let again = ctx.failed(failure, false, &repeatable(session), &key(session, ctx));
         e.set_retry(again);
         e
     }
@@ -192,7 +222,7 @@ impl ProxyHttp for Proxy {
                     ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::TimedOut,
                     _ => Failure::Lost,
                 };
-                ctx.failed(failure, reused, &repeatable(session), &key(session))
+                ctx.failed(failure, reused, &repeatable(session), &key(session, ctx))
             }
             _ => false,
         };
@@ -213,7 +243,7 @@ impl ProxyHttp for Proxy {
         tracing::debug!(error = %e, status, begun, reason = ctx.reason, "request failed");
         if status != 0
             && !begun
-            && let Err(error) = page::send(session, status, reason(status, ctx), false).await
+            && let Err(error) = tell_failure(session, status, ctx).await
         {
             tracing::debug!(%error, "the client was gone before it could be told");
         }
@@ -231,7 +261,7 @@ impl ProxyHttp for Proxy {
         if let Some(trace) = &ctx.trace {
             let request = session.req_header();
             self.access.take(&Record {
-                client: client(session),
+                client: ctx.client.or_else(|| forwarded::sender(session)),
                 method: request.method.as_str(),
                 target: String::from_utf8_lossy(request.raw_path()).into_owned(),
                 version: Some(request.version),
@@ -242,6 +272,16 @@ impl ProxyHttp for Proxy {
                 trace,
             });
         }
+    }
+
+    /// How long the connection waits for its next request, where that is not usual.
+    fn persist_connection_context(
+        &self,
+        _session: &Session,
+        ctx: &Routing,
+    ) -> Option<Box<dyn Any + Send + Sync>> {
+        let usual = ctx.keepalive.is_zero() || ctx.keepalive == IDLE;
+        (!usual).then(|| Box::new(ctx.keepalive) as Box<dyn Any + Send + Sync>)
     }
 
     // Told by us, at debug: a dead origin must not fill the log.
@@ -273,17 +313,23 @@ async fn tell(session: &mut Session, status: u16, reason: &'static str) -> Resul
     Ok(true)
 }
 
-fn key(session: &Session) -> RequestKey<'_> {
-    let request = session.req_header();
-    RequestKey {
-        target: request.raw_path(),
-        client: client(session),
-        header: request.headers.get("x-hash-key").map(|v| v.as_bytes()),
+/// The document's own word when nobody could be reached, else a page of ours.
+async fn tell_failure(session: &mut Session, status: u16, ctx: &Routing) -> Result<()> {
+    match &ctx.apology {
+        Some(apology) if status == 502 || status == 504 => {
+            page::send_answer(session, apology, ctx.reason).await
+        }
+        _ => page::send(session, status, reason(status, ctx), false).await,
     }
 }
 
-fn client(session: &Session) -> Option<IpAddr> {
-    Some(session.client_addr()?.as_inet()?.ip())
+fn key<'a>(session: &'a Session, ctx: &Routing) -> RequestKey<'a> {
+    let request = session.req_header();
+    RequestKey {
+        target: request.raw_path(),
+        client: ctx.client,
+        header: request.headers.get("x-hash-key").map(|v| v.as_bytes()),
+    }
 }
 
 fn repeatable(session: &Session) -> Repeatable {
@@ -292,21 +338,6 @@ fn repeatable(session: &Session) -> Repeatable {
         replayable: !session.as_ref().retry_buffer_truncated(),
         answered: session.response_written().is_some(),
     }
-}
-
-fn forwarded(request: &RequestHeader, client: Option<IpAddr>) -> String {
-    use std::fmt::Write;
-    let mut list = String::new();
-    for value in request.headers.get_all(FORWARDED) {
-        list.push_str(&String::from_utf8_lossy(value.as_bytes()));
-        list.push_str(", ");
-    }
-    // Writing to a string cannot fail.
-    let _ = match client {
-        Some(ip) => write!(list, "{ip}"),
-        None => write!(list, "unknown"),
-    };
-    list
 }
 
 /// A client's own fault is no peer's.
@@ -321,6 +352,7 @@ fn reason(status: u16, ctx: &Routing) -> &'static str {
 /// 0: the client is gone.
 fn final_status(e: &Error, reason: &str) -> u16 {
     match (e.esource(), e.etype()) {
+        (_, ErrorType::HTTPStatus(status)) if *status < 500 => *status,
         // A body that breaks its framing; to a client that is gone the answer goes nowhere.
         (ErrorSource::Downstream, ErrorType::ReadError) => 400,
         (ErrorSource::Downstream, ErrorType::WriteError | ErrorType::ConnectionClosed) => 0,

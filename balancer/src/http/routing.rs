@@ -1,17 +1,26 @@
 //! One request's way through its service: the phase it holds, what it tried, the ticket on its peer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::http::{HeaderValue, header};
+use pingora_proxy::Session;
 
 use hancock_balancer_core::key::RequestKey;
 use hancock_balancer_core::passive::{Failure, Limits};
 use hancock_balancer_core::peer::Ticket;
 use hancock_balancer_core::pick::{self, Tried};
-use hancock_balancer_core::retry::Attempt;
+use hancock_balancer_core::retry::{Attempt, Rules};
+use hancock_balancer_core::settings::{Answer, Settings};
+use hancock_balancer_core::stay;
 use hancock_proto::time::Timestamp;
 
 use crate::access::Trace;
 use crate::control::now;
-use crate::http::Dial;
+use crate::http::body::{Body, Wrong};
+use crate::http::dial::How;
+use crate::http::{Dial, forwarded};
 use crate::live::{LiveView, Service};
 
 /// What the engine keeps per request.
@@ -29,6 +38,18 @@ pub(super) struct Routing {
     afresh: bool,
     made: u32,
     pub(super) began: Timestamp,
+    /// Who asks, as far as the service believes what it is told.
+    pub(super) client: Option<IpAddr>,
+    /// The request's body, as it comes.
+    pub(super) body: Body,
+    /// What the client's cookie stands for.
+    pub(super) stays: Option<u64>,
+    /// What the client is to show from now on.
+    pub(super) cookie: Option<HeaderValue>,
+    /// The document's own word when nobody could be reached.
+    pub(super) apology: Option<Arc<Answer>>,
+    /// How long the connection waits for the next request.
+    pub(super) keepalive: Duration,
     /// Kept when a record is wanted.
     pub(super) trace: Option<Trace>,
     /// Why the proxy would have to answer itself.
@@ -65,16 +86,54 @@ impl Routing {
         self.reason = "no_peer";
     }
 
+    /// The service's settings hold for the request.
+    pub(super) fn admit(&mut self, session: &mut Session) -> Result<(), Wrong> {
+        let Some(phase) = &self.phase else {
+            return Ok(());
+        };
+        let settings = phase.view.settings();
+        session.set_write_timeout(Some(settings.client.send));
+        if !session.is_upgrade_req() {
+            session.set_read_timeout(Some(settings.body.patience));
+        }
+        self.keepalive = settings.client.keepalive;
+        if self.keepalive.is_zero() {
+            session.set_keepalive(None);
+        }
+        self.client = forwarded::client(session, &settings.forwarding);
+        let headers = &session.req_header().headers;
+        if let Some(cookie) = &settings.sticky {
+            let cookies = headers.get_all(header::COOKIE).iter();
+            self.stays = cookie.find(cookies.map(|v| v.as_bytes()));
+        }
+        let length = headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|v| v.to_str().ok()?.parse().ok());
+        self.body.limit(settings.body, length)
+    }
+
     /// No further pick will be made.
     pub(super) fn end_phase(&mut self) {
         self.phase = None;
     }
 
+    /// How the service's requests are carried, as long as its phase lasts.
+    pub(super) fn settings(&self) -> Option<&Arc<Settings>> {
+        Some(self.phase.as_ref()?.view.settings())
+    }
+
+    /// What the origin is sent as `Host`, as long as the phase lasts.
+    pub(super) fn host(&self) -> Option<HeaderValue> {
+        Some(self.phase.as_ref()?.host.clone())
+    }
+
     /// Chooses the peer of the next attempt and counts the request on it. None: nobody is left.
-    pub(super) fn pick(&mut self, key: &RequestKey<'_>) -> Option<(Arc<Dial>, bool)> {
+    pub(super) fn pick(&mut self, key: &RequestKey<'_>, upgrade: bool) -> Option<(Arc<Dial>, How)> {
         let phase = self.phase.clone()?;
-        let next = self.next.take();
-        let at = next.or_else(|| pick::pick(&phase.view, key, &self.tried, now()))?;
+        let Some(at) = self.next.take().or_else(|| self.choose(&phase, key)) else {
+            self.apology = phase.view.settings().no_peer.clone();
+            return None;
+        };
+        self.remember(&phase, at);
         let entry = &phase.view.entries()[at];
         // Counted before the former ticket goes: a retry on the same peer never shows as zero.
         self.ticket = Some(Ticket::new(entry.peer.clone()));
@@ -83,7 +142,31 @@ impl Routing {
         if let Some(trace) = &mut self.trace {
             trace.attempt(entry.peer.key().to_string());
         }
-        Some((phase.dials[at].clone(), std::mem::take(&mut self.afresh)))
+        let how = How {
+            times: phase.view.settings().peer,
+            upgrade,
+            afresh: std::mem::take(&mut self.afresh),
+        };
+        Some((phase.dials[at].clone(), how))
+    }
+
+    /// The peer the client stays with, else whose turn it is.
+    fn choose(&self, phase: &LiveView, key: &RequestKey<'_>) -> Option<usize> {
+        let now = now();
+        let stays = self.stays;
+        let at = stays.and_then(|token| stay::entry(&phase.view, token, &self.tried, now));
+        at.or_else(|| pick::pick(&phase.view, key, &self.tried, now))
+    }
+
+    /// A client that came to another peer than it asked for is told whom to ask for.
+    fn remember(&mut self, phase: &LiveView, at: usize) {
+        let Some(cookie) = &phase.view.settings().sticky else {
+            return;
+        };
+        let token = stay::token(&phase.view, at).filter(|token| self.stays != Some(*token));
+        let set = token.map(|token| cookie.set(token));
+        // Its parts were looked at when the document came.
+        self.cookie = set.and_then(|set| HeaderValue::from_maybe_shared(set).ok());
     }
 
     /// The picked peer cannot even be dialled: it counts as tried.
@@ -132,16 +215,16 @@ impl Routing {
             idempotent: request.idempotent,
             replayable: request.replayable,
             answered: request.answered,
-            plain: self.phase.as_ref().is_some_and(|p| p.view.is_plain()),
+            rules: self.settings().map_or(Rules::unsaid(true), |s| s.retry),
         };
         if attempt.may_repeat(failure, now()) {
             self.afresh = stale;
-            self.next = self
-                .phase
-                .as_ref()
-                .and_then(|p| pick::pick(&p.view, key, &self.tried, now()));
+            self.next = self.phase.clone().and_then(|p| self.choose(&p, key));
         }
         if self.next.is_none() {
+            if failure.before_request() {
+                self.apology = self.settings().and_then(|s| s.no_peer.clone());
+            }
             self.end_phase();
         } else if let Some(service) = &self.service {
             service

@@ -6,6 +6,7 @@ mod client;
 mod cutover;
 mod faults;
 mod framed;
+mod members;
 mod origin;
 mod routing;
 mod smuggling;

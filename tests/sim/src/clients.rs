@@ -6,7 +6,7 @@ use hancock_balancer_core::key::RequestKey;
 use hancock_balancer_core::passive::Failure;
 use hancock_balancer_core::peer::Ticket;
 use hancock_balancer_core::pick::{self, Tried};
-use hancock_balancer_core::retry::Attempt;
+use hancock_balancer_core::retry::{Attempt, Rules};
 use hancock_balancer_core::table::View;
 use hancock_proto::ids::InstanceId;
 
@@ -175,7 +175,7 @@ impl World {
             request.tried.add(peer);
         }
         let attempt = Attempt {
-            plain: false,
+            rules: Rules::unsaid(false),
             made: request.made,
             began: hancock_proto::time::Timestamp(request.began),
             idempotent: true,

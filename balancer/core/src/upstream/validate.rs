@@ -8,6 +8,7 @@ use hancock_proto::upstream::{HttpOpts, Level, Member, Server, UpstreamDoc};
 use super::{Checks, Handover, Login, Mode, PeerKey, PeerSpec, ProbeKind, Upstream, bare};
 use crate::passive::{Limits, Rule};
 use crate::ring::MAX_POINTS;
+use crate::settings;
 
 /// What is wrong with a document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +20,10 @@ pub struct InvalidUpstream {
     pub problem: String,
 }
 
-fn wrong<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, InvalidUpstream> {
+pub(crate) fn wrong<T>(
+    field: impl Into<String>,
+    problem: impl Into<String>,
+) -> Result<T, InvalidUpstream> {
     Err(InvalidUpstream {
         field: field.into(),
         problem: problem.into(),
@@ -56,6 +60,7 @@ pub(super) fn validate(name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, In
         name: name.into(),
         mode,
         checks: read_checks(&doc)?,
+        settings: settings::read(name, doc.proxy.as_ref(), &levels, !ours)?,
         levels,
         handover,
         doc,

@@ -146,6 +146,15 @@ impl Input {
         self.expects = head.expects && self.arrived.is_empty();
     }
 
+    /// Whether the client may still be sending a body nobody wants any more; asked once.
+    pub(super) fn ends_early(&mut self) -> bool {
+        let early = matches!(self.rest, Rest::Length(_) | Rest::Chunked(_));
+        if early {
+            self.rest = Rest::Nothing;
+        }
+        early
+    }
+
     /// Whether somebody wants the body of a client that waits for a word; asked once.
     pub(super) fn owes_continue(&mut self) -> bool {
         self.head.is_empty() && std::mem::take(&mut self.expects)

@@ -21,12 +21,24 @@ impl Conn {
         let answer = page::whole(refusal.status, refusal.reason);
         let told = async {
             self.stream.write_all(&answer).await?;
-            self.stream.shutdown().await?;
-            let mut rest = (&mut self.stream).take(THROWN_AWAY);
-            tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+            self.stream.shutdown().await
         };
-        if let Ok(Err(error)) = timeout(LINGER, told).await {
-            tracing::trace!(%error, "a client was gone before it could be told");
+        match timeout(LINGER, told).await {
+            Ok(Ok(())) => self.linger().await,
+            Ok(Err(error)) => {
+                tracing::trace!(%error, "a client was gone before it could be told");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Reads what the client still sends after it was told.
+    pub(super) async fn linger(&mut self) {
+        let mut rest = (&mut self.stream).take(THROWN_AWAY);
+        let mut nowhere = tokio::io::sink();
+        let ended = tokio::io::copy(&mut rest, &mut nowhere);
+        if let Ok(Err(error)) = timeout(LINGER, ended).await {
+            tracing::trace!(%error, "a client was gone before its connection was closed");
         }
     }
 }
