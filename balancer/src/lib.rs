@@ -9,6 +9,7 @@
 
 mod access;
 mod admin;
+mod chance;
 mod control;
 mod handle;
 mod http;

@@ -34,9 +34,17 @@ pub struct UpstreamDoc {
     /// Raw request and statuses of an `http` probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_opts: Option<HttpOpts>,
-    /// Balancing mode: `rr`, `url_hash`, `ip_hash`, `header_hash`.
+    /// Balancing mode: `rr`, `url_hash`, `ip_hash`, `header_hash`, and Hancock's own `least_conn`, `p2c`, `maglev`, `ip_maglev`,
+    /// `header_maglev`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
+    /// Seconds over which a peer that comes back, or joins, grows from a small share of its weight to all of it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "shape::number"
+    )]
+    pub slow_start: Option<f64>,
     /// The last peer is never taken out by checks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected: Option<bool>,

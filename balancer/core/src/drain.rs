@@ -131,7 +131,7 @@ mod tests {
             client: None,
             header: None,
         };
-        let at = pick(&parked, &key, &Tried::default(), Timestamp(1)).expect("the old peer");
+        let at = pick(&parked, &key, &Tried::default(), Timestamp(1), 0).expect("the old peer");
         let ticket = Ticket::new(parked.entries()[at].peer.clone());
         drop(parked);
         assert!(!formers.settle());

@@ -1,9 +1,18 @@
 //! What a hash mode looks at.
 
+mod path;
+
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use crate::ring;
-use crate::upstream::Mode;
+use crate::upstream::{KeyKind, Mode};
+
+pub use path::normalise;
+
+/// Of the original's hash.
+const RING: u64 = 31;
+/// Of Maglev's: odd, and with bits all over, so that short keys are spread too.
+const WIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The parts of a request a mode may hash. Borrowed: nothing is computed before a mode asks for it.
 #[derive(Debug, Clone, Copy)]
@@ -17,95 +26,133 @@ pub struct RequestKey<'a> {
 }
 
 impl RequestKey<'_> {
-    /// The key's hash under `mode`; None: the mode does not hash.
-    pub fn hash(&self, mode: Mode) -> Option<u32> {
+    /// The key's hash under `mode`: 32 bits for a ring, 64 for Maglev, 0 where nothing is hashed.
+    pub fn hash(&self, mode: Mode) -> u64 {
         match mode {
-            Mode::Rotation => None,
-            Mode::UrlHash => Some(self.path_hash()),
-            Mode::IpHash => Some(match self.client {
-                Some(ip) => ring::hash(ip.to_string().as_bytes()),
-                None => 0,
-            }),
-            Mode::HeaderHash => Some(self.header.map_or_else(|| self.path_hash(), ring::hash)),
+            Mode::Rotation | Mode::LeastConn | Mode::P2c => 0,
+            Mode::Ring(kind) => self.polynomial(kind, RING) & u64::from(u32::MAX),
+            Mode::Maglev(kind) => mix(self.polynomial(kind, WIDE)),
         }
     }
 
-    fn path_hash(&self) -> u32 {
-        ring::hash(&normalise(self.target))
-    }
-}
-
-/// The path of a target: query cut off, percent-decoded, repeated slashes merged, `.` and `..` resolved.
-pub fn normalise(target: &[u8]) -> Vec<u8> {
-    let end = target.iter().position(|b| matches!(b, b'?' | b'#'));
-    let path = decode(&target[..end.unwrap_or(target.len())]);
-    let mut kept: Vec<&[u8]> = Vec::new();
-    let mut directory = true;
-    for part in path.split(|b| *b == b'/') {
-        directory = matches!(part, b"" | b"." | b"..");
-        match part {
-            b"" | b"." => {}
-            b".." => drop(kept.pop()),
-            name => kept.push(name),
+    fn polynomial(&self, kind: KeyKind, multiplier: u64) -> u64 {
+        match (kind, self.header) {
+            (KeyKind::Client, _) => self.client.map_or(0, |ip| address(ip, multiplier)),
+            (KeyKind::Header, Some(value)) => bytes(value, multiplier),
+            (KeyKind::Header, None) | (KeyKind::Path, _) => path::hash(self.target, multiplier),
         }
     }
-    let mut out = vec![b'/'];
-    out.extend_from_slice(&kept.join(&b'/'));
-    if directory && out.len() > 1 {
-        out.push(b'/');
-    }
-    out
 }
 
-/// Percent escapes become bytes; what is not an escape stays as it is.
-fn decode(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((first, tail)) = rest.split_first() {
-        let escaped = (*first == b'%')
-            .then(|| tail.get(..2).and_then(hex))
-            .flatten();
-        out.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
-    }
-    out
+fn bytes(text: &[u8], multiplier: u64) -> u64 {
+    let mut polynomial = Polynomial::new(multiplier);
+    polynomial.add(text);
+    polynomial.hash
 }
 
-fn hex(digits: &[u8]) -> Option<u8> {
-    let high = char::from(digits[0]).to_digit(16)?;
-    let low = char::from(digits[1]).to_digit(16)?;
-    u8::try_from(high * 16 + low).ok()
+/// Of an address as text.
+fn address(ip: IpAddr, multiplier: u64) -> u64 {
+    let mut polynomial = Polynomial::new(multiplier);
+    match ip {
+        IpAddr::V4(ip) => ip.octets().into_iter().enumerate().for_each(|(at, octet)| {
+            if at > 0 {
+                polynomial.add(b".");
+            }
+            polynomial.decimal(octet);
+        }),
+        // Writing to it cannot fail.
+        IpAddr::V6(ip) => {
+            let _ = write!(polynomial, "{ip}");
+        }
+    }
+    polynomial.hash
+}
+
+/// `h = h * multiplier + byte`, as bytes come.
+struct Polynomial {
+    hash: u64,
+    multiplier: u64,
+}
+
+impl Polynomial {
+    fn new(multiplier: u64) -> Self {
+        Self {
+            hash: 0,
+            multiplier,
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let raised = self.hash.wrapping_mul(self.multiplier);
+            self.hash = raised.wrapping_add(u64::from(*byte));
+        }
+    }
+
+    fn decimal(&mut self, octet: u8) {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|d| b'0' + d);
+        let zeros = usize::from(octet < 100) + usize::from(octet < 10);
+        self.add(&digits[zeros..]);
+    }
+}
+
+impl Write for Polynomial {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.add(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// The hash of a server's name, for Maglev.
+pub(crate) fn name(text: &str) -> u64 {
+    mix(bytes(text.as_bytes(), WIDE))
+}
+
+/// Every bit of the input changes half of the output: the finaliser of MurmurHash3 (Appleby, public domain).
+pub(crate) fn mix(hash: u64) -> u64 {
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring;
+    use proptest::prelude::*;
 
-    #[test]
-    fn paths_are_normalised() {
-        for (target, path) in [
-            ("/", "/"),
-            ("/a?b=c", "/a"),
-            ("//a///b/", "/a/b/"),
-            ("/a/./b/../c", "/a/c"),
-            ("/a/..", "/"),
-            ("/../..", "/"),
-            ("/%61%2fb%zz", "/a/b%zz"),
-            ("/a/b/..", "/a/"),
-        ] {
-            assert_eq!(normalise(target.as_bytes()), path.as_bytes(), "{target}");
+    fn key(client: Option<IpAddr>, header: Option<&[u8]>) -> RequestKey<'_> {
+        RequestKey {
+            target: b"/abc",
+            client,
+            header,
         }
     }
 
     #[test]
     fn an_empty_header_counts() {
-        let key = RequestKey {
-            target: b"/abc",
-            client: None,
-            header: Some(b""),
-        };
-        assert_eq!(key.hash(Mode::HeaderHash), Some(0));
-        assert_eq!(key.hash(Mode::UrlHash), Some(1_496_531));
-        assert_eq!(key.hash(Mode::Rotation), None);
+        let key = key(None, Some(b""));
+        assert_eq!(key.hash(Mode::Ring(KeyKind::Header)), 0);
+        assert_eq!(key.hash(Mode::Ring(KeyKind::Path)), 1_496_531);
+        assert_eq!(key.hash(Mode::Ring(KeyKind::Client)), 0);
+        assert_eq!(key.hash(Mode::Rotation), 0);
+    }
+
+    #[test]
+    fn kinds_of_keys_are_told_apart() {
+        let hash = |kind, header| key(None, header).hash(Mode::Maglev(kind));
+        let path = hash(KeyKind::Path, Some(b"x"));
+        assert_eq!(path, hash(KeyKind::Header, None));
+        assert_ne!(path, hash(KeyKind::Header, Some(b"x")));
+        assert_ne!(path, hash(KeyKind::Client, Some(b"x")));
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_are_hashed_as_text(ip in any::<IpAddr>()) {
+            let text = ring::hash(ip.to_string().as_bytes());
+            let got = key(Some(ip), None).hash(Mode::Ring(KeyKind::Client));
+            prop_assert_eq!(got, u64::from(text));
+        }
     }
 }

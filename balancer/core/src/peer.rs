@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use hancock_proto::ids::InstanceId;
 
+use crate::latency::Latency;
 use crate::passive::Record;
+use crate::ramp::Ramp;
 use crate::upstream::PeerKey;
 
 /// What probes say.
@@ -25,6 +27,8 @@ pub struct Peer {
     key: PeerKey,
     verdict: AtomicU8,
     record: Record,
+    latency: Latency,
+    ramp: Ramp,
     /// Sessions in the upper, requests in the lower half, so that both are read at one moment.
     open: AtomicU64,
 }
@@ -38,6 +42,8 @@ impl Peer {
             key,
             verdict: AtomicU8::new(0),
             record: Record::default(),
+            latency: Latency::default(),
+            ramp: Ramp::default(),
             open: AtomicU64::new(0),
         }
     }
@@ -61,14 +67,27 @@ impl Peer {
         }
     }
 
-    /// Probes say something else now.
+    /// Probes say something now. A peer that was out comes back slowly, where its service has a slow start.
     pub fn set_verdict(&self, verdict: Verdict) {
-        self.verdict.store(verdict as u8, Ordering::Relaxed);
+        let before = self.verdict.swap(verdict as u8, Ordering::Relaxed);
+        if before == Verdict::Err as u8 && verdict != Verdict::Err {
+            self.ramp.order();
+        }
     }
 
     /// What failed requests say.
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// How long it takes to answer; only told where the mode asks for it.
+    pub fn latency(&self) -> &Latency {
+        &self.latency
+    }
+
+    /// Its slow start.
+    pub fn ramp(&self) -> &Ramp {
+        &self.ramp
     }
 
     /// Open requests and sessions, as of one moment.

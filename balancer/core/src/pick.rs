@@ -6,7 +6,8 @@ use hancock_proto::time::Timestamp;
 
 use crate::key::RequestKey;
 use crate::peer::Peer;
-use crate::table::{Entry, LevelView, View};
+use crate::table::{Entry, LevelView, View, Way};
+use crate::{least, p2c};
 
 /// Tried peers that need no allocation: as many as a request may try.
 const FIRST: usize = 3;
@@ -35,13 +36,24 @@ impl Tried {
     }
 }
 
-/// The peer for the next attempt, as a position in [`View::entries`]. None: nobody is left.
-pub fn pick(view: &View, key: &RequestKey<'_>, tried: &Tried, now: Timestamp) -> Option<usize> {
-    let hash = key.hash(view.mode);
+/// The peer for the next attempt, as a position in [`View::entries`]. None: nobody is left. `random`: 64 random bits, for modes that draw.
+pub fn pick(
+    view: &View,
+    key: &RequestKey<'_>,
+    tried: &Tried,
+    now: Timestamp,
+    random: u64,
+) -> Option<usize> {
+    let question = Question {
+        view,
+        hash: key.hash(view.mode),
+        now,
+        random,
+    };
     let fit = |e: &Entry| !tried.contains(&e.peer) && available(view, e, now);
-    let chosen = first_level(view, hash, fit);
+    let chosen = question.first_level(fit);
     let chosen = match chosen {
-        None if view.protected => first_level(view, hash, |e| !tried.contains(&e.peer)),
+        None if view.protected => question.first_level(|e| !tried.contains(&e.peer)),
         other => other,
     }?;
     let entry = &view.entries[chosen];
@@ -62,31 +74,67 @@ pub fn others_unbanned(view: &View, peer: &Arc<Peer>) -> bool {
     others.any(|e| !e.peer.record().has_ban())
 }
 
-fn first_level(view: &View, hash: Option<u32>, fit: impl Fn(&Entry) -> bool) -> Option<usize> {
-    view.levels
-        .iter()
-        .find_map(|level| in_level(view, level, hash, &fit))
+/// What is the same for all levels and peers.
+struct Question<'a> {
+    view: &'a View,
+    hash: u64,
+    now: Timestamp,
+    random: u64,
 }
 
-fn in_level(
-    view: &View,
-    level: &LevelView,
-    hash: Option<u32>,
-    fit: impl Fn(&Entry) -> bool,
-) -> Option<usize> {
-    let entries = &view.entries[level.span.clone()];
-    let fit = |at: usize| fit(&entries[at]);
-    let chosen = match (&level.ring, hash) {
-        (Some(ring), Some(hash)) => ring.find(hash, fit),
-        _ => {
-            let mut rotation = level
-                .rotation
+impl Question<'_> {
+    fn first_level(&self, fit: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let mut levels = self.view.levels.iter();
+        levels.find_map(|level| self.in_level(level, &fit))
+    }
+
+    fn in_level(&self, level: &LevelView, fit: impl Fn(&Entry) -> bool) -> Option<usize> {
+        let entries = &self.view.entries[level.span.clone()];
+        let fit = |at: usize| fit(&entries[at]);
+        let weight = |at: usize| self.weight(&entries[at]);
+        let chosen = match &level.way {
+            Way::Only => (!entries.is_empty() && fit(0)).then_some(0),
+            Way::Rotation(rotation) => rotation
                 .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            rotation.next(|at| entries[at].weight, fit)
+                .unwrap_or_else(PoisonError::into_inner)
+                .next(weight, fit),
+            Way::LeastConn(rotation) => least::choose(
+                rotation,
+                entries.len(),
+                weight,
+                |at| open(&entries[at]),
+                fit,
+            ),
+            Way::P2c(odds) => {
+                let cost = |at: usize| {
+                    let micros = entries[at].peer.latency().micros(self.now);
+                    p2c::cost(micros, open(&entries[at]), odds.share(at))
+                };
+                let ramp = |at: usize| self.ramp(&entries[at]);
+                p2c::choose(odds, ramp, cost, fit, self.random)
+            }
+            Way::Ring(ring) => ring.find(self.hash as u32, fit),
+            Way::Maglev(table) => table.find(self.hash, fit),
+        };
+        chosen.map(|at| level.span.start + at)
+    }
+
+    /// With slow start, what a peer has of its weight by now.
+    fn weight(&self, entry: &Entry) -> f64 {
+        entry.weight * self.ramp(entry)
+    }
+
+    fn ramp(&self, entry: &Entry) -> f64 {
+        match self.view.slow_start {
+            0 => 1.0,
+            millis => entry.peer.ramp().share(millis, self.now),
         }
-    };
-    chosen.map(|at| level.span.start + at)
+    }
+}
+
+fn open(entry: &Entry) -> u64 {
+    let (requests, sessions) = entry.peer.open();
+    requests + sessions
 }
 
 #[cfg(test)]
@@ -110,7 +158,7 @@ mod tests {
     }
 
     fn next(view: &View, tried: &Tried) -> Option<usize> {
-        pick(view, &KEY, tried, Timestamp(5000))
+        pick(view, &KEY, tried, Timestamp(5000), 0)
     }
 
     const TWO_LEVELS: &str = r#"{"cluster":[{"servers":[{"host":"a","port":1},{"host":"b","port":1}]},

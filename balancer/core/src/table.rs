@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use hancock_proto::ids::DocIndex;
 
+use crate::maglev::{Maglev, Tables};
+use crate::p2c::Odds;
 use crate::passive::Limits;
 use crate::peer::Peer;
 use crate::ring::Ring;
@@ -18,6 +20,8 @@ use crate::wrr::Rotation;
 pub struct View {
     pub(crate) index: DocIndex,
     pub(crate) mode: Mode,
+    /// Milliseconds; 0: peers have their full share at once.
+    pub(crate) slow_start: u64,
     /// Verdicts are looked at.
     pub(crate) checked: bool,
     /// When nobody is available, verdicts and bans are overlooked rather than the request refused.
@@ -44,24 +48,42 @@ pub struct Entry {
 pub(crate) struct LevelView {
     /// Its part of the entries.
     pub(crate) span: Range<usize>,
+    pub(crate) way: Way,
+}
+
+/// How a level chooses, and what it needs for that.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// There is no choice.
+    Only,
     /// Short and uncontended: a dozen additions.
-    pub(crate) rotation: Mutex<Rotation>,
-    pub(crate) ring: Option<Ring>,
+    Rotation(Mutex<Rotation>),
+    /// The rotation is for those with equally much to do.
+    LeastConn(Mutex<Rotation>),
+    P2c(Odds),
+    Ring(Ring),
+    Maglev(Arc<Maglev>),
 }
 
 impl View {
     /// A view of `upstream`, its peers taken from `peers` or made there.
     pub fn new(upstream: &Upstream, peers: &mut Peers) -> Self {
+        let slow_start = u64::try_from(upstream.slow_start.as_millis()).unwrap_or(u64::MAX);
+        peers.next_view(slow_start > 0);
         let mut entries = Vec::with_capacity(upstream.peers().count());
         let mut levels = Vec::with_capacity(upstream.levels.len());
         for level in &upstream.levels {
             let start = entries.len();
             entries.extend(level.iter().map(|spec| peers.entry(spec)));
-            levels.push(LevelView::new(level, start, upstream.mode));
+            let span = start..entries.len();
+            let way = Way::new(level, upstream.mode, &mut peers.tables);
+            levels.push(LevelView { span, way });
         }
+        peers.serving = true;
         Self {
             index: upstream.index(),
             mode: upstream.mode,
+            slow_start,
             // A master's documents are judged by readiness, whatever the options say to other readers.
             checked: upstream.checks.enabled || upstream.handover.is_some(),
             // The original's protection is in its verdicts; ours judges peers one by one, so it is needed here.
@@ -78,6 +100,7 @@ impl View {
         Self {
             index: DocIndex(0),
             mode: Mode::Rotation,
+            slow_start: 0,
             checked: false,
             protected: false,
             settings: Settings::unsaid(true),
@@ -95,6 +118,11 @@ impl View {
     /// How requests are carried.
     pub fn settings(&self) -> &Arc<Settings> {
         &self.settings
+    }
+
+    /// Whether its peers are to be told how long they took to answer.
+    pub fn times_answers(&self) -> bool {
+        self.mode == Mode::P2c
     }
 
     /// All peers, level by level; what [`crate::pick::pick`] answers is a position in it.
@@ -122,31 +150,54 @@ fn tokens(settings: &Settings, entries: &[Entry]) -> Box<[(u64, usize)]> {
     tokens.into()
 }
 
-impl LevelView {
-    fn new(level: &[PeerSpec], start: usize, mode: Mode) -> Self {
-        let ring = (mode != Mode::Rotation).then(|| {
-            let texts: Vec<String> = level.iter().map(|s| s.key.to_string()).collect();
-            let weights = level.iter().map(|s| s.weight);
-            Ring::new(texts.iter().map(String::as_str).zip(weights))
-        });
-        Self {
-            span: start..start + level.len(),
-            rotation: Mutex::new(Rotation::new(level.len())),
-            ring,
+impl Way {
+    fn new(level: &[PeerSpec], mode: Mode, tables: &mut Tables) -> Self {
+        let rotation = || Mutex::new(Rotation::new(level.len()));
+        match mode {
+            _ if level.len() < 2 => Way::Only,
+            Mode::Rotation => Way::Rotation(rotation()),
+            Mode::LeastConn => Way::LeastConn(rotation()),
+            Mode::P2c => Way::P2c(Odds::new(level.iter().map(|s| s.weight))),
+            Mode::Ring(_) => Way::Ring(ring(level)),
+            Mode::Maglev(_) => Way::Maglev(tables.of(level)),
         }
     }
 }
 
+fn ring(level: &[PeerSpec]) -> Ring {
+    let texts: Vec<String> = level.iter().map(|s| s.key.to_string()).collect();
+    let weights = level.iter().map(|s| s.weight);
+    Ring::new(texts.iter().map(String::as_str).zip(weights))
+}
+
 /// The peers of one service, over all views that are still of interest.
 #[derive(Debug, Default)]
-pub struct Peers(BTreeMap<PeerKey, Arc<Peer>>);
+pub struct Peers {
+    known: BTreeMap<PeerKey, Arc<Peer>>,
+    tables: Tables,
+    /// There was a view already: who is new joins others.
+    serving: bool,
+    /// The newest view has a slow start.
+    ramps: bool,
+}
 
 impl Peers {
+    /// Ramps ordered while there was no slow start are none of the next view's.
+    fn next_view(&mut self, ramps: bool) {
+        if !std::mem::replace(&mut self.ramps, ramps) {
+            self.known.values().for_each(|peer| peer.ramp().cancel());
+        }
+    }
+
     fn entry(&mut self, spec: &PeerSpec) -> Entry {
-        let peer = self
-            .0
-            .entry(spec.key.clone())
-            .or_insert_with(|| Arc::new(Peer::new(spec.key.clone())));
+        let made = || {
+            let peer = Peer::new(spec.key.clone());
+            if self.serving {
+                peer.ramp().order();
+            }
+            Arc::new(peer)
+        };
+        let peer = self.known.entry(spec.key.clone()).or_insert_with(made);
         Entry {
             peer: peer.clone(),
             weight: spec.weight,
@@ -156,16 +207,16 @@ impl Peers {
 
     /// The peer with this key.
     pub fn get(&self, key: &PeerKey) -> Option<&Arc<Peer>> {
-        self.0.get(key)
+        self.known.get(key)
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Peer>> {
-        self.0.values()
+        self.known.values()
     }
 
     /// Forgets peers nobody outside refers to any more.
     pub fn prune(&mut self) {
-        self.0.retain(|_, peer| Arc::strong_count(peer) > 1);
+        self.known.retain(|_, peer| Arc::strong_count(peer) > 1);
     }
 }

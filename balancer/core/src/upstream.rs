@@ -1,5 +1,6 @@
 //! A validated upstream: what is left of a document once nothing in it can be wrong any more.
 
+mod mode;
 mod validate;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use hancock_proto::upstream::UpstreamDoc;
 use crate::passive::Limits;
 use crate::settings::Settings;
 
+pub use mode::{KeyKind, Mode};
 pub use validate::InvalidUpstream;
 pub(crate) use validate::wrong;
 
@@ -56,19 +58,6 @@ pub struct PeerSpec {
     pub weight: f64,
     /// When failed requests ban it.
     pub limits: Limits,
-}
-
-/// How a peer is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Smooth weighted round robin.
-    Rotation,
-    /// By path.
-    UrlHash,
-    /// By client address.
-    IpHash,
-    /// By the header `X-Hash-Key`, else by path.
-    HeaderHash,
 }
 
 /// What active checks ask, from the document's plain options.
@@ -152,6 +141,8 @@ pub struct Upstream {
     pub levels: Vec<Vec<PeerSpec>>,
     /// How a peer is chosen.
     pub mode: Mode,
+    /// Time over which a peer that comes back gets its full share; zero: at once.
+    pub slow_start: Duration,
     /// Active checks.
     pub checks: Checks,
     /// How requests are carried.
@@ -172,10 +163,7 @@ impl Upstream {
     /// The same for TCP connections: they have neither path nor headers, so every hash is one of the client's address.
     #[must_use]
     pub fn over_tcp(mut self) -> Self {
-        self.mode = match self.mode {
-            Mode::UrlHash | Mode::HeaderHash => Mode::IpHash,
-            other => other,
-        };
+        self.mode = self.mode.over_tcp();
         self
     }
 

@@ -15,6 +15,7 @@ use hancock_balancer_core::pick::{self, Tried};
 
 use super::LOGGER;
 use super::queue::Queue;
+use crate::chance::random;
 use crate::control::now;
 use crate::live::Table;
 
@@ -98,7 +99,8 @@ impl Shipper {
             client: None,
             header: None,
         };
-        let at = pick::pick(&phase.view, &key, &Tried::default(), now()).ok_or_else(nobody)?;
+        let chosen = pick::pick(&phase.view, &key, &Tried::default(), now(), random());
+        let at = chosen.ok_or_else(nobody)?;
         phase.dials[at].address().ok_or_else(nobody)
     }
 

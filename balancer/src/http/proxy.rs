@@ -171,6 +171,8 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         ctx.outcome(response.status.as_u16());
+        // A peer that says it cannot must not win by saying so fast.
+        ctx.took(!(502..=504).contains(&response.status.as_u16()));
         let bad = response.status == StatusCode::BAD_GATEWAY;
         if bad
             && ctx.failed(

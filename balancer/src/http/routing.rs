@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::http::{HeaderValue, header};
 use pingora_proxy::Session;
@@ -17,6 +17,7 @@ use hancock_balancer_core::stay;
 use hancock_proto::time::Timestamp;
 
 use crate::access::Trace;
+use crate::chance::random;
 use crate::control::now;
 use crate::http::body::{Body, Wrong};
 use crate::http::dial::How;
@@ -32,6 +33,8 @@ pub(super) struct Routing {
     /// Counted from pick to end.
     ticket: Option<Ticket>,
     limits: Option<Limits>,
+    /// When the attempt began, where the mode wants to know how long it takes.
+    picked: Option<Instant>,
     tried: Tried,
     /// The pick for a retry, made when it was decided.
     next: Option<usize>,
@@ -138,6 +141,7 @@ impl Routing {
         // Counted before the former ticket goes: a retry on the same peer never shows as zero.
         self.ticket = Some(Ticket::new(entry.peer.clone()));
         self.limits = Some(entry.limits);
+        self.picked = phase.view.times_answers().then(Instant::now);
         self.made += 1;
         if let Some(trace) = &mut self.trace {
             trace.attempt(entry.peer.key().to_string());
@@ -155,7 +159,7 @@ impl Routing {
         let now = now();
         let stays = self.stays;
         let at = stays.and_then(|token| stay::entry(&phase.view, token, &self.tried, now));
-        at.or_else(|| pick::pick(&phase.view, key, &self.tried, now))
+        at.or_else(|| pick::pick(&phase.view, key, &self.tried, now, random()))
     }
 
     /// A client that came to another peer than it asked for is told whom to ask for.
@@ -185,6 +189,14 @@ impl Routing {
         }
     }
 
+    /// The attempt ended: it was answered, or it failed.
+    pub(super) fn took(&mut self, answered: bool) {
+        if let (Some(picked), Some(ticket)) = (self.picked.take(), &self.ticket) {
+            let latency = ticket.peer().latency();
+            latency.took(picked.elapsed(), answered, now());
+        }
+    }
+
     /// The request became a session.
     pub(super) fn upgraded(&mut self) {
         if let Some(ticket) = &mut self.ticket {
@@ -208,6 +220,7 @@ impl Routing {
         let stale = reused && failure == Failure::Lost;
         if !stale {
             self.blame(failure);
+            self.took(false);
         }
         let attempt = Attempt {
             made: self.made,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,6 +14,7 @@ use hancock_balancer_core::peer::Ticket;
 use hancock_balancer_core::pick::{self, Tried};
 use hancock_balancer_core::retry;
 
+use crate::chance::random;
 use crate::control::now;
 use crate::live::{LiveView, Service};
 
@@ -28,16 +29,24 @@ pub(super) struct Dialled {
 pub(super) async fn dial(service: &Service, client: IpAddr, limit: Duration) -> Option<Dialled> {
     let phase = service.load();
     let client = client.to_canonical();
-    let (began, mut made) = (now(), 0);
+    let (first, mut made) = (now(), 0);
     let mut tried = Tried::default();
     loop {
         let key = key(client);
-        let at = pick::pick(&phase.view, &key, &tried, now())?;
+        let at = pick::pick(&phase.view, &key, &tried, now(), random())?;
         let entry = &phase.view.entries()[at];
         // Counted before anything is dialled.
         let mut ticket = Ticket::new(entry.peer.clone());
         made += 1;
-        match attempt(&phase, at, limit).await {
+        let began = phase.view.times_answers().then(Instant::now);
+        let answer = attempt(&phase, at, limit).await;
+        if let Some(began) = began {
+            entry
+                .peer
+                .latency()
+                .took(began.elapsed(), answer.is_ok(), now());
+        }
+        match answer {
             Ok(stream) => {
                 entry.peer.record().connected(entry.limits);
                 ticket.upgrade();
@@ -49,7 +58,7 @@ pub(super) async fn dial(service: &Service, client: IpAddr, limit: Duration) -> 
             Err(failure) => blame(&phase, at, failure),
         }
         tried.add(entry.peer.clone());
-        if !retry::may_dial_again(made, began, now()) {
+        if !retry::may_dial_again(made, first, now()) {
             return None;
         }
         service.stats.retries.fetch_add(1, Ordering::Relaxed);

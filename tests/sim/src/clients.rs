@@ -105,7 +105,7 @@ impl World {
         let Some(view) = request.phase.clone() else {
             return;
         };
-        let Some(at) = pick::pick(&view, &KEY, &request.tried, now) else {
+        let Some(at) = pick::pick(&view, &KEY, &request.tried, now, id) else {
             return self.failed_request(id, "there is nobody to pick");
         };
         let peer = view.entries()[at].peer.clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hancock_proto::upstream::{HttpOpts, Level, Member, Server, UpstreamDoc};
 
 use super::{Checks, Handover, Login, Mode, PeerKey, PeerSpec, ProbeKind, Upstream, bare};
+use crate::maglev;
 use crate::passive::{Limits, Rule};
 use crate::ring::MAX_POINTS;
 use crate::settings;
@@ -48,9 +49,11 @@ pub(super) fn validate(name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, In
     for (at, level) in doc.cluster.iter().enumerate() {
         levels.push(read_level(&format!("cluster[{at}].servers"), level, ours)?);
     }
-    let mode = mode(doc.mode.as_deref());
-    if mode != Mode::Rotation {
-        levels.iter().try_for_each(|level| read_ring(level))?;
+    let mode = Mode::read(doc.mode.as_deref());
+    match mode {
+        Mode::Ring(_) => levels.iter().try_for_each(|level| read_ring(level))?,
+        Mode::Maglev(_) => read_tables(&levels)?,
+        Mode::Rotation | Mode::LeastConn | Mode::P2c => {}
     }
     let handover = match &doc.hancock {
         Some(member) => Some(read_member(member, &levels)?),
@@ -59,6 +62,7 @@ pub(super) fn validate(name: &str, doc: Arc<UpstreamDoc>) -> Result<Upstream, In
     Ok(Upstream {
         name: name.into(),
         mode,
+        slow_start: seconds("slow_start", doc.slow_start, 0.0)?,
         checks: read_checks(&doc)?,
         settings: settings::read(name, doc.proxy.as_ref(), &levels, !ours)?,
         levels,
@@ -89,6 +93,24 @@ fn read_ring(level: &[PeerSpec]) -> Result<(), InvalidUpstream> {
             "a hash ring of {points} points is too large, use smaller weights; at most {MAX_POINTS}"
         );
         return wrong("cluster", problem);
+    }
+    Ok(())
+}
+
+/// Tables of a fixed size, so it is their number that is bounded, and how many servers share one.
+fn read_tables(levels: &[Vec<PeerSpec>]) -> Result<(), InvalidUpstream> {
+    let tables = levels.iter().filter(|level| level.len() > 1).count();
+    if tables > maglev::MAX_TABLES {
+        let most = maglev::MAX_TABLES;
+        let problem = format!("{tables} levels are too many for maglev tables; at most {most}");
+        return wrong("cluster", problem);
+    }
+    for (at, level) in levels.iter().enumerate() {
+        let (servers, most) = (level.len(), maglev::MAX_SERVERS);
+        if servers > most {
+            let problem = format!("{servers} are too many for a maglev table; at most {most}");
+            return wrong(format!("cluster[{at}].servers"), problem);
+        }
     }
     Ok(())
 }
@@ -213,16 +235,6 @@ fn read_member(member: &Member, levels: &[Vec<PeerSpec>]) -> Result<Handover, In
         accept_timeout: Duration::from_millis(member.accept_timeout_ms),
         check: member.check.clone(),
     })
-}
-
-fn mode(text: Option<&str>) -> Mode {
-    match text {
-        None | Some("" | "rr") => Mode::Rotation,
-        Some("ip_hash") => Mode::IpHash,
-        Some("header_hash") => Mode::HeaderHash,
-        // The original hashes the path under every word it does not know.
-        Some(_) => Mode::UrlHash,
-    }
 }
 
 /// An IPv4 or IPv6 literal, bracketed or not, or a host name by the usual rules.
