@@ -44,13 +44,14 @@ impl Ring {
         }
         let start = self.points.partition_point(|(value, _)| *value < key);
         let (before, after) = self.points.split_at(start);
+        let mut walk = after.iter().chain(before).map(|(_, s)| *s as usize);
+        let home = walk.next().filter(|server| available(*server));
         // Without anybody available the walk would pass every point; servers are few, so ask them first.
-        (0..self.servers).any(&available).then_some(())?;
-        after
-            .iter()
-            .chain(before)
-            .map(|(_, server)| *server as usize)
-            .find(|server| available(*server))
+        home.or_else(|| {
+            let any = (0..self.servers).find(|server| available(*server))?;
+            // Weights that come to nothing leave a ring without points.
+            walk.find(|server| available(*server)).or(Some(any))
+        })
     }
 
     /// Points in order, as value and server.
