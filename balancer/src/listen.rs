@@ -1,12 +1,12 @@
 //! Data-plane threads: each has its own single-threaded runtime, its own accept loop and its own engine.
 //!
-//! The listening socket is shared by all threads unless it was bound with `SO_REUSEPORT`; then every further thread gets a socket of its
-//! own, and the kernel spreads connections.
+//! Every thread listens with a socket of its own on the same port, and the kernel spreads connections.
 
 mod limits;
+mod sockets;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -27,7 +27,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(10);
 /// While draining: idle connections are given this long for a last request, whose answer tells them to close.
 const LAST_REQUEST: Duration = Duration::from_millis(250);
-const BACKLOG: i32 = 4096;
 
 /// Where a thread is in its life.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,8 +57,8 @@ impl Listeners {
         let open = Arc::new(AtomicU64::new(0));
         let limits = Arc::new(Limits::default());
         let mut running = Vec::new();
-        for (at, listener) in sockets(listener, threads.max(1))?.into_iter().enumerate() {
-            listener.set_nonblocking(true)?;
+        let listeners = sockets::for_threads(listener, threads.max(1))?;
+        for (at, listener) in listeners.into_iter().enumerate() {
             let thread = Thread {
                 served: served.clone(),
                 limits: limits.clone(),
@@ -96,36 +95,6 @@ impl Listeners {
             tracing::error!("could not wait for the data-plane threads");
         }
     }
-}
-
-/// One socket per thread.
-fn sockets(first: TcpListener, threads: usize) -> io::Result<Vec<TcpListener>> {
-    let own = socket2::SockRef::from(&first).reuse_port().unwrap_or(false);
-    let address = first.local_addr()?;
-    let mut all = vec![first];
-    while all.len() < threads {
-        let next = if own {
-            bind_again(address)?
-        } else {
-            all[0].try_clone()?
-        };
-        all.push(next);
-    }
-    Ok(all)
-}
-
-fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 struct Thread {
