@@ -11,16 +11,19 @@ mod proxy;
 mod routing;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v1::server::HttpSession;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::access::Access;
 use crate::listen::Served;
@@ -85,12 +88,15 @@ impl HttpEngine for Pingora {
         let (app, mut close_idle) = (self.app.clone(), self.close_idle.subscribe());
         let (access, peer) = (self.access.clone(), accepted.peer);
         Box::pin(async move {
+            let mut alarm = pin!(sleep(HEAD));
+            let mut closing = pin!(async { drop(close_idle.wait_for(|close| *close).await) });
             let mut open = Some((Conn::boxed(accepted), HEAD));
             while let Some((mut conn, first)) = open.take() {
                 let waits = Waits {
                     first,
                     head: HEAD,
-                    close_idle: &mut close_idle,
+                    alarm: alarm.as_mut(),
+                    closing: closing.as_mut(),
                 };
                 match conn.next_head(waits).await {
                     Ok(()) => open = one_request(&app, conn, &drain).await,
@@ -113,11 +119,14 @@ impl HttpEngine for Pingora {
 /// Serves the request whose head has arrived; answers the connection when it goes on, and how long it waits for the next one.
 async fn one_request(
     app: &Arc<HttpProxy<Proxy>>,
-    conn: Box<Conn>,
+    mut conn: Box<Conn>,
     drain: &watch::Receiver<bool>,
 ) -> Option<(Box<Conn>, Duration)> {
-    let mut session = ServerSession::new_http1(conn);
-    session.set_keepalive(Some(ENGINE_KEEPALIVE));
+    let head = conn.take_head();
+    let mut session = HttpSession::new(conn);
+    session.set_server_keepalive(Some(ENGINE_KEEPALIVE));
+    session.set_pipelined_prefix(head);
+    let session = ServerSession::H1(session);
     let (stream, kept) = app.process_new_http(session, drain).await?.consume();
     let idle = kept.and_then(|mut k| k.take_user_context()?.downcast().ok());
     let idle = idle.map_or(proxy::IDLE, |idle: Box<Duration>| *idle);

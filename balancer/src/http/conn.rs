@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
@@ -46,9 +47,6 @@ impl Conn {
         let digest = SocketDigest::from_raw_fd(accepted.stream.as_raw_fd());
         // Known already, so that nobody asks the kernel again.
         let _ = digest.peer_addr.set(Some(accepted.peer.into()));
-        if let Err(error) = accepted.stream.set_nodelay(true) {
-            tracing::debug!(%error, peer = %accepted.peer, "cannot turn off delayed sending");
-        }
         Box::new(Self {
             stream: accepted.stream,
             input: Input::default(),
@@ -58,10 +56,15 @@ impl Conn {
         })
     }
 
-    /// Waits for the next request's head, which is then handed to whoever reads.
+    /// Waits for the next request's head.
     pub(super) async fn next_head(&mut self, waits: Waits<'_>) -> Result<(), End> {
         self.flush().await.map_err(|_| End::Gone)?;
         self.input.next_head(&mut self.stream, waits).await
+    }
+
+    /// The head that was waited for; the body follows to whoever reads.
+    pub(super) fn take_head(&mut self) -> BytesMut {
+        self.input.take_head()
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,15 +1,15 @@
 //! What a client sends: heads through the filter, bodies exactly as long as they say, and what comes too early kept for its turn.
 
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, ReadBuf};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, timeout_at};
 
 use hancock_balancer_core::head::{Body, Chunks, Head, Refusal, Scanner, Text};
 
@@ -18,14 +18,35 @@ const PIECE: usize = 4096;
 /// Most bytes kept of what was sent before its turn; the rest waits in the kernel.
 const AHEAD: usize = 64 * 1024;
 
-/// How long a client may take.
+/// How long a client may take. Alarm and end are made once per connection: waiting for one more request arms no timer.
 pub(in crate::http) struct Waits<'a> {
     /// For the first byte of a request.
     pub(in crate::http) first: Duration,
     /// For the whole head, from its first byte.
     pub(in crate::http) head: Duration,
-    /// True: connections that wait for their next request end.
-    pub(in crate::http) close_idle: &'a mut watch::Receiver<bool>,
+    /// Rings now and then to have a look at the time; put off only when it rang.
+    pub(in crate::http) alarm: Pin<&'a mut Sleep>,
+    /// Comes when connections that wait for their next request are to end.
+    pub(in crate::http) closing: Pin<&'a mut (dyn Future<Output = ()> + Send)>,
+}
+
+impl Waits<'_> {
+    /// Ready: it has been waited long enough.
+    fn poll_over(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if self.closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if until < self.alarm.deadline() {
+            self.alarm.as_mut().reset(until);
+        }
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= until {
+                return Poll::Ready(());
+            }
+            self.alarm.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
 }
 
 /// Why there is no further request.
@@ -53,8 +74,8 @@ enum Rest {
 pub(super) struct Input {
     /// Arrived and not handed on.
     arrived: BytesMut,
-    /// The head, while it is handed on.
-    head: Bytes,
+    /// The head, until it is handed on.
+    head: BytesMut,
     rest: Rest,
     upgrade: bool,
     expects: bool,
@@ -66,75 +87,87 @@ impl Input {
     pub(super) async fn next_head(
         &mut self,
         stream: &mut TcpStream,
-        waits: Waits<'_>,
+        mut waits: Waits<'_>,
     ) -> Result<(), End> {
         if self.arrived.is_empty() {
-            // An idle connection keeps no buffer.
-            self.arrived = BytesMut::new();
-            self.first_bytes(stream, waits.first, waits.close_idle)
-                .await?;
+            let until = Instant::now() + waits.first;
+            // Silence is no request, so it gets no answer.
+            poll_fn(|cx| match self.poll_more(stream, cx) {
+                Poll::Pending => waits.poll_over(until, cx).map(|()| Err(End::Gone)),
+                came => came,
+            })
+            .await?;
+        }
+        let mut scanner = Scanner::default();
+        if self.scan(&mut scanner)? {
+            return Ok(());
         }
         let deadline = Instant::now() + waits.head;
-        match timeout_at(deadline, self.read_head(stream)).await {
-            Ok(done) => done,
-            Err(_) => Err(End::Refused(Refusal {
+        let rest = self.rest_of_head(stream, scanner);
+        timeout_at(deadline, rest).await.unwrap_or({
+            Err(End::Refused(Refusal {
                 status: 408,
                 reason: "slow_header",
-            })),
-        }
+            }))
+        })
     }
 
-    async fn first_bytes(
+    async fn rest_of_head(
         &mut self,
-        stream: &TcpStream,
-        limit: Duration,
-        close: &mut watch::Receiver<bool>,
+        stream: &mut TcpStream,
+        mut scanner: Scanner,
     ) -> Result<(), End> {
-        let closing = async { drop(close.wait_for(|close| *close).await) };
-        tokio::select! {
-            biased;
-            // Silence is no request, so it gets no answer.
-            came = timeout(limit, self.more(stream)) => came.unwrap_or(Err(End::Gone)),
-            () = closing => Err(End::Gone),
+        while !self.scan(&mut scanner)? {
+            poll_fn(|cx| self.poll_more(stream, cx)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the whole head is there, which begins the request.
+    fn scan(&mut self, scanner: &mut Scanner) -> Result<bool, End> {
+        let head = scanner.scan(&self.arrived).map_err(End::Refused)?;
+        let whole = head.is_some();
+        if let Some(head) = head {
+            self.begin(head);
+        }
+        Ok(whole)
+    }
+
+    fn poll_more(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        match ready!(self.poll_arrive(stream, cx)) {
+            Ok(0) | Err(_) => Poll::Ready(Err(End::Gone)),
+            Ok(_) => Poll::Ready(Ok(())),
         }
     }
 
-    async fn read_head(&mut self, stream: &TcpStream) -> Result<(), End> {
-        let mut scanner = Scanner::default();
-        loop {
-            match scanner.scan(&self.arrived) {
-                Ok(Some(head)) => {
-                    self.begin(head);
-                    return Ok(());
-                }
-                Ok(None) => {}
-                Err(refusal) => return Err(End::Refused(refusal)),
-            }
-            self.more(stream).await?;
+    /// More bytes arrive, zero: there are no more. Waits without a buffer, and a short read tells the runtime that there is nothing more
+    /// to read, which saves the next read that would find nothing.
+    fn poll_arrive(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(stream.poll_read_ready(cx))?;
+        self.arrived.reserve(PIECE);
+        let read = pin!(stream.read_buf(&mut self.arrived)).poll(cx);
+        if read.is_pending() && self.arrived.is_empty() {
+            self.arrived = BytesMut::new();
         }
-    }
-
-    async fn more(&mut self, stream: &TcpStream) -> Result<(), End> {
-        loop {
-            stream.readable().await.map_err(|_| End::Gone)?;
-            self.arrived.reserve(PIECE);
-            match stream.try_read_buf(&mut self.arrived) {
-                Ok(0) => return Err(End::Gone),
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Err(End::Gone),
-            }
-        }
+        read
     }
 
     fn begin(&mut self, head: Head) {
-        let mut taken = self.arrived.split_to(head.length);
+        // An idle connection keeps no buffer.
+        let mut taken = match head.length == self.arrived.len() {
+            true => std::mem::take(&mut self.arrived),
+            false => self.arrived.split_to(head.length),
+        };
         self.head = match head.text {
             Text::AsSent(start) => {
                 taken.advance(start);
-                taken.freeze()
+                taken
             }
-            Text::Rewritten(text) => text.into(),
+            Text::Rewritten(text) => text.as_slice().into(),
         };
         self.rest = match head.body {
             Body::None => Rest::Nothing,
@@ -153,6 +186,11 @@ impl Input {
             self.rest = Rest::Nothing;
         }
         early
+    }
+
+    /// The head that arrived.
+    pub(super) fn take_head(&mut self) -> BytesMut {
+        std::mem::take(&mut self.head)
     }
 
     /// Whether somebody wants the body of a client that waits for a word; asked once.
@@ -176,10 +214,6 @@ impl Input {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.head.is_empty() {
-            hand_on(&mut self.head, buf);
-            return Poll::Ready(Ok(()));
-        }
         match &mut self.rest {
             Rest::Nothing => self.poll_nothing(stream, cx),
             Rest::Stream if self.arrived.is_empty() => Pin::new(stream).poll_read(cx, buf),
@@ -201,13 +235,9 @@ impl Input {
             self.waiting = Some(cx.waker().clone());
         }
         while self.arrived.len() < AHEAD {
-            let mut piece = [0; PIECE];
-            let mut read = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
-            if read.filled().is_empty() {
+            if ready!(self.poll_arrive(stream, cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
-            self.arrived.extend_from_slice(read.filled());
         }
         Poll::Pending
     }
