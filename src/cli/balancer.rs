@@ -43,6 +43,9 @@ pub struct Args {
     /// TCP ports that documents may open [default: 1024-65535]
     #[arg(long, value_name = "RANGE", value_parser = range)]
     tcp_ports: Option<RangeInclusive<u16>>,
+    /// Data-plane threads [default: one per core, at least 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Time between rounds of active checks [default: 5s]
     #[arg(long, value_name = "TIME")]
     check_interval: Option<Span>,
@@ -102,9 +105,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         http,
         admin: Some(admin),
         data_dir: data.join("documents"),
-        threads: std::thread::available_parallelism()
-            .map_or(2, usize::from)
-            .max(2),
+        threads: args.threads.map_or_else(threads, usize::from),
         check_interval: args.check_interval.map_or(CHECK_INTERVAL, |s| s.duration()),
         tcp: Some(args.tcp()),
         stream_admin: Some(stream_admin),
@@ -138,6 +139,7 @@ impl Args {
                 false => self.tcp_listen,
             },
             tcp_ports: self.tcp_ports.or(file.tcp_ports),
+            threads: self.threads.or(file.threads),
             check_interval: self.check_interval.or(file.check_interval),
             access_log_to: self.access_log_to.or(file.access_log_to),
             access_log: self.access_log.or(file.access_log),
@@ -189,6 +191,11 @@ impl Args {
             token => Ok(Some(token.to_owned())),
         }
     }
+}
+
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism();
+    cores.map_or(2, usize::from).max(2)
 }
 
 fn host_name() -> anyhow::Result<String> {
