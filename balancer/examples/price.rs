@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         header: None,
     };
     price("picking one of 4 peers", || {
-        black_box(pick::pick(&view, &key, &Tried::default(), Timestamp(1)));
+        black_box(pick::pick(&view, &key, &Tried::default(), Timestamp(1), 0));
     });
     let peer = view.entries()[0].peer.clone();
     price("counting a request on its peer", || {
