@@ -139,6 +139,16 @@ pub enum Balance {
     IpHash,
     /// By the header `X-Hash-Key`.
     HeaderHash,
+    /// The fewest open requests and sessions per unit of weight.
+    LeastConn,
+    /// The better of two drawn at random, by latency and by what is open.
+    P2c,
+    /// By path, over a Maglev table.
+    Maglev,
+    /// By client address, over a Maglev table.
+    IpMaglev,
+    /// By the header `X-Hash-Key`, over a Maglev table.
+    HeaderMaglev,
 }
 
 /// How readiness is judged, by the balancer of the instance's own node.

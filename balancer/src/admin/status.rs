@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use hancock_balancer_core::peer::Verdict;
+use hancock_balancer_core::upstream::Mode;
 use hancock_proto::time::Timestamp;
 
 use crate::control::{Control, PeerLine, ServiceLines, now};
@@ -18,9 +19,12 @@ const OVERTIME: Duration = Duration::from_secs(60);
 pub(crate) fn document(control: &Control) -> Value {
     let overview = control.overview();
     let mut out = Map::new();
-    let mut ours = Map::new();
+    let (mut ours, mut modes) = (Map::new(), Map::new());
     for (name, service) in &overview.services {
         out.insert(format!("cls:{name}"), levels(name, service));
+        if service.mode != Mode::Rotation {
+            modes.insert(name.clone(), service.mode.word().into());
+        }
         if let Some(report) = &service.report {
             ours.insert(name.clone(), json!(report));
         }
@@ -40,7 +44,7 @@ pub(crate) fn document(control: &Control) -> Value {
     out.insert("slardar_version".to_owned(), SPEAKS.into());
     out.insert(
         "hancock".to_owned(),
-        json!({"node": control.node, "services": ours}),
+        json!({"node": control.node, "services": ours, "modes": modes}),
     );
     Value::Object(out)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hancock_balancer_core::health::PeerHealth;
 use hancock_balancer_core::peer::{Peer, Verdict};
-use hancock_balancer_core::upstream::{PeerSpec, ProbeKind, Upstream};
+use hancock_balancer_core::upstream::{Mode, PeerSpec, ProbeKind, Upstream};
 use hancock_proto::ids::{AppName, InstanceId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::time::Timestamp;
@@ -24,6 +24,8 @@ pub(crate) struct Overview {
 
 /// One service of it.
 pub(crate) struct ServiceLines {
+    /// How a peer is chosen.
+    pub(crate) mode: Mode,
     /// With their names, where the document gives any.
     pub(crate) levels: Vec<(Option<String>, Vec<PeerLine>)>,
     pub(crate) checked: bool,
@@ -155,6 +157,7 @@ impl ServiceState {
             (level.name.clone(), lines.collect())
         });
         Some(ServiceLines {
+            mode: upstream.mode,
             levels: levels.collect(),
             checked: upstream.checks.enabled,
             redis: upstream.checks.probe == ProbeKind::Redis,

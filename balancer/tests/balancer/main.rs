@@ -7,6 +7,7 @@ mod cutover;
 mod faults;
 mod framed;
 mod members;
+mod modes;
 mod origin;
 mod routing;
 mod smuggling;

@@ -212,6 +212,22 @@ async fn every_hash_is_one_of_the_client() {
 }
 
 #[tokio::test]
+async fn every_mode_passes_a_dead_peer_over() {
+    let world = TcpWorld::new().await;
+    let (dead, alive, port) = (free_port(), Peer::named("alive").await, free_port());
+    for mode in ["least_conn", "p2c", "maglev"] {
+        let mut doc = (*plainly(&[dead, alive.port])).clone();
+        doc.mode = Some(mode.to_owned());
+        let applied = world.handle.apply_tcp(&port.to_string(), Some(doc.into()));
+        applied.unwrap();
+        for _ in 0..5 {
+            assert_eq!(name_behind(port).await, "alive", "{mode}");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_silent_session_ends() {
     let world = TcpWorld::with(|tcp| tcp.idle_timeout = Duration::from_millis(200)).await;
     let (echo, port) = (Peer::echo().await, free_port());

@@ -83,6 +83,11 @@ fn mode(balance: Balance) -> &'static str {
         Balance::UrlHash => "url_hash",
         Balance::IpHash => "ip_hash",
         Balance::HeaderHash => "header_hash",
+        Balance::LeastConn => "least_conn",
+        Balance::P2c => "p2c",
+        Balance::Maglev => "maglev",
+        Balance::IpMaglev => "ip_maglev",
+        Balance::HeaderMaglev => "header_maglev",
     }
 }
 

@@ -138,8 +138,13 @@ fn service(
             ("url_hash", Balance::UrlHash),
             ("ip_hash", Balance::IpHash),
             ("header_hash", Balance::HeaderHash),
+            ("least_conn", Balance::LeastConn),
+            ("p2c", Balance::P2c),
+            ("maglev", Balance::Maglev),
+            ("ip_maglev", Balance::IpMaglev),
+            ("header_maglev", Balance::HeaderMaglev),
         ],
-        &["hash", "least_conn", "random"],
+        &["hash", "random"],
     );
     let weight = section.field("weight").whole(1..=MOST_WEIGHT);
     section.field("listen").later("TCP services", &Shape::Whole);

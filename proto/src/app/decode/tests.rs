@@ -519,7 +519,7 @@ prop_compose! {
         (container, weight, rise) in (proptest::option::of(1u16..), 1u32..1000, 1u32..100),
         interval in 10u64..3_600_000,
         environment in proptest::collection::btree_map("[A-Z_]{1,8}", "[^{\0]{0,20}", 0..4),
-        (grace, balance) in (0u64..3_600_000, prop_oneof![Just("round_robin"), Just("url_hash"), Just("ip_hash")]),
+        (grace, balance) in (0u64..3_600_000, prop_oneof![Just("round_robin"), Just("ip_hash"), Just("least_conn"), Just("p2c"), Just("ip_maglev")]),
         max_per_node in proptest::option::of(1u32..50),
     ) -> Value {
         let ports: Vec<_> = names.iter().map(|name| match container {
