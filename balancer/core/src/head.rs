@@ -2,6 +2,7 @@
 //!
 //! Every byte of a request passes here first, so that one request in is one request for everybody behind.
 
+mod bytes;
 mod chunks;
 mod parse;
 #[cfg(test)]
@@ -104,7 +105,7 @@ impl Scanner {
 
     /// Just behind the current line, when it is all there.
     fn line_end(&mut self, input: &[u8]) -> Result<Option<usize>, Refusal> {
-        let found = input[self.at..].iter().position(|b| *b == b'\n');
+        let found = bytes::find(&input[self.at..], b'\n');
         let end = found.map(|n| self.at + n + 1);
         self.at = end.unwrap_or(input.len());
         if self.at - self.line > MAX_LINE + 2 {

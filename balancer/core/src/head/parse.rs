@@ -1,6 +1,6 @@
 //! From the bytes of a whole head to what it says.
 
-use super::{Body, Head, MAX_BODY, Refusal, Text};
+use super::{Body, Head, MAX_BODY, Refusal, Text, bytes};
 
 /// Lines no client may have taken out on the way.
 const PROTECTED: [&[u8]; 4] = [
@@ -70,10 +70,14 @@ pub(super) fn head(input: &[u8], start: usize, end: usize) -> Result<Head, Refus
 
 /// Lines without their ends, up to the empty one.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
-    let whole = text.split_inclusive(|b| *b == b'\n');
-    whole
-        .map(|line| line.strip_suffix(b"\r\n").unwrap_or(line))
-        .take_while(|line| !line.is_empty())
+    let mut rest = text;
+    let next = move || {
+        let end = bytes::find(rest, b'\n').map_or(rest.len(), |at| at + 1);
+        let (line, more) = rest.split_at(end);
+        rest = more;
+        Some(line.strip_suffix(b"\r\n").unwrap_or(line)).filter(|line| !line.is_empty())
+    };
+    std::iter::from_fn(next)
 }
 
 fn request_line(line: &[u8]) -> Result<Line<'_>, Refusal> {
@@ -89,7 +93,7 @@ fn request_line(line: &[u8]) -> Result<Line<'_>, Refusal> {
         b"HTTP/1.0" => Version::Http10,
         _ => return Err(bad),
     };
-    if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
+    if !bytes::is_token(method) {
         return Err(bad);
     }
     if matches!(method, b"CONNECT" | b"TRACE") {
@@ -106,7 +110,7 @@ fn request_line(line: &[u8]) -> Result<Line<'_>, Refusal> {
 }
 
 fn read_target<'a>(method: &[u8], target: &'a [u8]) -> Option<Target<'a>> {
-    if target.iter().any(|b| *b <= b' ' || *b == 0x7f) {
+    if bytes::has_blank(target) {
         return None;
     }
     if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {
@@ -131,8 +135,7 @@ fn strip<'a>(text: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
 fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|b| *b == b':')?;
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-    let control = |b: &u8| (*b < b' ' && *b != b'\t') || *b == 0x7f;
-    let fine = !name.is_empty() && name.iter().all(|b| is_token(*b)) && !value.iter().any(control);
+    let fine = bytes::is_token(name) && !bytes::has_control(value);
     fine.then_some((name, value))
 }
 
@@ -257,10 +260,6 @@ impl Known {
 fn has_token(value: &[u8], token: &[u8]) -> bool {
     let mut tokens = value.split(|b| *b == b',');
     tokens.any(|t| t.trim_ascii().eq_ignore_ascii_case(token))
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The head with a path for a target, the authority as `Host`, and without lines that are not for origins.
