@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hancock_balancer::{Handle, LocalInstance};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::{Condition, ServiceReport};
+use hancock_proto::service::{ServiceKind, ServiceName};
 use hancock_proto::upstream::UpstreamDoc;
 use tokio::sync::watch;
 
@@ -15,22 +16,26 @@ pub trait LocalBalancer: Send + Sync {
     ///
     /// # Errors
     /// The document is wrong; the last good one stays.
-    fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String>;
+    fn apply(&self, name: &ServiceName, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String>;
     /// Which instances are to be judged; replaces the whole set.
     fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>);
     /// The verdicts; absent while not judged yet.
     fn readiness(&self) -> BTreeMap<InstanceId, Condition>;
     /// What is served, refused and still draining, per service.
-    fn services(&self) -> BTreeMap<String, ServiceReport>;
+    fn services(&self) -> BTreeMap<ServiceName, ServiceReport>;
     /// Bumped when one of the two above would answer something else.
     fn changed(&self) -> watch::Receiver<u64>;
     /// Services it serves from an earlier run.
-    fn names(&self) -> Vec<String>;
+    fn names(&self) -> Vec<ServiceName>;
 }
 
 impl LocalBalancer for Handle {
-    fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
-        Handle::apply(self, name, doc).map_err(|error| error.to_string())
+    fn apply(&self, name: &ServiceName, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
+        let applied = match name.kind() {
+            ServiceKind::Http(host) => Handle::apply(self, host, doc),
+            ServiceKind::Tcp(port) => self.apply_tcp(&port.to_string(), doc),
+        };
+        applied.map_err(|error| error.to_string())
     }
 
     fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>) {
@@ -41,15 +46,31 @@ impl LocalBalancer for Handle {
         Handle::readiness(self)
     }
 
-    fn services(&self) -> BTreeMap<String, ServiceReport> {
-        Handle::services(self)
+    fn services(&self) -> BTreeMap<ServiceName, ServiceReport> {
+        let hosts = Handle::services(self).into_iter();
+        let hosts = hosts.filter_map(|(name, report)| Some((host(&name)?, report)));
+        let ports = self.tcp_services().into_iter();
+        let ports = ports.filter_map(|(name, report)| Some((port(&name)?, report)));
+        hosts.chain(ports).collect()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
         Handle::changed(self)
     }
 
-    fn names(&self) -> Vec<String> {
-        Handle::names(self)
+    fn names(&self) -> Vec<ServiceName> {
+        let hosts = Handle::names(self).into_iter();
+        let ports = self.tcp_names().into_iter();
+        let hosts = hosts.filter_map(|name| host(&name));
+        hosts.chain(ports.filter_map(|name| port(&name))).collect()
     }
+}
+
+fn host(name: &str) -> Option<ServiceName> {
+    ServiceName::http(name).ok()
+}
+
+/// The balancer names a TCP service by its port.
+fn port(name: &str) -> Option<ServiceName> {
+    format!(":{name}").parse().ok()
 }

@@ -4,6 +4,7 @@
 
 mod local;
 mod past;
+mod rejected;
 mod report;
 mod service;
 mod steps;
@@ -27,10 +28,12 @@ use crate::live::Table;
 use crate::probe::{Answer, Prober};
 use crate::tcp::Doors;
 
+pub(crate) use rejected::refusal;
 pub(crate) use report::{PeerLine, ServiceLines};
 
 use local::{Judged, Local};
 use past::Past;
+use rejected::Rejected;
 use service::ServiceState;
 
 /// How often open drains and deadlines are looked at.
@@ -69,6 +72,7 @@ struct Inner {
     locals: BTreeMap<InstanceId, Local>,
     /// What was known of the peers of deleted services.
     past: Past,
+    rejected: Rejected,
     /// Counts accepted changes.
     version: u64,
     last_check: Option<Timestamp>,
@@ -151,15 +155,17 @@ impl Control {
         name: &str,
         doc: Option<Arc<UpstreamDoc>>,
     ) -> Result<(), ApplyError> {
-        let upstream = doc.map(|doc| self.permitted(name, doc)).transpose();
-        let upstream = upstream.map_err(|problem| {
+        let upstream = doc.clone().map(|doc| self.permitted(name, doc));
+        let upstream = upstream.transpose().map_err(|problem| {
             tracing::warn!(service = %name, %problem, "refused a document, the last good one stays");
+            self.reject(name, doc.as_deref(), &problem);
             ApplyError::Invalid {
                 name: name.to_owned(),
                 problem,
             }
         })?;
         let mut inner = self.lock();
+        inner.rejected.accept(name);
         match upstream {
             Some(upstream) => inner.document(self, Arc::new(upstream), now()),
             None => inner.deleted(self, name),

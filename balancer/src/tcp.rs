@@ -118,9 +118,12 @@ impl Tcp {
 pub(crate) fn services(control: &Control) -> BTreeMap<String, ServiceReport> {
     let mut reports = control.services();
     let closed = control.doors().map(|doors| doors.failing());
-    for name in closed.into_iter().flatten() {
+    for (name, closed) in closed.into_iter().flatten() {
         if let Some(report) = reports.get_mut(&name) {
             report.confirmed = DocIndex(0);
+            let doc = control.document(&name);
+            let refused = || doc.and_then(|doc| closed.refusal(&doc));
+            report.refused = report.refused.take().or_else(refused);
         }
     }
     reports

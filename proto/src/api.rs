@@ -148,6 +148,9 @@ pub struct AppSummary {
     pub deployment: Option<String>,
     /// Hosts.
     pub hosts: Vec<String>,
+    /// Ports of every node that lead to it.
+    #[serde(default)]
+    pub listens: Vec<u16>,
 }
 
 /// Everything about an app.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AppName;
+use crate::service::ServiceName;
 use crate::units::{Cpu, Size, Span};
 
 pub use decode::Problem;
@@ -102,7 +103,7 @@ pub struct Port {
     pub host: Option<u16>,
 }
 
-/// What balancers see of an app: one entry gives one upstream per host.
+/// What balancers see of an app: one entry gives one upstream per host, or one for its listen port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
@@ -110,13 +111,25 @@ pub struct Service {
     pub port: String,
     /// Layer the balancer works on.
     pub protocol: ServiceProtocol,
-    /// Hosts (lower case, without port) that lead here.
+    /// Hosts (lower case, without port) that lead here; only of HTTP.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// Port of every node that leads here; only of TCP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<u16>,
     /// How a peer is chosen.
     pub balance: Balance,
     /// Rotation weight of each instance.
     pub weight: u32,
+}
+
+impl Service {
+    /// What balancers know it by: its hosts, or its listen port.
+    pub fn names(&self) -> impl Iterator<Item = ServiceName> + '_ {
+        let hosts = self.hosts.iter();
+        let hosts = hosts.filter_map(|host| ServiceName::http(host).ok());
+        hosts.chain(self.listen.map(ServiceName::tcp))
+    }
 }
 
 /// Layer a service is balanced on.
@@ -125,6 +138,8 @@ pub struct Service {
 pub enum ServiceProtocol {
     /// HTTP requests, keyed by Host.
     Http,
+    /// TCP connections, keyed by listen port.
+    Tcp,
 }
 
 /// How a balancer chooses a peer.
@@ -293,6 +308,16 @@ impl AppSpec {
             .iter()
             .flat_map(|s| s.hosts.iter().map(String::as_str))
             .collect()
+    }
+
+    /// Every port this app's services listen on, in order, without repeats.
+    pub fn listens(&self) -> std::collections::BTreeSet<u16> {
+        self.service.iter().filter_map(|s| s.listen).collect()
+    }
+
+    /// The name of every service: what balancers, registry and confirmations know the app by.
+    pub fn names(&self) -> std::collections::BTreeSet<ServiceName> {
+        self.service.iter().flat_map(Service::names).collect()
     }
 
     /// The port named `name`.

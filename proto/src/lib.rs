@@ -14,6 +14,7 @@ pub mod ids;
 pub mod registry;
 pub mod report;
 pub mod resources;
+pub mod service;
 pub mod template;
 pub mod time;
 pub mod units;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AppName, ClusterId, Revision, Term};
+use crate::service::ServiceName;
 use crate::upstream::UpstreamDoc;
 
 /// Who may write: compared on every publish, raised when a term starts.
@@ -24,7 +25,7 @@ pub struct Batch {
     /// The app that owns the names.
     pub app: AppName,
     /// Puts and deletes by service name; at most [`MAX_BATCH`].
-    pub changes: BTreeMap<String, Option<Arc<UpstreamDoc>>>,
+    pub changes: BTreeMap<ServiceName, Option<Arc<UpstreamDoc>>>,
 }
 
 /// Most names one batch may touch.
@@ -59,7 +60,7 @@ pub struct Listing {
     /// The fence; None: the store was wiped or never written.
     pub fence: Option<Fence>,
     /// All documents by service name.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<ServiceName, Entry>,
 }
 
 /// One change of one name.
@@ -68,7 +69,7 @@ pub struct Change {
     /// Revision of the change.
     pub revision: Revision,
     /// Service name.
-    pub name: String,
+    pub name: ServiceName,
     /// The new document; None: deleted.
     pub doc: Option<Arc<UpstreamDoc>>,
 }
@@ -78,7 +79,7 @@ pub struct Change {
 pub struct Store {
     revision: Revision,
     fence: Option<Fence>,
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<ServiceName, Entry>,
     /// Newest last; bounded by [`MAX_HISTORY`].
     history: std::collections::VecDeque<Change>,
     /// Watches from before this revision must list.
@@ -115,11 +116,11 @@ impl Store {
         Outcome::Committed(self.revision)
     }
 
-    fn change(&mut self, name: &str, doc: Option<Arc<UpstreamDoc>>) {
+    fn change(&mut self, name: &ServiceName, doc: Option<Arc<UpstreamDoc>>) {
         let revision = self.revision;
         match &doc {
             Some(doc) => drop(self.entries.insert(
-                name.to_owned(),
+                name.clone(),
                 Entry {
                     revision,
                     doc: doc.clone(),
@@ -129,7 +130,7 @@ impl Store {
         }
         self.history.push_back(Change {
             revision,
-            name: name.to_owned(),
+            name: name.clone(),
             doc,
         });
         while self.history.len() > MAX_HISTORY {

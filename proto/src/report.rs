@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Version};
+use crate::service::ServiceName;
 use crate::time::Timestamp;
 
 /// Everything a node has to tell, as of now. The newest one replaces all before.
@@ -21,7 +22,7 @@ pub struct Report {
     /// Instances the node knows of: assigned ones and those it is getting rid of.
     pub instances: BTreeMap<InstanceId, InstanceReport>,
     /// What the node's balancer says, per service name.
-    pub services: BTreeMap<String, ServiceReport>,
+    pub services: BTreeMap<ServiceName, ServiceReport>,
 }
 
 /// One instance as observed.

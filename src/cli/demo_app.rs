@@ -27,6 +27,9 @@ pub struct Args {
     /// Port of a TCP echo
     #[arg(long, env = "PORT_ECHO")]
     echo_port: Option<u16>,
+    /// Begin each echo with a line that says who answers
+    #[arg(long, env = "DEMO_ECHO_GREETS", value_parser = FalseyValueParser::new())]
+    echo_greets: bool,
     /// First word of every answer [default: v and $HANCOCK_VERSION]
     #[arg(long, env = "DEMO_VERSION")]
     app_version: Option<String>,
@@ -62,10 +65,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         say(format_args!("demo ends at once with status {code}"));
         return Ok(ExitCode::from(code));
     }
-    let state = Arc::new(State::new(
+    let mut state = State::new(
         Identity::learn(args.app_version.as_deref()),
         args.fail_health,
-    ));
+    );
+    state.echo_greets = args.echo_greets;
+    let state = Arc::new(state);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -73,7 +73,8 @@ milliseconds since 1970.
   status               StatusView
   any error            {code, message, problems?: [{line?, path, message}]}
 
-AppSummary      app, version, stopped, replicas, serving, deployment?, hosts
+AppSummary      app, version, stopped, replicas, serving, deployment?, hosts,
+                listens
 AppDetail       summary: AppSummary, spec, instances: [InstanceView],
                 deployment?: DeploymentView, published
 VersionInfo     version, at, image?, deployment?, stable, digest

@@ -15,5 +15,6 @@ mod rollout;
 mod runtime;
 mod spec;
 mod start;
+mod streams;
 mod tell;
 mod world;

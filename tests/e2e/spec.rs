@@ -77,14 +77,10 @@ impl Spec {
         }
         let _ = writeln!(text, "replicas: {}", self.replicas);
         let _ = writeln!(text, "resources: {{cpu: 0.05, memory: 64MiB}}");
-        let _ = writeln!(text, "ports: [{{name: http}}]");
-        let _ = writeln!(
-            text,
-            "service: [{{port: http, hosts: [{}.localhost]}}]",
-            self.app
-        );
         for (key, line) in DEFAULTS {
-            if !self.more.contains(&format!("{key}:")) {
+            let replaced = |l: &str| l.starts_with(&format!("{key}:"));
+            if !self.more.lines().any(replaced) {
+                let line = line.replace("APP", &self.app);
                 let _ = writeln!(text, "{key}: {line}");
             }
         }
@@ -94,7 +90,9 @@ impl Spec {
 }
 
 /// What [`Spec::more`] may replace.
-const DEFAULTS: [(&str, &str); 2] = [
+const DEFAULTS: [(&str, &str); 4] = [
+    ("ports", "[{name: http}]"),
+    ("service", "[{port: http, hosts: [APP.localhost]}]"),
     (
         "healthcheck",
         "{type: http, port: http, path: /healthz, interval: 500ms, start_interval: 50ms, timeout: 500ms}",

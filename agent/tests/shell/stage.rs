@@ -15,6 +15,7 @@ use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::{AppName, Generation, InstanceId, Term, Version};
 use hancock_proto::registry::Fence;
 use hancock_proto::report::{Condition, Life, Report, ServiceReport};
+use hancock_proto::service::ServiceName;
 use hancock_proto::units::Span;
 use hancock_proto::upstream::UpstreamDoc;
 use tokio::sync::{mpsc, watch};
@@ -42,7 +43,7 @@ impl Recorder {
 }
 
 impl LocalBalancer for Recorder {
-    fn apply(&self, _: &str, _: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
+    fn apply(&self, _: &ServiceName, _: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
         Ok(())
     }
 
@@ -54,7 +55,7 @@ impl LocalBalancer for Recorder {
         BTreeMap::new()
     }
 
-    fn services(&self) -> BTreeMap<String, ServiceReport> {
+    fn services(&self) -> BTreeMap<ServiceName, ServiceReport> {
         BTreeMap::new()
     }
 
@@ -62,7 +63,7 @@ impl LocalBalancer for Recorder {
         self.changed.subscribe()
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&self) -> Vec<ServiceName> {
         Vec::new()
     }
 }

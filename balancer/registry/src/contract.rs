@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hancock_proto::ids::{Revision, Term};
 use hancock_proto::registry::{Batch, Fence, MAX_BATCH, Outcome};
+use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::UpstreamDoc;
 
 use crate::fake::{Fake, Fault};
@@ -74,7 +75,7 @@ fn batch(changes: &[(&str, Option<Arc<UpstreamDoc>>)]) -> Batch {
         app: "web".parse().unwrap(),
         changes: changes
             .iter()
-            .map(|(name, doc)| ((*name).to_owned(), doc.clone()))
+            .map(|(name, doc)| (name.parse().unwrap(), doc.clone()))
             .collect(),
     }
 }
@@ -136,7 +137,7 @@ async fn batch_is_whole(s: &Subject) {
         panic!("the ruling fence writes");
     };
     let listing = r.list().await.unwrap();
-    let names: Vec<_> = listing.entries.keys().map(String::as_str).collect();
+    let names: Vec<_> = listing.entries.keys().map(ServiceName::as_str).collect();
     assert_eq!((names, listing.revision), (vec!["a", "b"], revision));
     let WatchItem::Changes {
         revision: at,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hancock_proto::ids::{ClusterId, DocIndex, Revision};
 use hancock_proto::registry::{Change, Listing};
+use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::UpstreamDoc;
 
 /// Deleted names remembered, so that an older document cannot bring one back. Full: the one deleted longest ago is forgotten.
@@ -16,8 +17,8 @@ pub const MAX_TOMBSTONES: usize = 4096;
 /// What a reader shall do with one service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Apply {
-    /// Service name.
-    pub name: String,
+    /// Service name, which tells its kind too.
+    pub name: ServiceName,
     /// Its new document; None: really deleted.
     pub doc: Option<Arc<UpstreamDoc>>,
 }
@@ -31,8 +32,8 @@ pub struct Watcher {
     highest: Option<Revision>,
     /// The cluster whose fence was seen. None: none yet.
     cluster: Option<ClusterId>,
-    known: BTreeMap<String, Known>,
-    tombstones: BTreeMap<String, Tombstone>,
+    known: BTreeMap<ServiceName, Known>,
+    tombstones: BTreeMap<ServiceName, Tombstone>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Watcher {
         &mut self,
         cluster: Option<ClusterId>,
         highest: Option<Revision>,
-        names: impl IntoIterator<Item = String>,
+        names: impl IntoIterator<Item = ServiceName>,
     ) {
         self.cluster = cluster;
         self.highest = highest;
@@ -134,7 +135,7 @@ impl Watcher {
     /// `fresh`: the document is at least as new as anything seen, by revision.
     fn put(
         &mut self,
-        name: &str,
+        name: &ServiceName,
         revision: Revision,
         doc: &Arc<UpstreamDoc>,
         fresh: bool,
@@ -147,17 +148,23 @@ impl Watcher {
             doc: Some(doc.clone()),
             orphaned: false,
         };
-        let before = self.known.insert(name.to_owned(), known);
+        let before = self.known.insert(name.clone(), known);
         let same = before
             .and_then(|k| k.doc)
             .is_some_and(|have| *have == **doc);
         (!same).then(|| Apply {
-            name: name.to_owned(),
+            name: name.clone(),
             doc: Some(doc.clone()),
         })
     }
 
-    fn may_replace(&self, name: &str, revision: Revision, doc: &UpstreamDoc, fresh: bool) -> bool {
+    fn may_replace(
+        &self,
+        name: &ServiceName,
+        revision: Revision,
+        doc: &UpstreamDoc,
+        fresh: bool,
+    ) -> bool {
         if let Some(tomb) = self.tombstones.get(name) {
             let newer = revision > tomb.revision && fresh;
             return match &doc.hancock {
@@ -174,18 +181,18 @@ impl Watcher {
         }
     }
 
-    fn delete(&mut self, name: &str, revision: Revision) -> Option<Apply> {
+    fn delete(&mut self, name: &ServiceName, revision: Revision) -> Option<Apply> {
         let known = self.known.remove(name)?;
         let index = known.doc.map(|doc| doc.index()).unwrap_or_default();
         self.bury(name, Tombstone { index, revision });
         Some(Apply {
-            name: name.to_owned(),
+            name: name.clone(),
             doc: None,
         })
     }
 
-    fn bury(&mut self, name: &str, tombstone: Tombstone) {
-        self.tombstones.insert(name.to_owned(), tombstone);
+    fn bury(&mut self, name: &ServiceName, tombstone: Tombstone) {
+        self.tombstones.insert(name.clone(), tombstone);
         if self.tombstones.len() > MAX_TOMBSTONES {
             let oldest = self
                 .tombstones
@@ -197,7 +204,7 @@ impl Watcher {
     }
 
     fn missing(&mut self, listing: &Listing, proves: bool) -> Vec<Apply> {
-        let missing: Vec<String> = self
+        let missing: Vec<ServiceName> = self
             .known
             .keys()
             .filter(|name| !listing.entries.contains_key(*name))

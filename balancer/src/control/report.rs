@@ -64,9 +64,11 @@ impl Control {
     pub(crate) fn services(&self) -> BTreeMap<String, ServiceReport> {
         let mut inner = self.lock();
         let services = inner.services.iter_mut();
-        services
+        let mut reports = services
             .filter_map(|(name, s)| Some((name.clone(), s.report()?)))
-            .collect()
+            .collect();
+        inner.rejected.report(&mut reports);
+        reports
     }
 
     /// Names a master owns.

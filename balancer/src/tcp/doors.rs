@@ -14,8 +14,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use hancock_proto::report::Refusal;
+use hancock_proto::upstream::UpstreamDoc;
+
 use super::TcpOptions;
 use super::threads::Runners;
+use crate::control;
 use crate::live::Table;
 
 const BACKLOG: i32 = 4096;
@@ -53,6 +57,7 @@ enum Door {
 }
 
 struct Failing {
+    since: Instant,
     error: String,
     again: Instant,
     pause: Duration,
@@ -80,6 +85,21 @@ pub(crate) struct DoorLine {
     pub(crate) address: SocketAddr,
     /// None: open.
     pub(crate) error: Option<String>,
+}
+
+/// Why a service cannot be reached.
+pub(crate) struct Closed {
+    since: Instant,
+    error: String,
+}
+
+impl Closed {
+    /// What a master is told of the service's document, once the port had as much time as added peers have.
+    pub(crate) fn refusal(&self, doc: &UpstreamDoc) -> Option<Refusal> {
+        let patience = Duration::from_millis(doc.hancock.as_ref()?.accept_timeout_ms);
+        let refusal = control::refusal(doc, &self.error);
+        refusal.filter(|_| self.since.elapsed() >= patience)
+    }
 }
 
 impl Doors {
@@ -177,18 +197,19 @@ impl Doors {
     }
 
     fn failed(&self, state: &mut State, port: u16, error: &io::Error) -> String {
-        let address = self.address(port);
-        let pause = match state.doors.get(&port) {
-            Some(Door::Failing(before)) => (before.pause * 2).min(LONGEST_PAUSE),
+        let (address, now) = (self.address(port), Instant::now());
+        let (since, pause) = match state.doors.get(&port) {
+            Some(Door::Failing(before)) => (before.since, (before.pause * 2).min(LONGEST_PAUSE)),
             _ => {
                 tracing::warn!(%address, %error, "cannot open a TCP port, trying again");
-                FIRST_PAUSE
+                (now, FIRST_PAUSE)
             }
         };
         let error = error.to_string();
         let failing = Failing {
+            since,
             error: error.clone(),
-            again: Instant::now() + pause,
+            again: now + pause,
             pause,
         };
         state.doors.insert(port, Door::Failing(failing));
@@ -229,18 +250,27 @@ impl Doors {
                 .collect()
         };
         for port in due {
-            // A failure is told and kept.
-            if self.sync_port(port).is_ok() {
-                self.changed.send_modify(|n| *n += 1);
-            }
+            // A failure is told and kept; how long it has lasted may be news too.
+            let _ = self.sync_port(port);
+            self.changed.send_modify(|n| *n += 1);
         }
     }
 
-    /// Names of the services whose ports could not be opened.
-    pub(crate) fn failing(&self) -> Vec<String> {
+    /// Names of the services whose ports could not be opened, and what is in the way.
+    pub(crate) fn failing(&self) -> Vec<(String, Closed)> {
         let state = self.lock();
-        let failing = state.doors.iter().filter(|(_, d)| d.failing().is_some());
-        failing.map(|(port, _)| port.to_string()).collect()
+        let failing = state
+            .doors
+            .iter()
+            .filter_map(|(port, d)| Some((*port, d.failing()?)));
+        let told = |(port, f): (u16, &Failing)| {
+            let closed = Closed {
+                since: f.since,
+                error: format!("cannot listen on {}: {}", self.address(port), f.error),
+            };
+            (port.to_string(), closed)
+        };
+        failing.map(told).collect()
     }
 
     /// All ports that are or should be open.

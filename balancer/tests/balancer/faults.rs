@@ -10,7 +10,7 @@ use hyper::StatusCode;
 
 use crate::client::{Client, PATIENCE, get, send};
 use crate::origin::Origin;
-use crate::world::{WEB, World, doc, plain, server};
+use crate::world::{WEB, World, doc, id, plain, server};
 
 #[tokio::test]
 async fn a_killed_peer_costs_nothing_but_what_was_open_on_it() {
@@ -170,7 +170,18 @@ async fn a_broken_document_never_replaces_a_good_one() {
         .to_string();
     assert!(error.contains("cluster[0].servers[0].port"), "{error}");
     assert_eq!(get(world.proxy, WEB, "/").await.body, "a");
-    assert_eq!(world.report().seen, DocIndex(1));
+    // Its master hears of it, and of whom it is about.
+    let report = world.report();
+    assert_eq!((report.seen, report.confirmed), (DocIndex(2), DocIndex(1)));
+    let refusal = report.refused.unwrap();
+    assert_eq!((refusal.index, refusal.peer), (DocIndex(2), id("web-1")));
+    assert!(
+        refusal.reason.contains("servers[0].port"),
+        "{}",
+        refusal.reason
+    );
+    world.apply(doc(3, vec![server("web-1", origin.port())]));
+    assert_eq!(world.until_confirmed(3).await.refused, None);
     world.stop().await;
 }
 

@@ -12,7 +12,7 @@ use hancock_proto::time::Timestamp;
 
 use crate::command::{Confirmation, Evidence, StopCause};
 use crate::leader::{LEASE, LeaderView};
-use crate::state::{App, Cutover, Instance, Node, State};
+use crate::state::{App, Cutover, Instance, Kind, Node, State};
 
 /// How every registered node stands to one cutover.
 pub(crate) struct Acks {
@@ -57,14 +57,15 @@ pub(crate) fn acks(
         missing: BTreeMap::new(),
         refused: BTreeMap::new(),
     };
+    let names = app.names();
     for (id, node) in &state.nodes {
-        let confirmed = view.confirmed(id, &node.boot, app.hosts());
+        let confirmed = view.confirmed(id, &node.boot, &names);
         match confirmed {
-            // An app without hosts has nobody to ask.
-            _ if app.hosts().is_empty() => confirm(&mut acks, id, node, cutover.index),
+            // An app without services has nobody to ask.
+            _ if names.is_empty() => confirm(&mut acks, id, node, cutover.index),
             Some(index) if index >= cutover.index => confirm(&mut acks, id, node, index),
             _ => {
-                let refusal = view.refusal(id, app.hosts(), cutover.index).cloned();
+                let refusal = view.refusal(id, &names, cutover.index).cloned();
                 let absent = missing(view, now, app, cutover, id, refusal.as_ref());
                 acks.missing.insert(id.clone(), absent);
                 acks.refused
@@ -149,15 +150,13 @@ impl Acks {
     }
 
     /// Whether refusals of peers this cutover adds are too many: more than a tenth of the zone, in a small zone any.
-    pub(crate) fn is_refused(&self, cutover: &Cutover) -> Option<String> {
+    pub(crate) fn is_refused(&self, cutover: &Cutover, kind: Kind) -> Option<String> {
         let nodes = self.confirmed.len() + self.missing.len();
+        // One that only changes documents adds nobody: what is refused is the document.
+        let is_ours = |r: &Refusal| kind == Kind::Reroute || cutover.added.contains(&r.peer);
         let mut ours = self.refused.iter();
-        let (first, refusal) = ours.find(|(_, r)| cutover.added.contains(&r.peer))?;
-        let count = self
-            .refused
-            .values()
-            .filter(|r| cutover.added.contains(&r.peer))
-            .count();
+        let (first, refusal) = ours.find(|(_, r)| is_ours(r))?;
+        let count = self.refused.values().filter(|r| is_ours(r)).count();
         let too_many = if nodes < 10 {
             count > 0
         } else {
@@ -165,7 +164,7 @@ impl Acks {
         };
         too_many.then(|| {
             format!(
-                "{count} of {nodes} balancers refused; {first} cannot reach {}: {}",
+                "{count} of {nodes} balancers refused; {first} says of {}: {}",
                 refusal.peer, refusal.reason
             )
         })
@@ -213,8 +212,8 @@ impl Acks {
         app: &App,
         cutover: &Cutover,
     ) -> Timestamp {
-        let nodes = self.confirmed.keys();
-        let since = nodes.filter_map(|n| view.confirmed_since(n, app.hosts(), cutover.index));
+        let (names, nodes) = (app.names(), self.confirmed.keys());
+        let since = nodes.filter_map(|n| view.confirmed_since(n, &names, cutover.index));
         since
             .chain([cutover.drain_at.unwrap_or(now)])
             .fold(Timestamp(0), Timestamp::max)

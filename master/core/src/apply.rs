@@ -2,6 +2,7 @@
 
 mod admission;
 mod apps;
+mod claims;
 mod cutover;
 mod deployments;
 mod heal;
@@ -20,6 +21,7 @@ use crate::refuse::conflict;
 use crate::state::State;
 
 pub(crate) use admission::{action, check as admit};
+pub(crate) use claims::{listens, spoken};
 pub(crate) use heal::{effect, is_replacement};
 pub(crate) use promote::{MAX_GENERATIONS, can_go_back};
 use step::Step;

@@ -9,6 +9,7 @@ use hancock_proto::hub::Hello;
 use hancock_proto::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Term};
 use hancock_proto::report::{Draining, InstanceReport, Life, Refusal, Report, ServiceReport};
 use hancock_proto::resources::Offer;
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 
 use crate::command::Command;
@@ -37,9 +38,9 @@ struct Seen {
     /// Sequence of the last report.
     sequence: Option<u64>,
     generation: Generation,
-    services: BTreeMap<String, ServiceReport>,
+    services: BTreeMap<ServiceName, ServiceReport>,
     /// When each service's confirmation rose, oldest first, bounded.
-    rises: BTreeMap<String, Vec<(DocIndex, Timestamp)>>,
+    rises: BTreeMap<ServiceName, Vec<(DocIndex, Timestamp)>>,
 }
 
 /// Rises of one service's confirmation remembered. Without the oldest ones, drains only last longer.
@@ -184,7 +185,11 @@ impl LeaderView {
     }
 
     /// What the node's balancer said of one service in its last report; None: no report in this term. Inner None: it has no such service.
-    pub(crate) fn service(&self, node: &NodeId, name: &str) -> Option<Option<&ServiceReport>> {
+    pub(crate) fn service(
+        &self,
+        node: &NodeId,
+        name: &ServiceName,
+    ) -> Option<Option<&ServiceReport>> {
         let seen = self.nodes.get(node).filter(|s| s.sequence.is_some())?;
         Some(seen.services.get(name))
     }
@@ -194,7 +199,7 @@ impl LeaderView {
         &self,
         node: &NodeId,
         boot: &BootId,
-        names: impl IntoIterator<Item = &'a str>,
+        names: impl IntoIterator<Item = &'a ServiceName>,
     ) -> Option<DocIndex> {
         let seen = self.nodes.get(node).filter(|seen| seen.boot == *boot)?;
         let mut lowest = DocIndex(u64::MAX);
@@ -208,7 +213,7 @@ impl LeaderView {
     pub(crate) fn confirmed_since<'a>(
         &self,
         node: &NodeId,
-        names: impl IntoIterator<Item = &'a str>,
+        names: impl IntoIterator<Item = &'a ServiceName>,
         index: DocIndex,
     ) -> Option<Timestamp> {
         let seen = self.nodes.get(node)?;
@@ -224,7 +229,7 @@ impl LeaderView {
     pub(crate) fn refusal<'a>(
         &self,
         node: &NodeId,
-        names: impl IntoIterator<Item = &'a str>,
+        names: impl IntoIterator<Item = &'a ServiceName>,
         index: DocIndex,
     ) -> Option<&Refusal> {
         let seen = self.nodes.get(node)?;

@@ -5,6 +5,9 @@ use std::fmt::Display;
 use hancock_proto::api::ApiError;
 use hancock_proto::app::Problem;
 use hancock_proto::ids::{AppName, DeploymentId};
+use hancock_proto::service::{ServiceKind, ServiceName};
+
+use crate::apply::spoken;
 
 fn error(code: &str, message: String) -> ApiError {
     ApiError {
@@ -48,14 +51,29 @@ pub(crate) fn outdated(what: impl Display) -> ApiError {
     error("outdated", format!("{what}: the state has moved on"))
 }
 
-/// A host belongs to another app.
-pub(crate) fn host_taken(host: &str, owner: &AppName, problems: Vec<Problem>) -> ApiError {
+/// A host or listen port belongs to another app.
+pub(crate) fn name_taken(name: &ServiceName, owner: &AppName, problems: Vec<Problem>) -> ApiError {
+    let (code, what) = match name.kind() {
+        ServiceKind::Http(_) => ("host_taken", "host"),
+        ServiceKind::Tcp(_) => ("port_taken", "port"),
+    };
+    let name = spoken(name);
+    let message = format!("{name} belongs to app {owner}; choose another {what} or delete {owner}");
     ApiError {
         problems,
-        ..error(
-            "host_taken",
-            format!("host {host} belongs to app {owner}; choose another host or delete {owner}"),
-        )
+        ..error(code, message)
+    }
+}
+
+/// A port is wanted for a service and for an instance.
+pub(crate) fn port_taken(port: u16, by: &str, path: &str) -> ApiError {
+    let message = format!("port {port} is taken by {by}; choose another");
+    ApiError {
+        problems: vec![Problem {
+            path: path.to_owned(),
+            message: message.clone(),
+        }],
+        ..error("port_taken", message)
     }
 }
 

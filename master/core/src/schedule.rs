@@ -12,6 +12,7 @@ use hancock_proto::ids::{AppName, InstanceId, NodeId};
 use hancock_proto::resources::{NodeInfo, Offer, Usage};
 use hancock_proto::time::Timestamp;
 
+use crate::apply::listens;
 use crate::command::Placement;
 use crate::leader::LeaderView;
 use crate::state::{Instance, Node, NodeState, State};
@@ -70,11 +71,15 @@ struct Score<'a> {
 impl<'a> Board<'a> {
     /// The nodes as they are.
     pub(crate) fn new(state: &'a State, view: &'a LeaderView, now: Timestamp) -> Self {
-        let mut slots: BTreeMap<_, _> = state
-            .nodes
-            .iter()
-            .map(|(id, node)| (id, slot(state, view, now, node)))
-            .collect();
+        let listens = listens(state).into_iter();
+        let listens = listens.map(|(port, app)| (port, format!("the TCP service of {app}")));
+        let listens: BTreeMap<_, _> = listens.collect();
+        let empty = |node| Slot {
+            taken: listens.clone(),
+            ..slot(state, view, now, node)
+        };
+        let nodes = state.nodes.iter();
+        let mut slots: BTreeMap<_, _> = nodes.map(|(id, node)| (id, empty(node))).collect();
         for instance in state.instances.values() {
             let app = state.apps.get(&instance.app);
             let spec = app.and_then(|a| a.spec(instance.version));

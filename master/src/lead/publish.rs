@@ -167,7 +167,7 @@ mod tests {
             index: DocIndex(index),
             batch: Batch {
                 app: "web".parse().unwrap(),
-                changes: BTreeMap::from([("web".to_owned(), Some(Arc::new(doc)))]),
+                changes: BTreeMap::from([("web".parse().unwrap(), Some(Arc::new(doc)))]),
             },
         }
     }

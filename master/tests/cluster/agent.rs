@@ -11,6 +11,7 @@ use hancock_proto::hub::{AgentMessage, Hello, HubMessage, LogChunk, LogLine, Log
 use hancock_proto::ids::{Generation, InstanceId, Term, Version};
 use hancock_proto::report::{Condition, InstanceReport, Life, Report, ServiceReport};
 use hancock_proto::resources::{NodeInfo, Offer, PortRange};
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_proto::units::{Cpu, Size};
 use hancock_proto::upstream::UpstreamDoc;
@@ -38,9 +39,9 @@ pub struct Manners {
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     pub assignment: Option<Assignment>,
-    pub docs: BTreeMap<String, Arc<UpstreamDoc>>,
+    pub docs: BTreeMap<ServiceName, Arc<UpstreamDoc>>,
     /// Every document applied, in order.
-    pub history: Vec<(String, Option<Arc<UpstreamDoc>>)>,
+    pub history: Vec<(ServiceName, Option<Arc<UpstreamDoc>>)>,
     pub terms: Vec<Term>,
 }
 

@@ -9,6 +9,7 @@ use hancock_proto::api::{
 use hancock_proto::assignment::{AssignedInstance, Desired};
 use hancock_proto::event::Event;
 use hancock_proto::ids::{DeploymentId, InstanceId, Version};
+use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_testkit::wait::wait_for_async;
 
@@ -118,7 +119,7 @@ async fn a_deployment_aborted_while_it_starts_never_touches_the_old_set() {
     only_left(&agent, &first).await;
     // The documents were never about anything but the first set.
     let docs = agent.seen().docs;
-    let peers = |docs: &BTreeMap<String, Arc<UpstreamDoc>>| {
+    let peers = |docs: &BTreeMap<ServiceName, Arc<UpstreamDoc>>| {
         let servers = docs["web.test"].servers().cloned();
         servers.collect::<Vec<_>>()
     };

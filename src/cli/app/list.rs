@@ -26,10 +26,17 @@ fn text(apps: &[AppSummary], out: &Out) -> String {
             app.version.into(),
             serving(app),
             app.deployment.clone().unwrap_or_default().into(),
-            app.hosts.join(" ").into(),
+            places(app).into(),
         ]);
     }
     table.render(out)
+}
+
+/// Where clients reach it: hosts, and ports of every node.
+pub fn places(app: &AppSummary) -> String {
+    let ports = app.listens.iter().map(|port| format!(":{port}"));
+    let places: Vec<_> = app.hosts.iter().cloned().chain(ports).collect();
+    places.join(" ")
 }
 
 /// How many of the wanted instances serve.
@@ -63,10 +70,11 @@ mod tests {
             serving: 2,
             deployment: Some("starting".to_owned()),
             hosts: vec!["web.example".to_owned(), "www.example".to_owned()],
+            listens: vec![3131],
         };
         assert_eq!(
             text(&[app], &out),
-            "APP   VERSION   SERVING   DEPLOYMENT   HOSTS\nweb   2         2/3       starting     web.example www.example\n"
+            "APP   VERSION   SERVING   DEPLOYMENT   HOSTS\nweb   2         2/3       starting     web.example www.example :3131\n"
         );
     }
 }

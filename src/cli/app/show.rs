@@ -36,7 +36,7 @@ fn text(app: &AppDetail, out: &Out) -> String {
         ("app", summary.app.to_string()),
         ("version", summary.version.to_string()),
         ("serving", serving(summary).show(out)),
-        ("hosts", summary.hosts.join(" ")),
+        ("hosts", super::list::places(summary)),
         ("image", spec.image.clone().unwrap_or_default()),
         ("command", spec.command.join(" ")),
         ("each", reserved(app)),

@@ -1,4 +1,4 @@
-//! The TCP echo: bytes come back as they are.
+//! The TCP echo: bytes come back as they are, after a line that says who answers if that was asked for.
 
 use std::sync::Arc;
 
@@ -11,8 +11,11 @@ use super::state::State;
 pub async fn converse(mut stream: TcpStream, state: Arc<State>) {
     let _ = stream.set_nodelay(true);
     let (mut read, mut write) = stream.split();
+    if state.echo_greets {
+        // A client that goes away is no news, here and below.
+        let _ = write.write_all(state.identity.hello().as_bytes()).await;
+    }
     tokio::select! {
-        // A client that goes away is no news.
         _ = tokio::io::copy(&mut read, &mut write) => {}
         () = state.closing() => {}
     }

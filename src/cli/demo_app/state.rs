@@ -62,6 +62,8 @@ pub enum Phase {
 pub struct State {
     /// Who answers.
     pub identity: Identity,
+    /// The echo says first who answers.
+    pub echo_greets: bool,
     unhealthy: AtomicBool,
     after_sigterm: AtomicBool,
     phase: watch::Sender<Phase>,
@@ -72,6 +74,7 @@ impl State {
     pub fn new(identity: Identity, unhealthy: bool) -> Self {
         Self {
             identity,
+            echo_greets: false,
             unhealthy: AtomicBool::new(unhealthy),
             after_sigterm: AtomicBool::new(false),
             phase: watch::Sender::new(Phase::Serving),

@@ -9,7 +9,7 @@ use hancock_agent::link::grpc::GrpcLink;
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::runtime::docker::DockerRuntime;
 use hancock_agent::{Agent, Options as AgentOptions, detect};
-use hancock_balancer::{Balancer, Options as BalancerOptions};
+use hancock_balancer::{Balancer, Options as BalancerOptions, TcpOptions};
 use hancock_master::{Master, Options as MasterOptions};
 use hancock_proto::ids::{BootId, NodeId};
 use tokio_util::sync::CancellationToken;
@@ -113,7 +113,7 @@ impl System {
                 .map_or(1, usize::from)
                 .min(MAX_THREADS),
             check_interval: CHECK_INTERVAL,
-            tcp: None,
+            tcp: Some(tcp(addresses)),
             stream_admin: None,
             token: None,
             access: Default::default(),
@@ -193,6 +193,15 @@ impl System {
     /// The Docker engine, when instances run there.
     pub fn docker(&self) -> Option<&DockerRuntime> {
         self.engine.docker()
+    }
+}
+
+/// TCP services are served where HTTP is.
+fn tcp(addresses: Addresses) -> TcpOptions {
+    TcpOptions {
+        bind: addresses.http.ip(),
+        reserved: [addresses.api.port()].into(),
+        ..TcpOptions::default()
     }
 }
 

@@ -13,6 +13,7 @@ use hancock_balancer_core::table::View;
 use hancock_balancer_core::upstream::Upstream;
 use hancock_proto::ids::{DocIndex, InstanceId};
 use hancock_proto::report::ServiceReport;
+use hancock_proto::service::{ServiceKind, ServiceName};
 use hancock_proto::time::Timestamp;
 use hancock_proto::upstream::UpstreamDoc;
 
@@ -24,24 +25,24 @@ use service::Service;
 #[derive(Debug, Clone)]
 pub(crate) enum Effect {
     /// Write this down; [`Balancer::durable`] follows when it is on disk.
-    Write(String, u64, Option<Arc<UpstreamDoc>>),
+    Write(ServiceName, u64, Option<Arc<UpstreamDoc>>),
     /// Probe an instance of this node, as the given task.
     Local(InstanceId, u64),
     /// Probe an added peer.
-    Accept(String, InstanceId, DocIndex),
+    Accept(ServiceName, InstanceId, DocIndex),
     /// Look at deadlines and drains in a moment.
     Turn,
     /// A service that could be picked from routes to nobody now. With the index of its document; None: deleted.
-    Emptied(String, Option<DocIndex>),
+    Emptied(ServiceName, Option<DocIndex>),
     /// A service switched from one view to another by a document that adds peers.
-    Switched(String, Arc<View>, Arc<View>),
+    Switched(ServiceName, Arc<View>, Arc<View>),
 }
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Balancer {
-    services: BTreeMap<String, Service>,
-    active: BTreeSet<String>,
+    services: BTreeMap<ServiceName, Service>,
+    active: BTreeSet<ServiceName>,
     locals: BTreeMap<InstanceId, Local>,
     generation: u64,
     sequence: u64,
@@ -50,10 +51,10 @@ pub(crate) struct Balancer {
 
 impl Balancer {
     /// One that serves what was last known good.
-    pub(crate) fn restored(documents: &BTreeMap<String, Arc<UpstreamDoc>>) -> Self {
+    pub(crate) fn restored(documents: &BTreeMap<ServiceName, Arc<UpstreamDoc>>) -> Self {
         let mut balancer = Self::default();
         for (name, doc) in documents {
-            let Ok(upstream) = Upstream::new(name, doc.clone()) else {
+            let Some(upstream) = upstream(name, doc.clone()) else {
                 continue;
             };
             let upstream = Arc::new(upstream);
@@ -71,25 +72,25 @@ impl Balancer {
     }
 
     /// Begins a routing phase: it lasts as long as the view is held.
-    pub(crate) fn load(&self, name: &str) -> Option<Arc<View>> {
+    pub(crate) fn load(&self, name: &ServiceName) -> Option<Arc<View>> {
         let service = self.services.get(name).filter(|s| !s.deleted)?;
         Some(service.view.clone())
     }
 
     /// Every view that new requests get.
-    pub(crate) fn views(&self) -> impl Iterator<Item = (&String, &Arc<View>)> {
+    pub(crate) fn views(&self) -> impl Iterator<Item = (&ServiceName, &Arc<View>)> {
         self.services.iter().map(|(name, s)| (name, &s.view))
     }
 
     /// Services served.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<ServiceName> {
         self.services.keys().cloned().collect()
     }
 
     /// One change of one service. False: the document is not valid.
     pub(crate) fn apply(
         &mut self,
-        name: &str,
+        name: &ServiceName,
         doc: Option<Arc<UpstreamDoc>>,
         now: Timestamp,
     ) -> bool {
@@ -100,11 +101,11 @@ impl Balancer {
             }
             return true;
         };
-        let Ok(upstream) = Upstream::new(name, doc) else {
+        let Some(upstream) = upstream(name, doc) else {
             return false;
         };
         let ready = self.ready();
-        let service = self.services.entry(name.to_owned());
+        let service = self.services.entry(name.clone());
         let service = service.or_insert_with(|| Service::new(Cutover::default()));
         service.deleted = false;
         let steps = service.cutover.document(Arc::new(upstream), &ready, now);
@@ -120,7 +121,7 @@ impl Balancer {
     /// An added peer was probed. Answers whether it is to be probed again.
     pub(crate) fn accept_probed(
         &mut self,
-        name: &str,
+        name: &ServiceName,
         instance: &InstanceId,
         result: Result<(), String>,
     ) -> bool {
@@ -136,7 +137,7 @@ impl Balancer {
     /// The document in which an added peer is to be probed; None: nobody waits for it any more.
     pub(crate) fn accepting(
         &self,
-        name: &str,
+        name: &ServiceName,
         instance: &InstanceId,
         index: DocIndex,
     ) -> Option<Arc<Upstream>> {
@@ -147,7 +148,7 @@ impl Balancer {
     }
 
     /// A change is on disk.
-    pub(crate) fn durable(&mut self, name: &str, sequence: u64) {
+    pub(crate) fn durable(&mut self, name: &ServiceName, sequence: u64) {
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
@@ -182,14 +183,14 @@ impl Balancer {
     }
 
     /// What is told of every service of a master.
-    pub(crate) fn reports(&mut self) -> BTreeMap<String, ServiceReport> {
+    pub(crate) fn reports(&mut self) -> BTreeMap<ServiceName, ServiceReport> {
         let services = self.services.iter_mut();
         services
             .filter_map(|(name, s)| Some((name.clone(), s.report()?)))
             .collect()
     }
 
-    fn carry_out(&mut self, name: &str, steps: Vec<Step>) {
+    fn carry_out(&mut self, name: &ServiceName, steps: Vec<Step>) {
         for step in steps {
             self.step(name, step);
         }
@@ -197,10 +198,10 @@ impl Balancer {
         if self.active.is_empty() {
             self.effects.push(Effect::Turn);
         }
-        self.active.insert(name.to_owned());
+        self.active.insert(name.clone());
     }
 
-    fn step(&mut self, name: &str, step: Step) {
+    fn step(&mut self, name: &ServiceName, step: Step) {
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
@@ -214,14 +215,14 @@ impl Balancer {
                 service.writing = Some((self.sequence, upstream.index()));
                 let doc = Some(upstream.doc.clone());
                 if had && !service.routes() {
-                    let emptied = Effect::Emptied(name.to_owned(), Some(upstream.index()));
+                    let emptied = Effect::Emptied(name.clone(), Some(upstream.index()));
                     self.effects.push(emptied);
                 }
-                let write = Effect::Write(name.to_owned(), self.sequence, doc);
+                let write = Effect::Write(name.clone(), self.sequence, doc);
                 self.effects.push(write);
                 if !upstream.added().is_empty() {
                     let after = service.view.clone();
-                    let switched = Effect::Switched(name.to_owned(), before, after);
+                    let switched = Effect::Switched(name.clone(), before, after);
                     self.effects.push(switched);
                 }
             }
@@ -229,20 +230,20 @@ impl Balancer {
             Step::Refused(_) => {}
             Step::Remove => {
                 if service.routes() {
-                    self.effects.push(Effect::Emptied(name.to_owned(), None));
+                    self.effects.push(Effect::Emptied(name.clone(), None));
                 }
                 service.uninstall();
                 service.settle();
                 service.deleted = true;
                 service.writing = None;
                 self.sequence += 1;
-                let write = Effect::Write(name.to_owned(), self.sequence, None);
+                let write = Effect::Write(name.clone(), self.sequence, None);
                 self.effects.push(write);
             }
         }
     }
 
-    fn sync_accepting(&mut self, name: &str) {
+    fn sync_accepting(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get_mut(name) else {
             return;
         };
@@ -254,9 +255,18 @@ impl Balancer {
         service.accepting.retain(|key| keys.contains(key));
         for (instance, index) in keys {
             if service.accepting.insert((instance.clone(), index)) {
-                let probe = Effect::Accept(name.to_owned(), instance, index);
+                let probe = Effect::Accept(name.clone(), instance, index);
                 self.effects.push(probe);
             }
         }
     }
+}
+
+/// A document of either kind that is valid.
+fn upstream(name: &ServiceName, doc: Arc<UpstreamDoc>) -> Option<Upstream> {
+    let upstream = Upstream::new(name.as_str(), doc).ok()?;
+    Some(match name.kind() {
+        ServiceKind::Http(_) => upstream,
+        ServiceKind::Tcp(_) => upstream.over_tcp(),
+    })
 }

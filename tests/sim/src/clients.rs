@@ -9,6 +9,7 @@ use hancock_balancer_core::pick::{self, Tried};
 use hancock_balancer_core::retry::{Attempt, Rules};
 use hancock_balancer_core::table::View;
 use hancock_proto::ids::InstanceId;
+use hancock_proto::service::{ServiceKind, ServiceName};
 
 use crate::world::{Event, World};
 
@@ -22,7 +23,7 @@ const KEY: RequestKey<'static> = RequestKey {
 pub(crate) struct Request {
     pub(crate) node: usize,
     epoch: u64,
-    pub(crate) name: String,
+    pub(crate) name: ServiceName,
     pub(crate) began: u64,
     /// Held as long as a pick is possible.
     pub(crate) phase: Option<Arc<View>>,
@@ -55,7 +56,7 @@ impl World {
         let Some(daemon) = host.daemon.as_ref().filter(|_| host.power) else {
             return;
         };
-        let names: Vec<String> = daemon.balancer.views().map(|(n, _)| n.clone()).collect();
+        let names: Vec<ServiceName> = daemon.balancer.views().map(|(n, _)| n.clone()).collect();
         let Some(name) = self.rng.one(&names) else {
             return;
         };
@@ -139,7 +140,8 @@ impl World {
         if meant.is_some_and(|meant| *meant != who) {
             self.fail(format!("a request for {meant:?} was answered by {who}"));
         }
-        let session = self.rng.percent(4);
+        let over_tcp = |r: &Request| matches!(r.name.kind(), ServiceKind::Tcp(_));
+        let session = self.rng.percent(4) || self.requests.get(&id).is_some_and(over_tcp);
         let slow = self.rng.percent(15);
         let lasts = match (session, slow) {
             (true, _) => self.rng.between(1000, 45_000),

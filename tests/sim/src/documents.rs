@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_registry::watcher::Apply;
 
@@ -57,7 +58,13 @@ impl World {
     }
 
     /// The last known good documents are flushed in the order they were written.
-    fn write(&mut self, node: usize, name: String, sequence: u64, doc: Option<Arc<UpstreamDoc>>) {
+    fn write(
+        &mut self,
+        node: usize,
+        name: ServiceName,
+        sequence: u64,
+        doc: Option<Arc<UpstreamDoc>>,
+    ) {
         let slow = self.hosts[node].slow_disk;
         let delay = self.rng.between(1, 8)
             + if slow > 0 {
@@ -78,13 +85,13 @@ impl World {
     pub(crate) fn durable(
         &mut self,
         node: usize,
-        name: &str,
+        name: &ServiceName,
         sequence: u64,
         doc: Option<Arc<UpstreamDoc>>,
     ) {
         let host = &mut self.hosts[node];
         match doc {
-            Some(doc) => drop(host.disk.documents.insert(name.to_owned(), doc)),
+            Some(doc) => drop(host.disk.documents.insert(name.clone(), doc)),
             None => drop(host.disk.documents.remove(name)),
         }
         if let Some(daemon) = &mut host.daemon {

@@ -11,6 +11,7 @@ use hancock_proto::assignment::Assignment;
 use hancock_proto::ids::{BootId, InstanceId, NodeId, Revision};
 use hancock_proto::report::Report;
 use hancock_proto::resources::{NodeInfo, PortRange};
+use hancock_proto::service::ServiceName;
 use hancock_proto::units::{Cpu, Size};
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_registry::watcher::Watcher;
@@ -34,7 +35,7 @@ pub(crate) struct Record {
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) journal: Record,
-    pub(crate) documents: BTreeMap<String, Arc<UpstreamDoc>>,
+    pub(crate) documents: BTreeMap<ServiceName, Arc<UpstreamDoc>>,
 }
 
 /// See the module.

@@ -9,6 +9,7 @@ use hancock_agent_core::reconcile::Action;
 use hancock_balancer_core::passive;
 use hancock_balancer_core::upstream::PeerKey;
 use hancock_proto::ids::{DocIndex, InstanceId};
+use hancock_proto::service::ServiceName;
 
 use crate::settings::Fault;
 use crate::world::{Daily, EngineEvent, Event, World};
@@ -221,7 +222,7 @@ impl World {
     pub(crate) fn probe_added(
         &mut self,
         node: usize,
-        name: String,
+        name: ServiceName,
         id: InstanceId,
         index: DocIndex,
     ) {

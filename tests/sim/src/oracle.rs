@@ -12,6 +12,7 @@ use hancock_master_core::state::{Phase, State};
 use hancock_master_core::{documents, invariants};
 use hancock_proto::ids::{DeploymentId, DocIndex, Generation, InstanceId, Term};
 use hancock_proto::registry::Outcome;
+use hancock_proto::service::ServiceName;
 
 use crate::clients::Request;
 use crate::cluster::fence;
@@ -37,7 +38,7 @@ pub(crate) struct Oracle {
     over: BTreeSet<InstanceId>,
     /// Documents that route to nobody because somebody wished it, and names that were given up.
     empty: BTreeSet<DocIndex>,
-    removed: BTreeSet<String>,
+    removed: BTreeSet<ServiceName>,
     ended: BTreeMap<DeploymentId, Phase>,
     /// No request that begins from then on may fail.
     pub(crate) strict: Option<u64>,

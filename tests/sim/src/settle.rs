@@ -6,6 +6,7 @@ use hancock_master_core::command::Command;
 use hancock_master_core::documents;
 use hancock_master_core::state::{App, Phase, State};
 use hancock_proto::ids::InstanceId;
+use hancock_proto::service::ServiceName;
 
 use crate::cluster::Then;
 use crate::specs::{spec, viable};
@@ -143,7 +144,7 @@ impl World {
         self.unsettled_names(&names)
     }
 
-    fn unsettled_views(&self, app: &App, name: &str) -> Option<String> {
+    fn unsettled_views(&self, app: &App, name: &ServiceName) -> Option<String> {
         for host in &self.hosts {
             let daemon = host.daemon.as_ref()?;
             let view = daemon.balancer.load(name);
@@ -160,7 +161,7 @@ impl World {
         None
     }
 
-    fn unsettled_names(&self, names: &BTreeSet<String>) -> Option<String> {
+    fn unsettled_names(&self, names: &BTreeSet<ServiceName>) -> Option<String> {
         // Names that went while the store had lost everything cannot be proven gone, and are kept.
         if self.oracle.wiped > 0 {
             return None;

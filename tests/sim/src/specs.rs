@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use hancock_proto::app::{AppSpec, Placement, Restart, Stop, Update};
+use hancock_proto::app::{
+    AppSpec, Balance, Placement, Restart, Service, ServiceProtocol, Stop, Update,
+};
 use hancock_proto::units::Span;
 
 /// Apps there may be.
@@ -30,12 +32,27 @@ pub(crate) fn spec(app: &str, version: usize, replicas: u32) -> Arc<AppSpec> {
             spec.command = vec!["serve".to_owned(), "v0".to_owned()];
             spec.service[0].weight = 3;
         }
-        5 => spec.service[0].hosts.push(format!("www.{app}.test")),
+        5 => {
+            spec.service[0].hosts.push(format!("www.{app}.test"));
+            spec.service.push(over_tcp(app));
+        }
         6 => spec.update.min_healthy_time = Span::seconds(2),
         7 => spec.update.max_unavailable = 1,
         _ => {}
     }
     Arc::new(spec)
+}
+
+/// The same instances reached by a port of every node.
+fn over_tcp(app: &str) -> Service {
+    Service {
+        port: "http".to_owned(),
+        protocol: ServiceProtocol::Tcp,
+        hosts: Vec::new(),
+        listen: APPS.iter().zip(3131..).find(|a| *a.0 == app).map(|a| a.1),
+        balance: Balance::RoundRobin,
+        weight: 1,
+    }
 }
 
 fn plain(app: &str, replicas: u32) -> AppSpec {

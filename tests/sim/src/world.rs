@@ -11,6 +11,7 @@ use hancock_agent_core::reconcile::Action;
 use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::{DocIndex, InstanceId, Term};
 use hancock_proto::registry::Fence;
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 use hancock_proto::upstream::UpstreamDoc;
 
@@ -80,9 +81,9 @@ pub(crate) enum Daily {
     ListDue,
     Done(InstanceId, Deed, Result<Option<Observed>, Failure>),
     BalancerTurn,
-    Durable(String, u64, Option<Arc<UpstreamDoc>>),
+    Durable(ServiceName, u64, Option<Arc<UpstreamDoc>>),
     Local(InstanceId, u64),
-    Accept(String, InstanceId, DocIndex),
+    Accept(ServiceName, InstanceId, DocIndex),
     /// The store outside is asked for news.
     Watch,
 }

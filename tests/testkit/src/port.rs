@@ -1,6 +1,7 @@
 //! Ports from the operating system.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A loopback port nobody listens on at this moment.
 ///
@@ -18,6 +19,19 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     let held: [TcpListener; N] =
         std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     std::array::from_fn(|i| held[i].local_addr().unwrap().port())
+}
+
+/// A loopback port below those the system chooses from: no connection of anybody's gets it by chance before it is listened on.
+///
+/// # Panics
+/// When there is none.
+pub fn quiet_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let mine = u16::try_from(std::process::id() % 1000).unwrap() * 8;
+    let tried = (0..8000).map(|_| NEXT.fetch_add(1, Ordering::Relaxed));
+    let mut ports = tried.map(|n| 10_000 + mine.wrapping_add(n) % 8000);
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.find(free).unwrap()
 }
 
 /// The loopback address with `port`.

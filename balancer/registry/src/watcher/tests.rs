@@ -48,7 +48,7 @@ fn listing(revision: u64, fence: Option<Fence>, entries: &[(&str, Arc<UpstreamDo
             .iter()
             .map(|(name, doc)| {
                 (
-                    (*name).to_owned(),
+                    name.parse().unwrap(),
                     Entry {
                         revision: Revision(revision),
                         doc: doc.clone(),
@@ -59,10 +59,18 @@ fn listing(revision: u64, fence: Option<Fence>, entries: &[(&str, Arc<UpstreamDo
     }
 }
 
+/// Of either kind.
+fn name(n: u8) -> ServiceName {
+    match n % 2 {
+        0 => ServiceName::http(&n.to_string()).unwrap(),
+        _ => ServiceName::tcp(n.into()),
+    }
+}
+
 fn change(revision: u64, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Change {
     Change {
         revision: Revision(revision),
-        name: name.into(),
+        name: name.parse().unwrap(),
         doc,
     }
 }
@@ -208,7 +216,7 @@ fn what_came_before_any_fence_was_seen_is_not_proven_gone() {
 
 #[test]
 fn names_of_an_earlier_run_go_only_with_proof() {
-    let names_then = || ["gone".to_owned(), "a".to_owned()];
+    let names_then = || ["gone", "a"].map(|n| n.parse().unwrap());
     let list = listing(9, Some(fence("c", 3)), &[("a", doc(1, 1))]);
     let mut known = Watcher::new();
     known.adopt(Some(cluster("c")), Some(Revision(8)), names_then());
@@ -258,7 +266,7 @@ proptest! {
     #[test]
     fn a_reader_ends_with_what_the_store_has(steps in prop::collection::vec(step(), 1..60)) {
         let (mut store, mut w) = (Store::default(), Watcher::new());
-        let mut served: BTreeMap<String, Arc<UpstreamDoc>> = BTreeMap::new();
+        let mut served: BTreeMap<ServiceName, Arc<UpstreamDoc>> = BTreeMap::new();
         let rule = fence("c", 1);
         // A master raises the fence before anybody reads; without one, no list proves anything.
         store.raise(&rule);
@@ -273,11 +281,11 @@ proptest! {
             index += 1;
             match step {
                 Step::Put(n, port) => {
-                    let changes = BTreeMap::from([(n.to_string(), Some(doc(index, port)))]);
+                    let changes = BTreeMap::from([(name(n), Some(doc(index, port)))]);
                     store.publish(&Batch { app: "web".parse().unwrap(), changes }, &rule);
                 }
                 Step::Delete(n) => {
-                    let changes = BTreeMap::from([(n.to_string(), None)]);
+                    let changes = BTreeMap::from([(name(n), None)]);
                     store.publish(&Batch { app: "web".parse().unwrap(), changes }, &rule);
                 }
                 Step::ReadChanges => match w.revision().and_then(|at| store.changes_after(at)) {

@@ -1,12 +1,12 @@
 //! Whether a spec is let in, and what kind of change it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hancock_proto::api::{ApiError, PlanAction};
 use hancock_proto::app::{AppSpec, Problem};
-use hancock_proto::ids::AppName;
 use hancock_proto::registry::MAX_BATCH;
 
+use super::claims;
 use crate::refuse;
 use crate::state::{App, Phase, State};
 
@@ -16,12 +16,12 @@ pub(crate) fn check(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
     if !problems.is_empty() {
         return Err(refuse::invalid_spec(&spec.app, problems));
     }
-    taken(state, spec)
+    claims::check(state, spec)
 }
 
 fn problems(state: &State, spec: &AppSpec) -> Vec<Problem> {
     let mut problems = ports(spec);
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut listens) = (BTreeSet::new(), BTreeSet::new());
     for (i, service) in spec.service.iter().enumerate() {
         for (j, host) in service.hosts.iter().enumerate() {
             if !seen.insert(host) {
@@ -31,14 +31,21 @@ fn problems(state: &State, spec: &AppSpec) -> Vec<Problem> {
                 });
             }
         }
+        if service.listen.is_some_and(|port| !listens.insert(port)) {
+            problems.push(Problem {
+                path: format!("service[{i}].listen"),
+                message: "another service of the app listens on the same port".to_owned(),
+            });
+        }
     }
     let held = state.apps.get(&spec.app).map(|a| &a.routes.names);
-    let names = spec.hosts().len() + held.map_or(0, |n| n.difference(&owned(spec)).count());
+    let wanted = spec.names();
+    let names = wanted.len() + held.map_or(0, |n| n.difference(&wanted).count());
     if names > MAX_BATCH {
         problems.push(Problem {
             path: "service".to_owned(),
             message: format!(
-                "{names} hosts old and new are more than {MAX_BATCH}; split them over two apps"
+                "{names} hosts and listen ports, old and new, are more than {MAX_BATCH}; split them over two apps"
             ),
         });
     }
@@ -57,44 +64,6 @@ fn ports(spec: &AppSpec) -> Vec<Problem> {
             path,
             message: format!("there is no port {port} in ports"),
         })
-        .collect()
-}
-
-fn owned(spec: &AppSpec) -> BTreeSet<String> {
-    spec.hosts().into_iter().map(str::to_owned).collect()
-}
-
-/// Two apps claiming one host are refused here, so that every name has one writer.
-fn taken(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
-    let wanted = spec.hosts();
-    let mut first: Option<(String, AppName)> = None;
-    let mut problems = Vec::new();
-    for other in state.apps.values().filter(|a| a.name != spec.app) {
-        for host in claimed(state, other).into_keys() {
-            if wanted.contains(host.as_str()) {
-                problems.push(Problem {
-                    path: "service".to_owned(),
-                    message: format!("host {host} belongs to app {}", other.name),
-                });
-                first.get_or_insert((host, other.name.clone()));
-            }
-        }
-    }
-    match first {
-        Some((host, owner)) => Err(refuse::host_taken(&host, &owner, problems)),
-        None => Ok(()),
-    }
-}
-
-/// Every host an app has, had a moment ago, or is about to have.
-fn claimed(state: &State, app: &App) -> BTreeMap<String, ()> {
-    let specs = [app.wanted_spec(), app.live_spec(), app.routed_spec()];
-    let coming = state.active_of(app).filter_map(|d| app.spec(d.version));
-    let hosts = specs.into_iter().flatten().chain(coming);
-    let named = hosts.flat_map(|s| owned(s));
-    named
-        .chain(app.routes.names.iter().cloned())
-        .map(|host| (host, ()))
         .collect()
 }
 

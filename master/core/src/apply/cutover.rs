@@ -14,7 +14,7 @@ use crate::command::{Evidence, Reply, StopCause};
 use crate::refuse;
 use crate::state::{App, Cutover, Phase, Stage};
 
-/// The routed set has changed by this command: the documents get its index. An app without hosts has nobody to tell.
+/// The routed set has changed by this command: the documents get its index. An app without services has nobody to tell.
 pub(super) fn reroute(step: &mut Step<'_>, name: &AppName) {
     let doc = step.doc();
     let at = step.at;
@@ -23,8 +23,8 @@ pub(super) fn reroute(step: &mut Step<'_>, name: &AppName) {
         for cutover in &mut app.routes.cutovers {
             cutover.past = cutover.drain_at.is_some();
         }
-        let hosts: Vec<_> = app.hosts().into_iter().map(str::to_owned).collect();
-        app.routes.names.extend(hosts);
+        let names = app.names();
+        app.routes.names.extend(names);
         if app.routes.names.is_empty() {
             app.routes.published = doc;
             stamp(app, at);
@@ -59,7 +59,7 @@ pub(super) fn published(
             app.routes.revision = revision;
         }
         if index == app.routes.index {
-            app.routes.names = app.hosts().into_iter().map(str::to_owned).collect();
+            app.routes.names = app.names();
         }
         stamp(app, at);
     });

@@ -8,6 +8,7 @@ use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, DocIndex, InstanceId, NodeId, Version};
 use hancock_proto::report::{InstanceReport, Life};
 
+use super::claims;
 use super::step::{About, Step};
 use crate::command::{Placement, Purpose, Reply};
 use crate::refuse;
@@ -67,6 +68,7 @@ fn demand(
 
 fn ports_free(step: &Step<'_>, placements: &[Placement]) -> bool {
     let mut seen: BTreeSet<(&NodeId, u16)> = BTreeSet::new();
+    let listens = claims::listens(step.state);
     placements.iter().all(|p| {
         let Some(node) = step.state.nodes.get(&p.node) else {
             return false;
@@ -76,7 +78,9 @@ fn ports_free(step: &Step<'_>, placements: &[Placement]) -> bool {
             here.any(|b| b.host == port)
         };
         let mut ports = p.ports.iter().map(|b| b.host);
-        ports.all(|port| !taken(port) && seen.insert((&p.node, port)))
+        ports.all(|port| {
+            !taken(port) && !listens.contains_key(&port) && seen.insert((&p.node, port))
+        })
     })
 }
 

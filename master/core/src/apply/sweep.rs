@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::ids::{AppName, DeploymentId, DocIndex, InstanceId, Version};
+use hancock_proto::service::ServiceName;
 
 use super::step::Step;
 use crate::state::{
@@ -79,13 +80,12 @@ fn release_ports(step: &mut Step<'_>, gone: &Instance) {
 }
 
 /// Every name balancers may know the app's instances by, of former versions and of a deleted app too; not those that are another app's now.
-fn served_names(state: &State, app: &App) -> BTreeSet<String> {
+fn served_names(state: &State, app: &App) -> BTreeSet<ServiceName> {
     let others = state.apps.values().filter(|a| a.name != app.name);
-    let taken: BTreeSet<&str> = others.flat_map(|a| a.hosts()).collect();
-    let hosts = app.versions.values().flat_map(|v| v.spec.hosts());
-    let hosts = hosts.filter(|name| !taken.contains(name));
-    let known = app.routes.names.iter().cloned();
-    hosts.map(str::to_owned).chain(known).collect()
+    let taken: BTreeSet<ServiceName> = others.flat_map(|a| a.names()).collect();
+    let names = app.versions.values().flat_map(|v| v.spec.names());
+    let names = names.filter(|name| !taken.contains(name));
+    names.chain(app.routes.names.iter().cloned()).collect()
 }
 
 /// Drops the oldest versions nobody uses.

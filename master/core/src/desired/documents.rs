@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hancock_proto::app::{AppSpec, Balance, CheckKind, HealthCheck, Service};
 use hancock_proto::ids::{AppName, InstanceId};
 use hancock_proto::registry::Batch;
+use hancock_proto::service::{ServiceKind, ServiceName};
 use hancock_proto::upstream::{HttpOpts, Level, Member, Server, UpstreamDoc};
 
 use super::assignment::check_host;
@@ -27,21 +28,21 @@ const OTHER_STATUSES: [u16; 14] = [
 ];
 
 /// Every document of the app by service name; None: to be deleted.
-pub fn documents(state: &State, app: &App) -> BTreeMap<String, Option<Arc<UpstreamDoc>>> {
+pub fn documents(state: &State, app: &App) -> BTreeMap<ServiceName, Option<Arc<UpstreamDoc>>> {
     let mut all: BTreeMap<_, _> = app
         .routes
         .names
         .iter()
         .map(|name| (name.clone(), None))
         .collect();
-    let wanted = app.hosts();
+    let wanted = app.names();
     let Some(spec) = app.routed_spec().filter(|_| !wanted.is_empty()) else {
         return all;
     };
     for service in &spec.service {
-        for host in &service.hosts {
-            let doc = document(state, app, spec, service, host);
-            all.insert(host.clone(), Some(Arc::new(doc)));
+        for name in service.names() {
+            let doc = document(state, app, spec, service, &name);
+            all.insert(name, Some(Arc::new(doc)));
         }
     }
     all
@@ -61,7 +62,7 @@ fn document(
     app: &App,
     spec: &AppSpec,
     service: &Service,
-    host: &str,
+    name: &ServiceName,
 ) -> UpstreamDoc {
     let servers = servers(state, service, &app.routes.serving);
     UpstreamDoc {
@@ -73,7 +74,7 @@ fn document(
         mode: Some(mode(service.balance).to_owned()),
         protected: Some(true),
         hancock: Some(member(state, app, spec, service)),
-        ..probe(spec, host)
+        ..probe(spec, name)
     }
 }
 
@@ -153,7 +154,7 @@ fn check_ports(
 }
 
 /// The check in Slardar's words.
-fn probe(spec: &AppSpec, host: &str) -> UpstreamDoc {
+fn probe(spec: &AppSpec, name: &ServiceName) -> UpstreamDoc {
     let Some(check) = &spec.healthcheck else {
         return UpstreamDoc {
             typ: Some("general".to_owned()),
@@ -165,17 +166,17 @@ fn probe(spec: &AppSpec, host: &str) -> UpstreamDoc {
         typ: Some(if http { "http" } else { "general" }.to_owned()),
         timeout: Some(check.timeout.duration().as_secs_f64()),
         sensibility: Some(check.fall),
-        http_opts: http.then(|| http_opts(spec, check, host)),
+        http_opts: http.then(|| http_opts(spec, check, name)),
         ..UpstreamDoc::default()
     }
 }
 
-fn http_opts(spec: &AppSpec, check: &HealthCheck, host: &str) -> HttpOpts {
+fn http_opts(spec: &AppSpec, check: &HealthCheck, name: &ServiceName) -> HttpOpts {
     let path = check.path.as_deref().unwrap_or("/");
-    let host = if spec.service.iter().any(|s| s.port == check.port) {
-        host.to_owned()
-    } else {
-        check_host(spec, &check.port)
+    let served = spec.service.iter().any(|s| s.port == check.port);
+    let host = match name.kind() {
+        ServiceKind::Http(host) if served => host.to_owned(),
+        _ => check_host(spec, &check.port),
     };
     HttpOpts {
         query: Some(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")),

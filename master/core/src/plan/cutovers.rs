@@ -60,7 +60,7 @@ fn refused(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) -> bo
     let Some(d) = promoting.filter(|d| can_go_back(turn.state, app, d)) else {
         return false;
     };
-    let Some(reason) = acks.is_refused(cutover) else {
+    let Some(reason) = acks.is_refused(cutover, d.kind) else {
         return false;
     };
     let at = turn.now;

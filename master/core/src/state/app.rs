@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hancock_proto::app::AppSpec;
 use hancock_proto::ids::{AppName, DeploymentId, DocIndex, InstanceId, NodeId, Revision, Version};
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +63,7 @@ pub struct Routes {
     /// Changes balancers have not all carried out yet, oldest first.
     pub cutovers: Vec<Cutover>,
     /// Names that may be in the registry.
-    pub names: BTreeSet<String>,
+    pub names: BTreeSet<ServiceName>,
     /// The documents are to be deleted.
     pub closed: bool,
     /// Index of the documents the registry is known to hold.
@@ -115,10 +116,10 @@ impl App {
         self.spec(self.routes.version)
     }
 
-    /// Hosts the documents stand for just now.
-    pub fn hosts(&self) -> BTreeSet<&str> {
+    /// Services the documents stand for just now.
+    pub fn names(&self) -> BTreeSet<ServiceName> {
         match self.routed_spec() {
-            Some(spec) if self.routes.index > DocIndex(0) && !self.routes.closed => spec.hosts(),
+            Some(spec) if self.routes.index > DocIndex(0) && !self.routes.closed => spec.names(),
             _ => BTreeSet::new(),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hancock_proto::assignment::AssignedInstance;
 use hancock_proto::ids::{AppName, BootId, DocIndex, Generation, InstanceId};
 use hancock_proto::resources::NodeInfo;
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -53,5 +54,5 @@ pub struct Released {
     /// Index of the first documents without the instance; 0: it never was in any.
     pub index: DocIndex,
     /// Services whose balancers may remember it.
-    pub names: BTreeSet<String>,
+    pub names: BTreeSet<ServiceName>,
 }

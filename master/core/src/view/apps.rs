@@ -25,6 +25,7 @@ fn summary(state: &State, app: &App) -> AppSummary {
         serving: serving(state, app),
         deployment: phase(state, app.newest),
         hosts: hosts.unwrap_or_default(),
+        listens: spec.map_or_else(Vec::new, |s| s.listens().into_iter().collect()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::view::{self, Context};
-use hancock_proto::app::AppSpec;
+use hancock_proto::app::{AppSpec, Balance, Service, ServiceProtocol};
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
 use hancock_proto::report::Draining;
 use hancock_proto::units::Span;
@@ -221,6 +221,14 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
     let span = || value.parse::<Span>().unwrap();
     match key {
         "replicas" => spec.replicas = value.parse().unwrap(),
+        "listen" => spec.service.push(Service {
+            port: "http".to_owned(),
+            protocol: ServiceProtocol::Tcp,
+            hosts: Vec::new(),
+            listen: Some(value.parse().unwrap()),
+            balance: Balance::RoundRobin,
+            weight: 1,
+        }),
         "host" => spec.service[0].hosts = value.split(',').map(str::to_owned).collect(),
         "weight" => spec.service[0].weight = value.parse().unwrap(),
         "cmd" => spec.command = vec![value.to_owned()],

@@ -127,7 +127,7 @@ fn documents_read_well_in_a_plain_balancer() {
 
 #[test]
 fn wrong_specs_are_refused_with_code_and_path() {
-    let mut world = serving(&["replicas=1"]);
+    let mut world = serving(&["replicas=1", "listen=3131"]);
     let mut lost = spec("other", &[]);
     lost.service[0].port = "grpc".to_owned();
     let twice = spec("other", &["host=a.test,a.test"]);
@@ -138,6 +138,18 @@ fn wrong_specs_are_refused_with_code_and_path() {
         (twice, "invalid_spec", "service[0].hosts[1]"),
         (many, "invalid_spec", "service"),
         (spec("other", &["host=web.test"]), "host_taken", "service"),
+        (spec("other", &["listen=3131"]), "port_taken", "service"),
+        (spec("other", &["port=3131"]), "port_taken", "ports[0].host"),
+        (
+            spec("other", &["listen=20000"]),
+            "port_taken",
+            "service[1].listen",
+        ),
+        (
+            spec("other", &["listen=4000", "port=4000"]),
+            "port_taken",
+            "service[1].listen",
+        ),
     ];
     for (spec, code, path) in cases {
         let Reply::Refused(error) = world.apply_spec(spec) else {
@@ -148,6 +160,17 @@ fn wrong_specs_are_refused_with_code_and_path() {
             (code, path)
         );
     }
+}
+
+/// An instance must not be given a port that balancers listen on.
+#[test]
+fn ports_that_balancers_listen_on_are_given_to_nobody() {
+    let mut world = serving(&["replicas=1", "listen=20001"]);
+    world.apply_spec(spec("other", &["replicas=3"]));
+    world.run(Duration::from_secs(5));
+    let ports = world.state.instances.values().flat_map(|i| &i.ports);
+    let ports: Vec<_> = ports.map(|p| p.host).collect();
+    assert!(ports.len() == 4 && !ports.contains(&20_001), "{ports:?}");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use super::words::hint;
 use crate::app::{Balance, Port, Service, ServiceProtocol};
 
 /// Keys of one publish are one transaction, and a transaction has this many.
-const MOST_HOSTS: usize = 64;
+const MOST_NAMES: usize = 64;
+/// Ports a service may listen on: those below belong to the system.
+const LISTENS: std::ops::RangeInclusive<u64> = 1024..=65535;
 /// Weights beyond this say nothing more.
 const MOST_WEIGHT: u64 = 1000;
 
@@ -93,16 +95,16 @@ fn number(field: &Field<'_>) -> Option<u16> {
 
 /// Reads `service`.
 pub fn services(field: &Field<'_>, ports: &Ports) -> Vec<Service> {
-    let mut hosts = BTreeSet::new();
+    let mut names = BTreeSet::new();
     let items = field.items("[{port: http, hosts: [web.example]}]");
     let sections = items.iter().filter_map(Field::section);
     let list = sections
-        .filter_map(|section| service(section, ports, &mut hosts))
+        .filter_map(|section| service(section, ports, &mut names))
         .collect();
-    if hosts.len() > MOST_HOSTS {
+    if names.len() > MOST_NAMES {
         field.problem(format!(
-            "{} hosts are more than the {MOST_HOSTS} one app may have",
-            hosts.len()
+            "{} hosts and listen ports are more than the {MOST_NAMES} one app may have",
+            names.len()
         ));
     }
     list
@@ -114,25 +116,22 @@ fn service(
     seen: &mut BTreeSet<String>,
 ) -> Option<Service> {
     let port = ports.named_by(&mut section);
-    let protocol = section
-        .field("protocol")
-        .word(&[("http", ServiceProtocol::Http)], &["tcp", "udp"]);
-    let hosts_field = section.field("hosts");
-    // A TCP service is refused already; that it has no hosts is right.
-    let is_other = section.field("listen").is_present();
-    if hosts_field
-        .value()
-        .is_none_or(|v| v.as_array().is_some_and(Vec::is_empty))
-        && !is_other
-    {
-        hosts_field.problem("is missing; write it like [web.example]");
-    }
-    let hosts = hosts_field
-        .items("[web.example]")
-        .iter()
-        .filter_map(|host| self::host(host, seen))
-        .collect();
-    let balance = section.field("balance").word(
+    let words = [
+        ("http", ServiceProtocol::Http),
+        ("tcp", ServiceProtocol::Tcp),
+    ];
+    let protocol_field = section.field("protocol");
+    let unsaid = (!protocol_field.is_present()).then_some(ServiceProtocol::Http);
+    // None: a mistake, which tells nothing of the rest.
+    let protocol = protocol_field.word(&words, &["udp"]).or(unsaid);
+    let (hosts_field, listen_field) = (section.field("hosts"), section.field("listen"));
+    leads_here(&hosts_field, &listen_field, protocol);
+    let hosts_items = hosts_field.items("[web.example]");
+    let hosts = hosts_items.iter().filter_map(|item| host(item, seen));
+    let hosts = hosts.collect();
+    let listen = listen(&listen_field, seen);
+    let balance_field = section.field("balance");
+    let balance = balance_field.word(
         &[
             ("round_robin", Balance::RoundRobin),
             ("url_hash", Balance::UrlHash),
@@ -146,17 +145,60 @@ fn service(
         ],
         &["hash", "random"],
     );
+    if protocol == Some(ServiceProtocol::Tcp) {
+        not_of_requests(&balance_field, balance);
+    }
     let weight = section.field("weight").whole(1..=MOST_WEIGHT);
-    section.field("listen").later("TCP services", &Shape::Whole);
     section.field("zone").later("zones", &Shape::Text);
     section.end();
     Some(Service {
         port: port?,
         protocol: protocol.unwrap_or(ServiceProtocol::Http),
         hosts,
+        listen,
         balance: balance.unwrap_or(Balance::RoundRobin),
         weight: weight.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
     })
+}
+
+/// What leads to a service fits its protocol.
+fn leads_here(hosts: &Field<'_>, listen: &Field<'_>, protocol: Option<ServiceProtocol>) {
+    let named = hosts
+        .value()
+        .is_some_and(|v| v.as_array().is_none_or(|list| !list.is_empty()));
+    match protocol {
+        Some(ServiceProtocol::Http) if listen.is_present() => {
+            listen.problem("is for protocol: tcp; what leads to an http service are its `hosts`");
+        }
+        Some(ServiceProtocol::Http) if !named => {
+            hosts.problem("is missing; write it like [web.example]");
+        }
+        Some(ServiceProtocol::Tcp) if named => {
+            hosts.problem("is for http; what leads to a tcp service is its port `listen`");
+        }
+        Some(ServiceProtocol::Tcp) if !listen.is_present() => {
+            listen.problem("is missing; write it like listen: 3131");
+        }
+        _ => {}
+    }
+}
+
+fn listen(field: &Field<'_>, seen: &mut BTreeSet<String>) -> Option<u16> {
+    let port = field.whole(LISTENS).and_then(|n| u16::try_from(n).ok())?;
+    if !seen.insert(format!(":{port}")) {
+        field.problem(format!("port {port} is listened on twice"));
+    }
+    Some(port)
+}
+
+/// Ways to choose a peer that look at a request.
+fn not_of_requests(field: &Field<'_>, balance: Option<Balance>) {
+    use Balance::{HeaderHash, HeaderMaglev, Maglev, UrlHash};
+    if let Some(UrlHash | HeaderHash | Maglev | HeaderMaglev) = balance {
+        field.problem(
+            "looks at requests, and a tcp connection has none; there are ip_hash and ip_maglev",
+        );
+    }
 }
 
 fn host(field: &Field<'_>, seen: &mut BTreeSet<String>) -> Option<String> {

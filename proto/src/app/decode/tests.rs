@@ -250,7 +250,37 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         r#"{"service": [{"listen": 1935}]}"#,
         "service[0].listen",
-        "not supported yet: TCP",
+        "is for protocol: tcp",
+    ),
+    (
+        r#"{"service": [{"protocol": "tcp"}]}"#,
+        "service[0].listen",
+        "is missing; write it like listen: 3131",
+    ),
+    (
+        r#"{"service": [{"protocol": "tcp", "listen": 22}]}"#,
+        "service[0].listen",
+        "expected a whole number from 1024 to 65535",
+    ),
+    (
+        r#"{"service": [{"protocol": "tcp", "listen": 3131, "hosts": ["a"]}]}"#,
+        "service[0].hosts",
+        "what leads to a tcp service is its port `listen`",
+    ),
+    (
+        r#"{"service": [{"protocol": "tcp", "listen": 3131}, {"protocol": "tcp", "listen": 3131}]}"#,
+        "service[1].listen",
+        "port 3131 is listened on twice",
+    ),
+    (
+        r#"{"service": [{"protocol": "tcp", "listen": 3131, "balance": "url_hash"}]}"#,
+        "service[0].balance",
+        "a tcp connection has none",
+    ),
+    (
+        r#"{"service": [{"protocol": "udp", "listen": 3131}]}"#,
+        "service[0].protocol",
+        "not supported yet",
     ),
     (
         r#"{"healthcheck": {"path": "/"}}"#,
@@ -473,7 +503,7 @@ fn an_app_has_a_bounded_number_of_hosts() {
     let found = problems(&spec(json!({"service": [{"hosts": hosts}]})));
     assert_eq!(
         found,
-        ["service: 65 hosts are more than the 64 one app may have"]
+        ["service: 65 hosts and listen ports are more than the 64 one app may have"]
     );
 }
 
@@ -481,7 +511,7 @@ fn an_app_has_a_bounded_number_of_hosts() {
 fn redundant_words_of_the_present_are_accepted() {
     let spec = spec(
         json!({"kind": "service", "update": {"auto_promote": true, "strategy": "blue_green"},
-        "placement": {"strategy": "spread"}, "service": [{"protocol": "http", "hosts": ["localhost"]}]}),
+        "placement": {"strategy": "spread"}, "service": [{"protocol": "http", "hosts": ["localhost"]}, {"protocol": "tcp", "listen": 3131}]}),
     );
     assert_eq!(problems(&spec), Vec::<String>::new());
 }
@@ -506,7 +536,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 fn any_key() -> impl Strategy<Value = String> {
     let known = "(app|kind|image|command|environment|labels|replicas|resources|cpu|memory|ports|name|container|host|service|port|protocol\
-        |hosts|balance|weight|healthcheck|type|path|expect|interval|timeout|update|strategy|auto_promote|stop|signal|placement|restart\
+        |hosts|listen|balance|weight|healthcheck|type|path|expect|interval|timeout|update|strategy|auto_promote|stop|signal|placement|restart\
         |volumes|source|target|cron|secrets|hooks|notify|x-y)";
     prop_oneof![known, ".{0,8}"]
 }

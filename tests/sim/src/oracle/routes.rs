@@ -5,6 +5,7 @@ use hancock_master_core::state::State;
 use hancock_proto::ids::{DocIndex, Term};
 use hancock_proto::registry::{Batch, Fence, Store};
 use hancock_proto::report::Report;
+use hancock_proto::service::ServiceName;
 
 use crate::world::World;
 
@@ -29,7 +30,12 @@ impl World {
     }
 
     /// A service that could be picked from routes to nobody now.
-    pub(crate) fn judge_emptied(&mut self, node: usize, name: &str, index: Option<DocIndex>) {
+    pub(crate) fn judge_emptied(
+        &mut self,
+        node: usize,
+        name: &ServiceName,
+        index: Option<DocIndex>,
+    ) {
         self.oracle.count("emptied");
         let wished = match index {
             Some(index) => self.oracle.empty.contains(&index),
@@ -44,7 +50,13 @@ impl World {
     }
 
     /// A balancer switched to a document with new peers: it must reach one of the new set, if it reached one of the old.
-    pub(crate) fn judge_switch(&mut self, node: usize, name: &str, before: &View, after: &View) {
+    pub(crate) fn judge_switch(
+        &mut self,
+        node: usize,
+        name: &ServiceName,
+        before: &View,
+        after: &View,
+    ) {
         self.oracle.count("switches");
         let recent = |at: u64| at > 0 && at + RECENT > self.now;
         let serves = |view: &View| {
@@ -102,7 +114,7 @@ impl World {
             ));
         }
         for (name, doc) in &batch.changes {
-            let had = before.entry(name).map(|e| e.doc.clone());
+            let had = before.entry(name.as_str()).map(|e| e.doc.clone());
             let (Some(had), Some(doc)) = (had, doc) else {
                 continue;
             };

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use hancock_master_core::command::{Evidence, StopCause};
 use hancock_master_core::state::{Stage, State};
 use hancock_proto::ids::InstanceId;
+use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::UpstreamDoc;
 
 use crate::settings::Fault;
@@ -104,12 +105,18 @@ impl World {
     }
 
     /// A name that was given up while the store may have lost everything: it cannot be proven gone, so it is kept.
-    pub(super) fn is_orphan(&self, service: &str) -> bool {
+    pub(super) fn is_orphan(&self, service: &ServiceName) -> bool {
         self.oracle.wiped > 0 && self.oracle.removed.contains(service)
     }
 
     /// A request was given to an instance.
-    pub(crate) fn judge_pick(&mut self, node: usize, service: &str, began: u64, id: &InstanceId) {
+    pub(crate) fn judge_pick(
+        &mut self,
+        node: usize,
+        service: &ServiceName,
+        began: u64,
+        id: &InstanceId,
+    ) {
         self.oracle.count("picks");
         let stopped = self.oracle.stops.get(id);
         // A leader whose clock jumps ahead ends a drain early for what had begun.

@@ -7,13 +7,14 @@ use std::time::Duration;
 use hancock_proto::ids::{DocIndex, InstanceId};
 use hancock_proto::registry::Listing;
 use hancock_proto::report::{Draining, Refusal, ServiceReport};
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 use hancock_proto::upstream::UpstreamDoc;
 
 /// One node's balancer.
 #[derive(Default)]
 pub struct Balancer {
-    services: BTreeMap<String, Service>,
+    services: BTreeMap<ServiceName, Service>,
     /// Takes documents and never confirms.
     pub mute: bool,
     /// Cannot reach peers that are added.
@@ -75,7 +76,7 @@ impl Balancer {
         self.services.values().any(|s| s.refused.is_some())
     }
 
-    pub fn report(&self) -> BTreeMap<String, ServiceReport> {
+    pub fn report(&self) -> BTreeMap<ServiceName, ServiceReport> {
         let each = self.services.iter();
         each.map(|(name, s)| (name.clone(), s.report(&self.open)))
             .collect()
