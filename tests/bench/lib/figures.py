@@ -56,6 +56,12 @@ def table(title, rounds, bases, unit, rate):
     return "\n".join(lines)
 
 
+def calmest(rounds, who, base):
+    """Ratio of the least disturbed rounds: what others do on the machine only ever adds."""
+    least = lambda name: min(r[name].cpu for r in rounds)
+    return least(who) / least(base)
+
+
 def verdict(what, value, bar):
     word = "met" if value <= bar else "MISSED"
     return f"  bar: {what} {value:.2f} <= {bar}: {word}"

@@ -157,5 +157,7 @@ def machine():
     u = os.uname()
     load = " ".join(f"{x:.1f}" for x in os.getloadavg())
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    return (f"commit {commit}, {when} UTC, {u.sysname} {u.release}, {len(CORES)} cores, load {load}; "
+    given = os.environ.get("HANCOCK")
+    binary = f"a binary of {time.strftime('%H:%M', time.gmtime(os.path.getmtime(given)))} UTC beside " if given else ""
+    return (f"{binary}commit {commit}, {when} UTC, {u.sysname} {u.release}, {len(CORES)} cores, load {load}; "
             f"proxy on core {PROXY_CORES}, load and origins on {LOAD_CORES}, niceness {NICE}")
