@@ -3,21 +3,22 @@
 //! It knows no passwords: clients from other machines may look, but not change.
 
 mod commands;
-mod frame;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, BufReader};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use hancock_balancer_core::framed::{Decoder, Item, Reply};
 
 use crate::control::Control;
-use commands::{Command, Reply};
 
 /// Connections at the same time; more are closed at once.
 const CONNECTIONS: usize = 64;
@@ -92,48 +93,47 @@ async fn serve(
 /// One connection, to its end.
 async fn talk(mut stream: TcpStream, client: SocketAddr, control: &Control) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let (read, mut write) = stream.split();
-    let mut read = BufReader::new(read);
-    while let Some(line) = in_time(IDLE, frame::line(&mut read)).await? {
-        let reply = match line {
-            frame::Line::TooLong => Err("command invalid".to_owned()),
-            frame::Line::Whole(line) => match Command::parse(&line) {
-                Err(refused) => Ok(Reply::Error(refused.to_owned())),
-                Ok(command) => match body(&mut read, &command).await? {
-                    Body::Closed => return Ok(()),
-                    Body::TooBig => Err("body too big".to_owned()),
-                    Body::Whole(body) => Ok(command.carry_out(control, client, &body)),
-                },
-            },
+    let (mut decoder, mut arrived) = (Decoder::default(), BytesMut::new());
+    while let Some(item) = next(&mut stream, &mut decoder, &mut arrived).await? {
+        let (reply, goes_on) = match item {
+            Item::Command(command, body) => {
+                (commands::carry_out(&command, control, client, &body), true)
+            }
+            Item::Refused(words) => (Reply::Error(words.to_owned()), true),
+            Item::Last(words) => (Reply::Error(words.to_owned()), false),
+            Item::Close => return Ok(()),
         };
-        let (reply, goes_on) = match reply {
-            Ok(reply) => (reply, true),
-            // What follows cannot be told from the next command.
-            Err(last) => (Reply::Error(last), false),
-        };
-        in_time(PATIENCE, write.write_all(&reply.encode())).await?;
+        in_time(PATIENCE, stream.write_all(&reply.encode())).await?;
         if !goes_on {
             break;
         }
     }
-    in_time(PATIENCE, write.shutdown()).await
+    in_time(PATIENCE, stream.shutdown()).await
 }
 
-enum Body {
-    Whole(Vec<u8>),
-    TooBig,
-    /// No length a body may have: the original hangs up.
-    Closed,
-}
-
-async fn body(
-    read: &mut BufReader<tokio::net::tcp::ReadHalf<'_>>,
-    command: &Command<'_>,
-) -> io::Result<Body> {
-    if !command.has_body() {
-        return Ok(Body::Whole(Vec::new()));
+/// None: the client is done, or hung up within a line.
+async fn next(
+    stream: &mut TcpStream,
+    decoder: &mut Decoder,
+    arrived: &mut BytesMut,
+) -> io::Result<Option<Item>> {
+    let mut until = Instant::now() + IDLE;
+    let mut in_body = false;
+    loop {
+        if let Some((item, taken)) = decoder.next(arrived) {
+            arrived.advance(taken);
+            return Ok(Some(item));
+        }
+        if decoder.awaits_body() && !in_body {
+            (in_body, until) = (true, Instant::now() + PATIENCE);
+        }
+        match timeout_at(until, stream.read_buf(arrived)).await {
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(Ok(0)) if in_body => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(Ok(0)) => return Ok(None),
+            Ok(read) => drop(read?),
+        }
     }
-    in_time(PATIENCE, frame::body(read)).await
 }
 
 async fn in_time<T>(limit: Duration, deed: impl Future<Output = io::Result<T>>) -> io::Result<T> {

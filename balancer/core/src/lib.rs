@@ -9,6 +9,7 @@
 
 pub mod cutover;
 pub mod drain;
+pub mod framed;
 pub mod head;
 pub mod health;
 pub mod key;
