@@ -3,6 +3,9 @@
 /// Most points one ring may have; beyond it every server gets fewer points.
 pub const MAX_POINTS: usize = 4_000_000;
 
+/// Most points of a server that has no rivals: it is chosen without a look at them.
+const MAX_ALONE: usize = 1024;
+
 const TWO_32: f64 = 4_294_967_296.0;
 
 /// Points of one level, sorted by value.
@@ -64,7 +67,10 @@ impl Ring {
 fn points_each(weights: f64, servers: usize) -> usize {
     // Finite and not negative by validation; the cast saturates and the cap makes it small.
     let wanted = (20.0 * weights) as usize;
-    wanted.min(MAX_POINTS / servers.max(1))
+    match servers {
+        0 | 1 => wanted.min(MAX_ALONE),
+        _ => wanted.min(MAX_POINTS / servers),
+    }
 }
 
 /// Evaluated from left to right in doubles, as the original does, rounding included.
@@ -82,6 +88,8 @@ mod tests {
     fn huge_weights_are_capped() {
         let ring = Ring::new([("a:1", 1e15), ("b:1", 1e15)].into_iter());
         assert_eq!(ring.points().len(), MAX_POINTS);
+        let alone = Ring::new([("a:1", 1e15)].into_iter());
+        assert_eq!(alone.points().len(), MAX_ALONE);
     }
 
     proptest! {

@@ -134,9 +134,17 @@ fn strip<'a>(text: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
 /// Name and value; None: the line is none.
 fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = line.iter().position(|b| *b == b':')?;
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
     let fine = bytes::is_token(name) && !bytes::has_control(value);
     fine.then_some((name, value))
+}
+
+/// Without the blanks around it; a carriage return or a form feed is none.
+fn trim(value: &[u8]) -> &[u8] {
+    let ink = |b: &u8| !matches!(b, b' ' | b'\t');
+    let start = value.iter().position(ink).unwrap_or(value.len());
+    let end = value.iter().rposition(ink).map_or(start, |last| last + 1);
+    &value[start..end]
 }
 
 impl<'a> Seen<'a> {
