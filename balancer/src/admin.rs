@@ -3,7 +3,7 @@
 //! Paths match exactly, on the target as sent. What is under the interface's names but not one of its forms is 400 `{}`; anything else 404.
 
 mod body;
-mod metrics;
+pub(crate) mod metrics;
 mod reply;
 pub(crate) mod status;
 pub(crate) mod write;

@@ -27,6 +27,7 @@ use tokio::time::sleep;
 
 use crate::access::Access;
 use crate::listen::Served;
+use crate::live::Table;
 
 pub(crate) use dial::Dial;
 pub(crate) use page::{SERVER, page as error_page};
@@ -62,6 +63,7 @@ pub(crate) trait HttpEngine: Send + Sync {
 pub(crate) struct Pingora {
     app: Arc<HttpProxy<Proxy>>,
     access: Arc<Access>,
+    table: Arc<Table>,
     close_idle: watch::Sender<bool>,
 }
 
@@ -72,12 +74,16 @@ impl Pingora {
             max_retries: ENGINE_ATTEMPTS,
             ..ServerConf::default()
         };
+        let (table, access) = (served.table, served.access);
+        let proxy = Proxy::new(table.clone(), access.clone());
+        let app = http_proxy(&Arc::new(conf), proxy);
+        table
+            .meter
+            .watch_unexpected(app.unexpected_data_connection_counter());
         Self {
-            app: Arc::new(http_proxy(
-                &Arc::new(conf),
-                Proxy::new(served.table, served.access.clone()),
-            )),
-            access: served.access,
+            app: Arc::new(app),
+            access,
+            table,
             close_idle: watch::Sender::new(false),
         }
     }
@@ -86,7 +92,7 @@ impl Pingora {
 impl HttpEngine for Pingora {
     fn serve(&self, accepted: Accepted, drain: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
         let (app, mut close_idle) = (self.app.clone(), self.close_idle.subscribe());
-        let (access, peer) = (self.access.clone(), accepted.peer);
+        let (access, table, peer) = (self.access.clone(), self.table.clone(), accepted.peer);
         Box::pin(async move {
             let mut alarm = pin!(sleep(HEAD));
             let mut closing = pin!(async { drop(close_idle.wait_for(|close| *close).await) });
@@ -102,6 +108,7 @@ impl HttpEngine for Pingora {
                     Ok(()) => open = one_request(&app, conn, &drain).await,
                     Err(End::Gone) => {}
                     Err(End::Refused(refusal)) => {
+                        table.meter.refused(refusal.reason);
                         access.refused(peer, refusal.status);
                         conn.refuse(refusal).await;
                     }

@@ -16,6 +16,7 @@ mod http;
 mod lastgood;
 mod listen;
 mod live;
+mod meter;
 pub mod probe;
 mod stream_admin;
 mod tcp;

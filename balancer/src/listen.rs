@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::access::Access;
 use crate::http::{Accepted, HttpEngine, Pingora};
 use crate::live::Table;
+use crate::meter::count;
 use limits::Limits;
 
 /// After an accept failed for want of files or memory.
@@ -162,10 +163,15 @@ impl Thread {
         drain: &watch::Receiver<bool>,
         mine: &Arc<()>,
     ) {
-        let Some(admitted) = self.limits.admit(accepted.peer.ip()) else {
-            tracing::debug!(peer = %accepted.peer, "too many connections, closed one more");
-            return;
+        let meter = &self.served.table.meter;
+        let admitted = match self.limits.admit(accepted.peer.ip()) {
+            Ok(admitted) => admitted,
+            Err(why) => {
+                meter.turned_away(why);
+                return tracing::debug!(peer = %accepted.peer, "too many connections, closed one more");
+            }
         };
+        count(&meter.accepted);
         let serving = engine.serve(accepted, drain.clone());
         let counted = Counted::new(self.open.clone());
         let mine = mine.clone();

@@ -16,7 +16,9 @@ use hyper::http::HeaderValue;
 use hancock_balancer_core::settings::Route;
 use hancock_balancer_core::table::View;
 
+use crate::control::now;
 use crate::http::Dial;
+use crate::meter::{Meter, Traffic};
 use place::Place;
 
 const SHARDS: usize = 256;
@@ -31,6 +33,8 @@ pub(crate) struct Table {
     shards: Box<[ArcSwap<Shard>]>,
     /// Answers to hosts nobody serves.
     pub(crate) unknown: AtomicU64,
+    /// What is counted beside services.
+    pub(crate) meter: Meter,
 }
 
 impl Table {
@@ -39,6 +43,7 @@ impl Table {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| ArcSwap::default()).collect(),
             unknown: AtomicU64::new(0),
+            meter: Meter::default(),
         }
     }
 
@@ -172,6 +177,10 @@ impl Service {
     /// Routes by `next` from now on; answers the former view, which running phases may still hold.
     pub(crate) fn swap(&self, next: LiveView) -> Arc<LiveView> {
         self.stats.swaps.fetch_add(1, Ordering::Relaxed);
+        self.stats
+            .index
+            .store(next.view.index().0, Ordering::Relaxed);
+        self.stats.swapped_ms.store(now().0, Ordering::Relaxed);
         self.view.swap(Arc::new(next))
     }
 }
@@ -179,10 +188,16 @@ impl Service {
 /// Counters of one service.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
-    /// Answers by first digit of the status; 0: ended without an answer.
-    pub(crate) answers: [AtomicU64; 6],
+    /// Of requests.
+    pub(crate) traffic: Traffic,
     pub(crate) retries: AtomicU64,
+    /// Peers that failed requests banned.
+    pub(crate) bans: AtomicU64,
     pub(crate) swaps: AtomicU64,
+    /// The document's, as of the last swap.
+    pub(crate) index: AtomicU64,
+    /// When that was; 0: never.
+    pub(crate) swapped_ms: AtomicU64,
     pub(crate) probes_good: AtomicU64,
     pub(crate) probes_bad: AtomicU64,
     /// Of TCP services only.
@@ -190,12 +205,6 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    /// A request ended with `status`; 0: without an answer.
-    pub(crate) fn answered(&self, status: u16) {
-        let class = usize::from(status / 100).min(5);
-        self.answers[class].fetch_add(1, Ordering::Relaxed);
-    }
-
     /// A probe ended.
     pub(crate) fn probed(&self, good: bool) {
         let counter = if good {

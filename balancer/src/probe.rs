@@ -88,6 +88,18 @@ pub enum Question {
     Mysql(Login),
 }
 
+impl Question {
+    /// Its place among [`crate::meter::KINDS`].
+    pub(crate) fn kind(&self) -> usize {
+        match self {
+            Question::Connect => 0,
+            Question::Get { .. } | Question::Raw { .. } => 1,
+            Question::Redis => 2,
+            Question::Mysql(_) => 3,
+        }
+    }
+}
+
 impl Probe {
     /// The probe of a plain document.
     pub(crate) fn plain(host: &str, port: u16, kind: &ProbeKind, timeout: Duration) -> Self {

@@ -97,23 +97,26 @@ impl Record {
         }
     }
 
-    /// An attempt failed. `others` tells whether another peer of the service has no ban on record; the last one is never banned.
+    /// An attempt failed. `others` tells whether another peer of the service has no ban on record; the last one is never banned. Answers
+    /// whether this very failure put a ban on record.
     pub fn failed(
         &self,
         limits: Limits,
         failure: Failure,
         others: impl Fn() -> bool,
         now: Timestamp,
-    ) {
+    ) -> bool {
         if limits.max_fails == 0 || !limits.rule.counts(failure) {
-            return;
+            return false;
         }
+        let mut bans = false;
         let _ = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
                 let (start, fails, banned) = unpack(word);
                 let fails = fails + 1;
                 let ban = banned || (fails >= u64::from(limits.max_fails) && others());
+                bans = ban && !banned;
                 let start = if limits.rule == Rule::FromFailure {
                     now.0
                 } else {
@@ -121,6 +124,7 @@ impl Record {
                 };
                 Some(pack(start, fails, ban))
             });
+        bans
     }
 
     /// Checks that had failed pass again, so another process answers now and what is on record was said of the former.
@@ -154,9 +158,10 @@ mod tests {
     fn the_window_starts_at_the_first_pick() {
         let record = Record::default();
         record.picked(SLARDAR, at(0));
-        record.failed(SLARDAR, Failure::Lost, || true, at(2000));
+        assert!(!record.failed(SLARDAR, Failure::Lost, || true, at(2000)));
         assert!(!record.is_banned(SLARDAR, at(2000)));
-        record.failed(SLARDAR, Failure::BadGateway, || true, at(3000));
+        assert!(record.failed(SLARDAR, Failure::BadGateway, || true, at(3000)));
+        assert!(!record.failed(SLARDAR, Failure::BadGateway, || true, at(3000)));
         assert!(record.is_banned(SLARDAR, at(3999)));
         assert!(!record.is_banned(SLARDAR, at(4000)));
         assert!(

@@ -31,6 +31,8 @@ pub struct Peer {
     ramp: Ramp,
     /// Sessions in the upper, requests in the lower half, so that both are read at one moment.
     open: AtomicU64,
+    /// Attempts by first digit of the answer's status; 0: without an answer. Beside what every attempt writes anyway.
+    answers: [AtomicU64; 6],
 }
 
 const SESSION: u64 = 1 << 32;
@@ -45,6 +47,7 @@ impl Peer {
             latency: Latency::default(),
             ramp: Ramp::default(),
             open: AtomicU64::new(0),
+            answers: Default::default(),
         }
     }
 
@@ -88,6 +91,16 @@ impl Peer {
     /// Its slow start.
     pub fn ramp(&self) -> &Ramp {
         &self.ramp
+    }
+
+    /// An attempt came to this status; 0: to none.
+    pub fn answered(&self, status: u16) {
+        self.answers[usize::from(status / 100).min(5)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Attempts so far by first digit of the answer's status, first those without an answer.
+    pub fn answers(&self) -> [u64; 6] {
+        self.answers.each_ref().map(|c| c.load(Ordering::Relaxed))
     }
 
     /// Open requests and sessions, as of one moment.

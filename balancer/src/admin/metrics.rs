@@ -1,132 +1,103 @@
-//! Counters in Prometheus' text form.
+//! Counters in Prometheus' text form. Series of a service, and of a peer, go with it; of peers there are so many at most.
 
-use std::fmt::Write;
+mod page;
+mod services;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Admin;
+use crate::meter::{KINDS, Meter, REASONS};
 
-const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+pub(crate) use page::Page;
 
 pub(super) fn page(admin: &Admin) -> String {
     let table = &admin.control.table;
     let mut services = table.all();
     services.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut out = String::new();
-    head(
-        &mut out,
-        "hancock_requests_total",
-        "counter",
-        "Requests by service and class of the answer's status.",
-    );
-    for s in &services {
-        for (class, count) in CLASSES.iter().zip(&s.stats.answers) {
-            line(
-                &mut out,
-                "hancock_requests_total",
-                &[("service", &s.name), ("class", class)],
-                count,
-            );
-        }
-    }
-    head(
-        &mut out,
+    let mut page = Page::default();
+    services::requests(&mut page, &services);
+    page.family(
         "hancock_requests_unknown_host_total",
         "counter",
         "Requests for hosts nobody serves.",
-    );
-    line(
-        &mut out,
-        "hancock_requests_unknown_host_total",
-        &[],
-        &table.unknown,
-    );
-    head(
-        &mut out,
-        "hancock_retries_total",
-        "counter",
-        "Attempts repeated on another connection.",
-    );
-    for s in &services {
-        line(
-            &mut out,
-            "hancock_retries_total",
-            &[("service", &s.name)],
-            &s.stats.retries,
-        );
-    }
-    head(
-        &mut out,
-        "hancock_probes_total",
-        "counter",
-        "Active checks by service and result.",
-    );
-    for s in &services {
-        line(
-            &mut out,
-            "hancock_probes_total",
-            &[("service", &s.name), ("result", "good")],
-            &s.stats.probes_good,
-        );
-        line(
-            &mut out,
-            "hancock_probes_total",
-            &[("service", &s.name), ("result", "bad")],
-            &s.stats.probes_bad,
-        );
-    }
-    head(
-        &mut out,
-        "hancock_swaps_total",
-        "counter",
-        "Swaps of a service's peers.",
-    );
-    for s in &services {
-        line(
-            &mut out,
-            "hancock_swaps_total",
-            &[("service", &s.name)],
-            &s.stats.swaps,
-        );
-    }
-    head(
-        &mut out,
-        "hancock_connections_open",
-        "gauge",
-        "Open connections of clients.",
-    );
-    line(&mut out, "hancock_connections_open", &[], &admin.open);
-    head(
-        &mut out,
+    )
+    .sample(&[], load(&table.unknown));
+    services::peers(&mut page, &services);
+    services::changes(&mut page, &services);
+    connections(&mut page, &table.meter, &admin.open);
+    probes(&mut page, admin);
+    origins(&mut page, &table.meter);
+    let mut dropped = page.family(
         "hancock_access_records_dropped_total",
         "counter",
         "Access records that did not fit while they could not be carried away.",
     );
-    for (carrier, dropped) in admin.access.dropped() {
-        line(
-            &mut out,
-            "hancock_access_records_dropped_total",
-            &[("carrier", carrier)],
-            dropped,
-        );
+    for (carrier, count) in admin.access.dropped() {
+        dropped.sample(&[("carrier", carrier)], load(count));
     }
     if let Some(tcp) = &admin.tcp {
-        crate::tcp::metrics(&mut out, tcp);
+        crate::tcp::metrics(&mut page, tcp);
     }
-    out
+    page.into_text()
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    // Writing to a string cannot fail, here and below.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
-/// Values are service names and fixed words, which hold nothing to escape.
-fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: &AtomicU64) {
-    let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
-    let labels = if labels.is_empty() {
-        String::new()
-    } else {
-        format!("{{{}}}", labels.join(","))
-    };
-    let _ = writeln!(out, "{name}{labels} {}", value.load(Ordering::Relaxed));
+fn connections(page: &mut Page, meter: &Meter, open: &AtomicU64) {
+    page.family(
+        "hancock_connections_accepted_total",
+        "counter",
+        "Connections of HTTP clients that were served.",
+    )
+    .sample(&[], load(&meter.accepted));
+    page.family(
+        "hancock_connections_open",
+        "gauge",
+        "Open connections of clients.",
+    )
+    .sample(&[], load(open));
+    let mut away = page.family(
+        "hancock_connections_turned_away_total",
+        "counter",
+        "Connections of HTTP clients closed at once, by the limit they would have broken.",
+    );
+    for (limit, count) in ["address", "total"].iter().zip(&meter.turned_away) {
+        away.sample(&[("limit", limit)], load(count));
+    }
+    let mut refused = page.family(
+        "hancock_requests_refused_total",
+        "counter",
+        "Requests refused before they were routed, by what was wrong with them.",
+    );
+    for (reason, count) in REASONS.iter().zip(&meter.refused) {
+        refused.sample(&[("reason", reason)], load(count));
+    }
+}
+
+/// Of both sides.
+fn probes(page: &mut Page, admin: &Admin) {
+    let mut results = page.family(
+        "hancock_probe_results_total",
+        "counter",
+        "Active checks by what they ask for and by result.",
+    );
+    for (at, kind) in KINDS.iter().enumerate() {
+        for (which, result) in ["good", "bad"].iter().enumerate() {
+            let of = |meter: &Meter| load(&meter.probes[at][which]);
+            let tcp = admin.tcp.as_ref().map_or(0, |tcp| of(&tcp.table.meter));
+            let count = of(&admin.control.table.meter) + tcp;
+            results.sample(&[("kind", kind), ("result", result)], count);
+        }
+    }
+}
+
+fn origins(page: &mut Page, meter: &Meter) {
+    page.family(
+        "hancock_unexpected_upstream_data_total",
+        "counter",
+        "Connections to origins that held data nobody had asked for when they were put aside or taken up again; they were closed.",
+    )
+    .sample(&[], meter.unexpected());
 }

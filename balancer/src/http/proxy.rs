@@ -26,6 +26,7 @@ use super::host::{Name, NoName};
 use super::page;
 use super::routing::{Repeatable, Routing};
 use crate::access::{Access, Record};
+use crate::control::now;
 use crate::live::Table;
 
 /// Between two requests of a connection, if the service of the first does not say how long.
@@ -173,6 +174,7 @@ impl ProxyHttp for Proxy {
         ctx.outcome(response.status.as_u16());
         // A peer that says it cannot must not win by saying so fast.
         ctx.took(!(502..=504).contains(&response.status.as_u16()));
+        ctx.answered(response.status.as_u16());
         let bad = response.status == StatusCode::BAD_GATEWAY;
         if bad
             && ctx.failed(
@@ -258,7 +260,8 @@ impl ProxyHttp for Proxy {
     async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Routing) {
         let status = session.response_written().map_or(0, |r| r.status.as_u16());
         if let Some(service) = &ctx.service {
-            service.stats.answered(status);
+            let took = now().since(ctx.began);
+            service.stats.traffic.answered(status, took);
         }
         if let Some(trace) = &ctx.trace {
             let request = session.req_header();

@@ -23,6 +23,7 @@ use crate::http::body::{Body, Wrong};
 use crate::http::dial::How;
 use crate::http::{Dial, forwarded};
 use crate::live::{LiveView, Service};
+use crate::meter::count;
 
 /// What the engine keeps per request.
 #[derive(Default)]
@@ -79,6 +80,13 @@ impl Routing {
     pub(super) fn outcome(&mut self, status: u16) {
         if let Some(trace) = &mut self.trace {
             trace.outcome(status);
+        }
+    }
+
+    /// The peer answered with this status; 0: not at all.
+    pub(super) fn answered(&self, status: u16) {
+        if let Some(ticket) = &self.ticket {
+            ticket.peer().answered(status);
         }
     }
 
@@ -217,6 +225,9 @@ impl Routing {
         if !request.answered {
             self.outcome(status(failure));
         }
+        if !request.answered && failure != Failure::BadGateway {
+            self.answered(0);
+        }
         let stale = reused && failure == Failure::Lost;
         if !stale {
             self.blame(failure);
@@ -264,7 +275,10 @@ impl Routing {
                 .as_ref()
                 .is_some_and(|p| pick::others_unbanned(&p.view, &peer))
         };
-        peer.record().failed(limits, failure, others, now());
+        let banned = peer.record().failed(limits, failure, others, now());
+        if let (true, Some(service)) = (banned, &self.service) {
+            count(&service.stats.bans);
+        }
         self.tried.add(peer);
     }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::meter::TurnedAway;
+
 /// Connections of one address.
 const PER_ADDRESS: u32 = 1024;
 /// Files kept for everything that is no client's connection.
@@ -42,16 +44,22 @@ impl Limits {
         }
     }
 
-    /// One more connection from `address`; it counts until the answer is dropped. None: there are too many.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Admitted> {
+    /// One more connection from `address`; it counts until the answer is dropped.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Admitted, TurnedAway> {
         let mut counts = self.lock();
         let ours = counts.by_address.get(&address).copied().unwrap_or(0);
-        if counts.all >= self.total || ours >= PER_ADDRESS {
-            return None;
+        if counts.all >= self.total {
+            return Err(TurnedAway::Total);
+        }
+        if ours >= PER_ADDRESS {
+            return Err(TurnedAway::Address);
         }
         counts.all += 1;
         counts.by_address.insert(address, ours + 1);
-        Some(Admitted {
+        Ok(Admitted {
             limits: self.clone(),
             address,
         })
@@ -90,11 +98,13 @@ mod tests {
         let limits = Arc::new(Limits::new(PER_ADDRESS + 1));
         let (greedy, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let mut held: Vec<_> = (0..PER_ADDRESS).map(|_| limits.admit(greedy)).collect();
-        assert!(held.iter().all(Option::is_some) && limits.admit(greedy).is_none());
+        assert!(held.iter().all(Result::is_ok));
+        assert_eq!(limits.admit(greedy).err(), Some(TurnedAway::Address));
         let last = limits.admit(other);
-        assert!(last.is_some() && limits.admit(other).is_none());
+        assert!(last.is_ok());
+        assert_eq!(limits.admit(other).err(), Some(TurnedAway::Total));
         held.clear();
-        assert!(limits.admit(greedy).is_some());
+        assert!(limits.admit(greedy).is_ok());
         drop(last);
         assert!(limits.lock().by_address.is_empty());
     }

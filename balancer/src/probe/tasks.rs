@@ -71,14 +71,18 @@ async fn one_round(me: &Weak<Control>, up: &Upstream, generation: u64) -> bool {
             up.checks.timeout,
         );
         let prober = prober.clone();
-        async move { (at, prober.probe(&probe).await) }
+        async move { (at, probe.question.kind(), prober.probe(&probe).await) }
     });
     let mut running: FuturesUnordered<_> = probes.collect();
     let mut answers = vec![Answer::from(ProbeResult::Ok); running.len()];
-    while let Some((at, answer)) = running.next().await {
+    while let Some((at, kind, answer)) = running.next().await {
         let key = up.peers().nth(at).map(|s| &s.key);
-        if let (ProbeResult::Ok, Some(key), Some(control)) = (&answer.result, key, me.upgrade()) {
-            control.round_good(&up.name, generation, key);
+        if let (Some(key), Some(control)) = (key, me.upgrade()) {
+            let good = answer.result == ProbeResult::Ok;
+            control.table.meter.probed(kind, good);
+            if good {
+                control.round_good(&up.name, generation, key);
+            }
         }
         answers[at] = answer;
     }
@@ -106,6 +110,8 @@ pub(crate) fn local(
         loop {
             let result = prober.probe(&probe).await.result;
             let Some(control) = me.upgrade() else { return };
+            let good = result == ProbeResult::Ok;
+            control.table.meter.probed(probe.question.kind(), good);
             let Some(ready) = control.local_probed(&id, generation, result) else {
                 return;
             };
@@ -129,6 +135,7 @@ pub(crate) fn accept(
             let result = prober.probe(&probe).await.result;
             let passed = result == ProbeResult::Ok;
             let Some(control) = me.upgrade() else { return };
+            control.table.meter.probed(probe.question.kind(), passed);
             control.accept_probed(&name, &id, result);
             if passed {
                 return;

@@ -17,6 +17,7 @@ use hancock_balancer_core::retry;
 use crate::chance::random;
 use crate::control::now;
 use crate::live::{LiveView, Service};
+use crate::meter::count;
 
 /// A connection to a peer, counted as a session on it until dropped. It holds no view: a session never pins one.
 pub(super) struct Dialled {
@@ -55,7 +56,11 @@ pub(super) async fn dial(service: &Service, client: IpAddr, limit: Duration) -> 
                     _ticket: ticket,
                 });
             }
-            Err(failure) => blame(&phase, at, failure),
+            Err(failure) => {
+                if blame(&phase, at, failure) {
+                    count(&service.stats.bans);
+                }
+            }
         }
         tried.add(entry.peer.clone());
         if !retry::may_dial_again(made, first, now()) {
@@ -94,9 +99,10 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn blame(phase: &LiveView, at: usize, failure: Failure) {
+/// Answers whether it put a ban on the peer.
+fn blame(phase: &LiveView, at: usize, failure: Failure) -> bool {
     let entry = &phase.view.entries()[at];
     let others = || pick::others_unbanned(&phase.view, &entry.peer);
     let record = entry.peer.record();
-    record.failed(entry.limits, failure, others, now());
+    record.failed(entry.limits, failure, others, now())
 }

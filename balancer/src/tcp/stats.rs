@@ -1,8 +1,8 @@
 //! What is counted of TCP services.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::admin::metrics::Page;
 use crate::control::Control;
 
 /// Counters of one TCP service.
@@ -28,7 +28,7 @@ pub(crate) struct Counters {
 type Counter = fn(&Counters) -> &AtomicU64;
 
 /// Adds the counters of the TCP side in Prometheus' text form.
-pub(crate) fn metrics(out: &mut String, control: &Control) {
+pub(crate) fn metrics(page: &mut Page, control: &Control) {
     let Some(doors) = control.doors() else { return };
     let mut services = control.table.all();
     services.sort_by(|a, b| a.name.cmp(&b.name));
@@ -51,33 +51,30 @@ pub(crate) fn metrics(out: &mut String, control: &Control) {
     ];
     for (name, help, of) in each {
         let name = format!("hancock_tcp_{name}_total");
-        head(out, &name, "counter", help);
+        let mut family = page.family(&name, "counter", help);
         for s in &services {
             let value = of(&s.stats.tcp).load(Ordering::Relaxed);
-            line(out, &name, &format!("{{port=\"{}\"}}", s.name), value);
+            family.sample(&[("port", &s.name)], value);
         }
     }
-    let name = "hancock_tcp_retries_total";
-    head(
-        out,
-        name,
-        "counter",
-        "TCP connections tried on another peer.",
-    );
+    let help = "TCP connections tried on another peer.";
+    let mut retries = page.family("hancock_tcp_retries_total", "counter", help);
     for s in &services {
-        let value = s.stats.retries.load(Ordering::Relaxed);
-        line(out, name, &format!("{{port=\"{}\"}}", s.name), value);
+        retries.sample(
+            &[("port", &s.name)],
+            s.stats.retries.load(Ordering::Relaxed),
+        );
     }
-    let name = "hancock_tcp_port_open";
-    head(
-        out,
-        name,
-        "gauge",
-        "Whether a wanted TCP port could be opened.",
-    );
+    let help = "Peers of TCP services put aside for a while after they did not answer.";
+    let mut bans = page.family("hancock_tcp_bans_total", "counter", help);
+    for s in &services {
+        bans.sample(&[("port", &s.name)], s.stats.bans.load(Ordering::Relaxed));
+    }
+    let help = "Whether a wanted TCP port could be opened.";
+    let mut open = page.family("hancock_tcp_port_open", "gauge", help);
     for door in doors.lines() {
-        let labels = format!("{{port=\"{}\"}}", door.port);
-        line(out, name, &labels, u64::from(door.error.is_none()));
+        let value = u8::from(door.error.is_none());
+        open.sample(&[("port", &door.port.to_string())], value);
     }
     let whole = [
         (
@@ -100,16 +97,6 @@ pub(crate) fn metrics(out: &mut String, control: &Control) {
         ),
     ];
     for (name, kind, help, value) in whole {
-        head(out, name, kind, help);
-        line(out, name, "", value);
+        page.family(name, kind, help).sample(&[], value);
     }
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    // Writing to a string cannot fail, here and below.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn line(out: &mut String, name: &str, labels: &str, value: u64) {
-    let _ = writeln!(out, "{name}{labels} {value}");
 }

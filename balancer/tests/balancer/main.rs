@@ -7,6 +7,7 @@ mod cutover;
 mod faults;
 mod framed;
 mod members;
+mod metrics;
 mod modes;
 mod origin;
 mod routing;
