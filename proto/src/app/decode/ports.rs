@@ -127,11 +127,13 @@ fn service(
     {
         hosts_field.problem("is missing; write it like [web.example]");
     }
-    let hosts = hosts_field
+    let hosts: Vec<String> = hosts_field
         .items("[web.example]")
         .iter()
         .filter_map(|host| self::host(host, seen))
         .collect();
+    let below = hosts.iter().any(|host| host.contains('/'));
+    let proxy = super::proxy::proxy(&section.field("proxy"), below);
     let balance = section.field("balance").word(
         &[
             ("round_robin", Balance::RoundRobin),
@@ -156,6 +158,7 @@ fn service(
         hosts,
         balance: balance.unwrap_or(Balance::RoundRobin),
         weight: weight.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        proxy,
     })
 }
 
