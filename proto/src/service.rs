@@ -31,12 +31,12 @@ pub enum ServiceKind<'a> {
 pub struct InvalidServiceName(String);
 
 impl ServiceName {
-    /// The service of a host.
+    /// The service of a host, or of a path below one: `web.example/api`.
     ///
     /// # Errors
-    /// It is empty, or has a colon or a slash in it.
+    /// There is no host, or a colon in it.
     pub fn http(host: &str) -> Result<Self, InvalidServiceName> {
-        match host.is_empty() || host.contains([':', '/']) {
+        match host.is_empty() || host.starts_with('/') || host.contains(':') {
             true => Err(InvalidServiceName(host.to_owned())),
             false => Ok(Self(host.to_owned())),
         }
@@ -148,7 +148,7 @@ mod tests {
         // A host may look like a number.
         let number: ServiceName = "3131".parse().unwrap();
         assert_eq!(number.kind(), ServiceKind::Http("3131"));
-        for bad in ["", ":", ":0", ":01", ":70000", ":+1", "web:80", "a/b"] {
+        for bad in ["", ":", ":0", ":01", ":70000", ":+1", "web:80", "/b"] {
             assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
         }
     }

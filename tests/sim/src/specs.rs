@@ -52,6 +52,7 @@ fn over_tcp(app: &str) -> Service {
         listen: APPS.iter().zip(3131..).find(|a| *a.0 == app).map(|a| a.1),
         balance: Balance::RoundRobin,
         weight: 1,
+        proxy: None,
     }
 }
 

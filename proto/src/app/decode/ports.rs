@@ -128,7 +128,13 @@ fn service(
     leads_here(&hosts_field, &listen_field, protocol);
     let hosts_items = hosts_field.items("[web.example]");
     let hosts = hosts_items.iter().filter_map(|item| host(item, seen));
-    let hosts = hosts.collect();
+    let hosts: Vec<String> = hosts.collect();
+    let below = hosts.iter().any(|host| host.contains('/'));
+    let proxy_field = section.field("proxy");
+    if protocol == Some(ServiceProtocol::Tcp) && proxy_field.is_present() {
+        proxy_field.problem("says how requests are carried; a service of protocol tcp has none");
+    }
+    let proxy = super::proxy::proxy(&proxy_field, below);
     let listen = listen(&listen_field, seen);
     let balance_field = section.field("balance");
     let balance = balance_field.word(
@@ -158,6 +164,7 @@ fn service(
         listen,
         balance: balance.unwrap_or(Balance::RoundRobin),
         weight: weight.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        proxy,
     })
 }
 
