@@ -102,7 +102,7 @@ impl HttpEngine for Pingora {
                     Ok(()) => open = one_request(&app, conn, &drain).await,
                     Err(End::Gone) => {}
                     Err(End::Refused(refusal)) => {
-                        access.refused(peer, refusal.status);
+                        access.refused(peer, refusal.status, conn.arrived());
                         conn.refuse(refusal).await;
                     }
                 }
