@@ -9,6 +9,7 @@ mod framed;
 mod members;
 mod modes;
 mod origin;
+mod proportion;
 mod routing;
 mod smuggling;
 mod strict;
