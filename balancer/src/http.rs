@@ -8,6 +8,7 @@ mod forwarded;
 mod host;
 mod page;
 mod proxy;
+mod request;
 mod routing;
 
 use std::net::SocketAddr;
@@ -109,7 +110,7 @@ impl HttpEngine for Pingora {
                     Err(End::Gone) => {}
                     Err(End::Refused(refusal)) => {
                         table.meter.refused(refusal.reason);
-                        access.refused(peer, refusal.status);
+                        access.refused(peer, refusal.status, conn.arrived());
                         conn.refuse(refusal).await;
                     }
                 }

@@ -10,6 +10,7 @@ mod target;
 mod tests;
 
 pub use chunks::Chunks;
+pub use target::as_sent;
 
 /// Most bytes of a whole head.
 pub const MAX_HEAD: usize = 32 * 1024;

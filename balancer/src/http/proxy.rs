@@ -24,6 +24,7 @@ use super::answer;
 use super::forwarded;
 use super::host::{Name, NoName};
 use super::page;
+use super::request::{own_connection, restore_target};
 use super::routing::{Repeatable, Routing};
 use crate::access::{Access, Record};
 use crate::control::now;
@@ -67,6 +68,7 @@ impl ProxyHttp for Proxy {
         {
             old.set_ignore_info_resp(true);
         }
+        restore_target(session)?;
         let request = session.req_header();
         match Name::of(&request.uri, &request.headers, request.version) {
             Err(NoName::Bad) => tell(session, 400, "host").await,
@@ -151,7 +153,7 @@ impl ProxyHttp for Proxy {
             // From here on the origin may have acted on it.
             ctx.end_phase();
         }
-        Ok(())
+        own_connection(request, session.is_upgrade_req())
     }
 
     /// The answer is coming, so no retry; unless it is a 502 that somebody else may do better.
@@ -194,6 +196,20 @@ impl ProxyHttp for Proxy {
         answer::own_headers(response)
     }
 
+    /// A client that speaks HTTP/1.0 knows no chunks: it reads until the end.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _ctx: &mut Routing,
+    ) -> Result<()> {
+        let old = session.req_header().version < Version::HTTP_11;
+        if old && response.remove_header(&header::TRANSFER_ENCODING).is_some() {
+            session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
     fn fail_to_connect(
         &self,
         session: &mut Session,
@@ -206,6 +222,9 @@ impl ProxyHttp for Proxy {
             _ => Failure::Unreachable,
         };
         let again = ctx.failed(failure, false, &repeatable(session), &key(session, ctx));
+        if *e.etype() == ErrorType::ConnectTimedout {
+            ctx.reason = "timeout";
+        }
         e.set_retry(again);
         e
     }
