@@ -316,20 +316,6 @@ fn rewrite(text: &[u8], line: &Line<'_>, upgrade: bool) -> Vec<u8> {
     out
 }
 
-/// The request line for a path.
-fn request(line: &Line<'_>, path: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(line.method);
-    out.push(b' ');
-    if path.first() != Some(&b'/') {
-        out.push(b'/');
-    }
-    target::escape(path, out);
-    out.extend_from_slice(match line.version {
-        Version::Http11 => b" HTTP/1.1",
-        Version::Http10 => b" HTTP/1.0",
-    });
-}
-
 fn is_kept(line: &[u8], absolute: bool, upgrade: bool) -> bool {
     let name = header(line).map_or(&[][..], |(name, _)| name);
     match Known::of(name) {
