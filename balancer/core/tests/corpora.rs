@@ -18,7 +18,7 @@ fn replay(corpus: &str, entry: fn(&[u8])) {
         }
         count += 1;
     }
-    assert!(count > 5, "only {count} inputs in {corpus}");
+    assert!(count > 100, "only {count} inputs in {corpus}");
 }
 
 #[test]
