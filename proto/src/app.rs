@@ -6,6 +6,7 @@
 mod decode;
 mod defaults;
 pub mod path;
+mod proxy;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::service::ServiceName;
 use crate::units::{Cpu, Size, Span};
 
 pub use decode::Problem;
+pub use proxy::{ServiceProxy, StickyCookie};
 
 /// One app.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,7 +113,7 @@ pub struct Service {
     pub port: String,
     /// Layer the balancer works on.
     pub protocol: ServiceProtocol,
-    /// Hosts (lower case, without port) that lead here; only of HTTP.
+    /// Hosts (lower case, without port) that lead here; with a path, as in `web.example/api`, only what is below it. Only of HTTP.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Port of every node that leads here; only of TCP.
@@ -121,6 +123,9 @@ pub struct Service {
     pub balance: Balance,
     /// Rotation weight of each instance.
     pub weight: u32,
+    /// How requests are carried. None: as the balancer does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ServiceProxy>,
 }
 
 impl Service {
@@ -302,7 +307,7 @@ impl AppSpec {
         decode::decode(value)
     }
 
-    /// Every host this app claims, in order, without repeats.
+    /// Every host this app claims, with its path where it has one, in order, without repeats.
     pub fn hosts(&self) -> std::collections::BTreeSet<&str> {
         self.service
             .iter()

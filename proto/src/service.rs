@@ -1,4 +1,5 @@
-//! What a service is called wherever documents, confirmations and watches speak of it: a host over HTTP, a listen port over TCP.
+//! What a service is called wherever documents, confirmations and watches speak of it: a host over HTTP, with a path where only that part
+//! of it is meant, a listen port over TCP.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -19,7 +20,7 @@ pub struct ServiceName(String);
 /// The two kinds, which balancers keep apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceKind<'a> {
-    /// HTTP requests for this host.
+    /// HTTP requests for this host, or below this path of one: `web.example/api`.
     Http(&'a str),
     /// TCP connections to this port.
     Tcp(u16),
@@ -34,9 +35,9 @@ impl ServiceName {
     /// The service of a host.
     ///
     /// # Errors
-    /// It is empty, or has a colon or a slash in it.
+    /// It is empty, or has a colon in it, or a slash with nothing before or after it.
     pub fn http(host: &str) -> Result<Self, InvalidServiceName> {
-        match host.is_empty() || host.contains([':', '/']) {
+        match host.contains(':') || host.split('/').any(str::is_empty) {
             true => Err(InvalidServiceName(host.to_owned())),
             false => Ok(Self(host.to_owned())),
         }
@@ -148,7 +149,9 @@ mod tests {
         // A host may look like a number.
         let number: ServiceName = "3131".parse().unwrap();
         assert_eq!(number.kind(), ServiceKind::Http("3131"));
-        for bad in ["", ":", ":0", ":01", ":70000", ":+1", "web:80", "a/b"] {
+        for bad in [
+            "", ":", ":0", ":01", ":70000", ":+1", "web:80", "/b", "a/", "a//b",
+        ] {
             assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
         }
     }
@@ -157,6 +160,7 @@ mod tests {
     fn keys_are_those_of_the_store() {
         for (name, key) in [
             ("web.example", "upstreams/web.example"),
+            ("web.example/api", "upstreams/web.example/api"),
             (":3131", "upstreams_stream/3131"),
         ] {
             let name: ServiceName = name.parse().unwrap();

@@ -157,8 +157,10 @@ fn accept_probe(upstream: &Upstream, instance: &InstanceId) -> Option<Probe> {
         .copied()
         .unwrap_or(spec.key.port);
     let host = &spec.key.host;
+    let route = upstream.settings.route.as_ref();
+    let asked = route.map_or(&*upstream.name, |r| &r.host);
     Some(match &member.check {
-        Some(check) => Probe::check(host, port, check, &upstream.name),
+        Some(check) => Probe::check(host, port, check, asked),
         None => Probe::plain(
             host,
             port,

@@ -7,6 +7,7 @@ mod health;
 mod later;
 mod lifecycle;
 mod ports;
+mod proxy;
 mod reader;
 mod shell;
 mod words;

@@ -115,5 +115,10 @@ pub(super) fn check_host(spec: &AppSpec, port: &str) -> String {
     served
         .chain(any)
         .find_map(|s| s.hosts.first())
-        .map_or_else(|| spec.app.to_string(), Clone::clone)
+        .map_or_else(|| spec.app.to_string(), |host| name_of(host).to_owned())
+}
+
+/// A host without its path.
+pub(super) fn name_of(host: &str) -> &str {
+    host.split_once('/').map_or(host, |(name, _)| name)
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hancock_proto::app::{AppSpec, Balance, CheckKind, HealthCheck, Service};
+use hancock_proto::app::{AppSpec, Balance, CheckKind, HealthCheck, Service, ServiceProxy};
 use hancock_proto::ids::{AppName, InstanceId};
 use hancock_proto::registry::Batch;
 use hancock_proto::service::{ServiceKind, ServiceName};
-use hancock_proto::upstream::{HttpOpts, Level, Member, Server, UpstreamDoc};
+use hancock_proto::upstream::{HttpOpts, Level, Member, Proxy, Server, UpstreamDoc};
 
-use super::assignment::check_host;
+use super::assignment::{check_host, name_of};
 use crate::state::{App, State};
 
 /// Failed requests in a row after which a balancer leaves a peer alone for [`BAN_SECONDS`].
@@ -73,9 +73,17 @@ fn document(
         enable: Some(true),
         mode: Some(mode(service.balance).to_owned()),
         protected: Some(true),
+        proxy: service.proxy.as_ref().map(|p| proxy(p, name)),
         hancock: Some(member(state, app, spec, service)),
         ..probe(spec, name)
     }
+}
+
+fn proxy(asked: &ServiceProxy, name: &ServiceName) -> Proxy {
+    let mut proxy = asked.document();
+    // Of several hosts some may have a path and others none.
+    proxy.strip_prefix = proxy.strip_prefix.filter(|_| name.as_str().contains('/'));
+    proxy
 }
 
 fn mode(balance: Balance) -> &'static str {
@@ -175,7 +183,7 @@ fn http_opts(spec: &AppSpec, check: &HealthCheck, name: &ServiceName) -> HttpOpt
     let path = check.path.as_deref().unwrap_or("/");
     let served = spec.service.iter().any(|s| s.port == check.port);
     let host = match name.kind() {
-        ServiceKind::Http(host) if served => host.to_owned(),
+        ServiceKind::Http(host) if served => name_of(host).to_owned(),
         _ => check_host(spec, &check.port),
     };
     HttpOpts {

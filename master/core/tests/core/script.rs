@@ -1,6 +1,6 @@
 //! Golden scenarios: a script of what people and faults do, and the readable plan that answers.
 //!
-//! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
+//! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `plan APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
 //! `abort ID`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
 //! `elect`, `show deployment|ps|docs|history|events|apps APP`. `#` begins a comment.
 
@@ -53,6 +53,11 @@ impl Player {
             ["apply", app, rest @ ..] => {
                 let reply = self.world.apply_spec(spec(app, rest));
                 self.say(reply);
+            }
+            ["plan", app, rest @ ..] => {
+                for line in plan(self.context(), &spec(app, rest)) {
+                    writeln!(self.out, "  {line}").unwrap();
+                }
             }
             ["run", time] => self.world.run(time.parse::<Span>().unwrap().duration()),
             ["settle"] => self.settle(),
@@ -169,12 +174,16 @@ impl Player {
         true
     }
 
-    fn show(&mut self, what: &str, rest: &[&str]) {
-        let ctx = Context {
+    fn context(&self) -> Context<'_> {
+        Context {
             state: &self.world.state,
             leader: &self.world.view,
             now: self.world.now,
-        };
+        }
+    }
+
+    fn show(&mut self, what: &str, rest: &[&str]) {
+        let ctx = self.context();
         let app: Option<AppName> = rest.first().map(|a| a.parse().unwrap());
         let text = match (what, app) {
             ("deployment", Some(app)) => deployment(ctx, &app),
@@ -193,7 +202,7 @@ impl Player {
 }
 
 /// A spec from `key=value` words: replicas, host, ready (ms), never, crash, cmd, port (fixed host port), cpu (millicores), `min_healthy`,
-/// `healthy`, hold, drain, `max_per_node`.
+/// `healthy`, hold, drain, `max_per_node`, proxy (JSON without blanks).
 pub fn spec(app: &str, words: &[&str]) -> AppSpec {
     let mut spec: AppSpec = serde_json::from_value(serde_json::json!({
         "app": app, "kind": "service", "replicas": 1, "command": ["serve"],
@@ -230,6 +239,7 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
             weight: 1,
         }),
         "host" => spec.service[0].hosts = value.split(',').map(str::to_owned).collect(),
+        "proxy" => spec.service[0].proxy = Some(serde_json::from_str(value).unwrap()),
         "weight" => spec.service[0].weight = value.parse().unwrap(),
         "cmd" => spec.command = vec![value.to_owned()],
         "port" => spec.ports[0].host = Some(value.parse().unwrap()),
@@ -296,15 +306,31 @@ fn docs(ctx: Context<'_>) -> Vec<String> {
         let member = doc.hancock.as_ref().unwrap();
         let added: Vec<_> = member.added.iter().map(ToString::to_string).collect();
         let retiring: Vec<_> = member.retiring.iter().map(peer).collect();
+        let proxy = doc.proxy.as_ref();
+        let proxy = proxy.map(|p| format!(" proxy {}", serde_json::to_string(p).unwrap()));
         format!(
-            "{name} at {}: [{}] added [{}] retiring [{}]",
+            "{name} at {}: [{}] added [{}] retiring [{}]{}",
             member.index,
             peers.join(" "),
             added.join(" "),
-            retiring.join(" ")
+            retiring.join(" "),
+            proxy.unwrap_or_default()
         )
     })
     .collect()
+}
+
+fn plan(ctx: Context<'_>, spec: &AppSpec) -> Vec<String> {
+    match view::preview(ctx, spec) {
+        Ok(plan) => {
+            let changes = plan.changes.iter();
+            let changes = changes.map(|c| format!("{}: {} -> {}", c.path, c.old, c.new));
+            std::iter::once(format!("{:?}", plan.action))
+                .chain(changes)
+                .collect()
+        }
+        Err(error) => vec![format!("refused: {}", error.message)],
+    }
 }
 
 fn peer(server: &hancock_proto::upstream::Server) -> String {

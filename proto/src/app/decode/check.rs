@@ -23,8 +23,29 @@ pub fn is_port_name(name: &str) -> bool {
         && name.chars().all(inside)
 }
 
-/// Why `host` cannot be looked up by a balancer; `None` when it can.
+/// Longest path of a host.
+const LONGEST_PATH: usize = 1024;
+
+/// Why `host`, with or without a path, cannot be looked up by a balancer; `None` when it can.
 pub fn host_problem(host: &str) -> Option<String> {
+    match host.split_once('/') {
+        Some((name, path)) => name_problem(name).or_else(|| path_problem(host, path)),
+        None => name_problem(host),
+    }
+}
+
+fn path_problem(host: &str, path: &str) -> Option<String> {
+    let inside = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&b);
+    let segment = |s: &str| !matches!(s, "" | "." | "..") && s.bytes().all(inside);
+    let fits = path.len() <= LONGEST_PATH && path.split('/').all(segment);
+    (!fits).then(|| {
+        format!(
+            "{host:?} has no path that requests could be told by; write it like web.example/api"
+        )
+    })
+}
+
+fn name_problem(host: &str) -> Option<String> {
     let label = |label: &str| {
         let inside =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');

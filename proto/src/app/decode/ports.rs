@@ -128,8 +128,14 @@ fn service(
     leads_here(&hosts_field, &listen_field, protocol);
     let hosts_items = hosts_field.items("[web.example]");
     let hosts = hosts_items.iter().filter_map(|item| host(item, seen));
-    let hosts = hosts.collect();
+    let hosts: Vec<String> = hosts.collect();
     let listen = listen(&listen_field, seen);
+    let proxy_field = section.field("proxy");
+    let below = hosts.iter().any(|host| host.contains('/'));
+    let proxy = super::proxy::proxy(&proxy_field, below);
+    if protocol == Some(ServiceProtocol::Tcp) && proxy_field.is_present() {
+        proxy_field.problem("is for http: a tcp connection has no requests");
+    }
     let balance_field = section.field("balance");
     let balance = balance_field.word(
         &[
@@ -158,6 +164,7 @@ fn service(
         listen,
         balance: balance.unwrap_or(Balance::RoundRobin),
         weight: weight.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        proxy,
     })
 }
 
