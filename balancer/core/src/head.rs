@@ -5,6 +5,7 @@
 mod bytes;
 mod chunks;
 mod parse;
+mod target;
 #[cfg(test)]
 mod tests;
 

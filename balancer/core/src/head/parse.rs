@@ -1,6 +1,6 @@
 //! From the bytes of a whole head to what it says.
 
-use super::{Body, Head, MAX_BODY, Refusal, Text, bytes};
+use super::{Body, Head, MAX_BODY, Refusal, Text, bytes, target};
 
 /// Lines no client may have taken out on the way.
 const PROTECTED: [&[u8]; 4] = [
@@ -32,6 +32,8 @@ struct Line<'a> {
 enum Target<'a> {
     /// As it is.
     Plain,
+    /// A path some bytes of which become escapes.
+    Odd(&'a [u8]),
     /// `http://authority/path`: the path counts, and the authority in place of `Host`.
     Absolute { authority: &'a [u8], path: &'a [u8] },
 }
@@ -112,6 +114,9 @@ fn request_line(line: &[u8]) -> Result<Line<'_>, Refusal> {
 fn read_target<'a>(method: &[u8], target: &'a [u8]) -> Option<Target<'a>> {
     if bytes::has_blank(target) {
         return None;
+    }
+    if target.first() == Some(&b'/') && target::is_odd(target) {
+        return Some(Target::Odd(target));
     }
     if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {
         return Some(Target::Plain);
@@ -277,27 +282,11 @@ fn rewrite(text: &[u8], line: &Line<'_>, upgrade: bool) -> Vec<u8> {
     let first = lines.next().unwrap_or_default();
     match &line.target {
         Target::Plain => out.extend_from_slice(first),
+        Target::Odd(path) => request(line, path, &mut out),
         Target::Absolute { authority, path } => {
-            let slash: &[u8] = if path.first() == Some(&b'/') {
-                b""
-            } else {
-                b"/"
-            };
-            let version: &[u8] = match line.version {
-                Version::Http11 => b" HTTP/1.1",
-                Version::Http10 => b" HTTP/1.0",
-            };
-            for part in [
-                line.method,
-                b" ",
-                slash,
-                path,
-                version,
-                b"\r\nHost: ",
-                authority,
-            ] {
-                out.extend_from_slice(part);
-            }
+            request(line, path, &mut out);
+            out.extend_from_slice(b"\r\nHost: ");
+            out.extend_from_slice(authority);
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -308,6 +297,20 @@ fn rewrite(text: &[u8], line: &Line<'_>, upgrade: bool) -> Vec<u8> {
     }
     out.extend_from_slice(b"\r\n");
     out
+}
+
+/// The request line for a path.
+fn request(line: &Line<'_>, path: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(line.method);
+    out.push(b' ');
+    if path.first() != Some(&b'/') {
+        out.push(b'/');
+    }
+    target::escape(path, out);
+    out.extend_from_slice(match line.version {
+        Version::Http11 => b" HTTP/1.1",
+        Version::Http10 => b" HTTP/1.0",
+    });
 }
 
 fn is_kept(line: &[u8], absolute: bool, upgrade: bool) -> bool {

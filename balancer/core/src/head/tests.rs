@@ -113,6 +113,10 @@ fn targets_become_paths_and_hop_by_hop_lines_stay_behind() {
         "GET /?x=1 HTTP/1.1\r\nHost: B.example:1\r\nX: y\r\n\r\n"
     );
     assert_eq!(
+        handed_on("GET /<a>?`\" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        "GET /%3Ca%3E?`%22 HTTP/1.1\r\nHost: a\r\n\r\n"
+    );
+    assert_eq!(
         handed_on(
             "PUT / HTTP/1.1\r\nHost: a\r\nTE: x\r\nA_b: 1\r\nA.b: 1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
         ),

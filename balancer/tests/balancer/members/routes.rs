@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use serde_json::json;
 
-use super::{document, serving};
+use super::{document, exchange, serving, status};
 use crate::client::get;
 use crate::origin::Origin;
 use crate::world::{WEB, World, doc, server};
@@ -147,5 +147,18 @@ async fn routes_survive_a_restart() {
     let world = World::start(world.stop().await, None).await;
     assert_eq!(world.body("/api/x").await, "api");
     assert_eq!(world.body("/x").await, "root");
+    world.stop().await;
+}
+
+/// The engine's own reading refuses them; every other proxy hands them on.
+#[tokio::test]
+async fn bytes_that_cannot_stand_in_a_target_reach_origins_as_escapes() {
+    let origin = Origin::start("a").await;
+    let world = serving(&[origin.port()], json!({})).await;
+    let request = "GET /echo?<a>=\"`\" HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n";
+    let answer = exchange(&world, request).await;
+    assert!(answer.contains("GET /echo?%3Ca%3E=%22`%22\n"), "{answer}");
+    let request = "GET /<`> HTTP/1.1\r\nHost: web.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(status(&exchange(&world, request).await), "200");
     world.stop().await;
 }
