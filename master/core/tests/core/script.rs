@@ -237,6 +237,7 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
             listen: Some(value.parse().unwrap()),
             balance: Balance::RoundRobin,
             weight: 1,
+            proxy: None,
         }),
         "host" => spec.service[0].hosts = value.split(',').map(str::to_owned).collect(),
         "proxy" => spec.service[0].proxy = Some(serde_json::from_str(value).unwrap()),
