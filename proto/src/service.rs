@@ -1,4 +1,5 @@
-//! What a service is called wherever documents, confirmations and watches speak of it: a host over HTTP, a listen port over TCP.
+//! What a service is called wherever documents, confirmations and watches speak of it: a host over HTTP, with a path where only that part
+//! of it is meant, a listen port over TCP.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -19,7 +20,7 @@ pub struct ServiceName(String);
 /// The two kinds, which balancers keep apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceKind<'a> {
-    /// HTTP requests for this host.
+    /// HTTP requests for this host, or below this path of one: `web.example/api`.
     Http(&'a str),
     /// TCP connections to this port.
     Tcp(u16),
@@ -157,6 +158,7 @@ mod tests {
     fn keys_are_those_of_the_store() {
         for (name, key) in [
             ("web.example", "upstreams/web.example"),
+            ("web.example/api", "upstreams/web.example/api"),
             (":3131", "upstreams_stream/3131"),
         ] {
             let name: ServiceName = name.parse().unwrap();
