@@ -5,10 +5,12 @@
 mod bytes;
 mod chunks;
 mod parse;
+mod target;
 #[cfg(test)]
 mod tests;
 
 pub use chunks::Chunks;
+pub use target::as_sent;
 
 /// Most bytes of a whole head.
 pub const MAX_HEAD: usize = 32 * 1024;

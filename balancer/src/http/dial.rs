@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
 
 use hancock_balancer_core::settings::PeerTimes;
 use hancock_balancer_core::upstream::PeerKey;
@@ -48,6 +48,8 @@ impl Dial {
     pub(crate) fn resolved(&self, address: SocketAddr) {
         let mut peer = HttpPeer::new(address, false, String::new());
         peer.group_key = self.group;
+        // The head filter has left out what is not for origins; everything else is theirs, as the original passes it.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         self.target.store(Some(Arc::new(peer)));
     }
 

@@ -3,13 +3,15 @@
 use hyper::http::header::HOST;
 use hyper::http::{HeaderMap, Uri, Version};
 
-/// Longest name there can be.
-const MAX: usize = 255;
+/// Longest name that is looked for; it is a line of a head, so there is a limit already.
+const MAX: usize = 16 * 1024;
+/// Longest name in the world's name system.
+const USUAL: usize = 255;
 
-/// A name, held on the stack: finding a service allocates nothing.
-pub(super) struct Name {
-    bytes: [u8; MAX],
-    length: usize,
+/// A name; a usual one is held on the stack, so that finding a service allocates nothing.
+pub(super) enum Name {
+    Usual { bytes: [u8; USUAL], length: usize },
+    Long(Box<[u8]>),
 }
 
 /// Why there is no name.
@@ -43,17 +45,22 @@ impl Name {
         if host.windows(2).any(|pair| pair == b"..") {
             return Err(NoName::Bad);
         }
-        let mut bytes = [0; MAX];
-        bytes[..host.len()].copy_from_slice(host);
-        bytes[..host.len()].make_ascii_lowercase();
-        Ok(Self {
-            bytes,
-            length: host.len(),
-        })
+        let length = host.len();
+        if length > USUAL {
+            return Ok(Self::Long(host.to_ascii_lowercase().into()));
+        }
+        let mut bytes = [0; USUAL];
+        bytes[..length].copy_from_slice(host);
+        bytes[..length].make_ascii_lowercase();
+        Ok(Self::Usual { bytes, length })
     }
 
     pub(super) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or("")
+        let bytes = match self {
+            Self::Usual { bytes, length } => &bytes[..*length],
+            Self::Long(bytes) => bytes,
+        };
+        std::str::from_utf8(bytes).unwrap_or("")
     }
 }
 
@@ -89,7 +96,13 @@ mod tests {
                 "{text}"
             );
         }
-        for bad in ["", ":80", "a/b", "a..b", "a b", "a@b", &"x".repeat(256)] {
+        let long = format!("A{}", "b".repeat(3000));
+        let read = Name::read(long.as_bytes()).ok();
+        assert_eq!(
+            read.map(|n| n.as_str().to_owned()),
+            Some(long.to_lowercase())
+        );
+        for bad in ["", ":80", "a/b", "a..b", "a b", "a@b", &"x".repeat(MAX + 1)] {
             assert!(Name::read(bad.as_bytes()).is_err(), "{bad}");
         }
     }

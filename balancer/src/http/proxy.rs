@@ -16,6 +16,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use hancock_balancer_core::head;
 use hancock_balancer_core::key::RequestKey;
 use hancock_balancer_core::passive::Failure;
 use hancock_balancer_core::retry;
@@ -67,6 +68,7 @@ impl ProxyHttp for Proxy {
         {
             old.set_ignore_info_resp(true);
         }
+        restore_target(session)?;
         let request = session.req_header();
         match Name::of(&request.uri, &request.headers, request.version) {
             Err(NoName::Bad) => tell(session, 400, "host").await,
@@ -151,6 +153,16 @@ impl ProxyHttp for Proxy {
             // From here on the origin may have acted on it.
             ctx.end_phase();
         }
+        // The client's connection is not the origin's.
+        if session.is_upgrade_req() {
+            request.insert_header(header::CONNECTION, "Upgrade")?;
+        } else {
+            request.remove_header(&header::CONNECTION);
+        }
+        if request.headers.contains_key(header::TRANSFER_ENCODING) {
+            // In one spelling: not everybody reads it in capitals.
+            request.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
         Ok(())
     }
 
@@ -194,6 +206,20 @@ impl ProxyHttp for Proxy {
         answer::own_headers(response)
     }
 
+    /// A client that speaks HTTP/1.0 knows no chunks: it reads until the end.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _ctx: &mut Routing,
+    ) -> Result<()> {
+        let old = session.req_header().version < Version::HTTP_11;
+        if old && response.remove_header(&header::TRANSFER_ENCODING).is_some() {
+            session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
     fn fail_to_connect(
         &self,
         session: &mut Session,
@@ -206,6 +232,9 @@ impl ProxyHttp for Proxy {
             _ => Failure::Unreachable,
         };
         let again = ctx.failed(failure, false, &repeatable(session), &key(session, ctx));
+        if *e.etype() == ErrorType::ConnectTimedout {
+            ctx.reason = "timeout";
+        }
         e.set_retry(again);
         e
     }
@@ -309,6 +338,14 @@ impl Proxy {
     async fn unknown(&self, session: &mut Session) -> Result<bool> {
         self.table.unknown.fetch_add(1, Ordering::Relaxed);
         tell(session, 502, "unknown_host").await
+    }
+}
+
+/// Of a target the engine could not hold, what the client sent: origins, hashes and records are told that.
+fn restore_target(session: &mut Session) -> Result<()> {
+    match head::as_sent(session.req_header().raw_path()) {
+        Some(target) => session.req_header_mut().set_raw_path(&target),
+        None => Ok(()),
     }
 }
 

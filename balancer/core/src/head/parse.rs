@@ -1,5 +1,8 @@
 //! From the bytes of a whole head to what it says.
 
+use std::borrow::Cow;
+
+use super::target::spelt;
 use super::{Body, Head, MAX_BODY, Refusal, Text, bytes};
 
 /// Lines no client may have taken out on the way.
@@ -29,11 +32,17 @@ struct Line<'a> {
     version: Version,
 }
 
-enum Target<'a> {
-    /// As it is.
-    Plain,
-    /// `http://authority/path`: the path counts, and the authority in place of `Host`.
-    Absolute { authority: &'a [u8], path: &'a [u8] },
+struct Target<'a> {
+    /// Of `http://authority/path`: counts in place of `Host`.
+    authority: Option<&'a [u8]>,
+    path: Cow<'a, [u8]>,
+}
+
+impl Target<'_> {
+    /// It is handed on as it came.
+    fn is_plain(&self) -> bool {
+        self.authority.is_none() && matches!(self.path, Cow::Borrowed(_))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,9 +62,7 @@ pub(super) fn head(input: &[u8], start: usize, end: usize) -> Result<Head, Refus
     seen.check(line.version)?;
     let body = seen.body()?;
     let upgrade = seen.upgrades(&line, body);
-    let as_sent = matches!(line.target, Target::Plain)
-        && !seen.dropped
-        && (upgrade || seen.upgrade.is_none());
+    let as_sent = line.target.is_plain() && !seen.dropped && (upgrade || seen.upgrade.is_none());
     Ok(Head {
         length: end,
         text: match as_sent {
@@ -114,14 +121,20 @@ fn read_target<'a>(method: &[u8], target: &'a [u8]) -> Option<Target<'a>> {
         return None;
     }
     if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {
-        return Some(Target::Plain);
+        return Some(Target {
+            authority: None,
+            path: spelt(target),
+        });
     }
     let rest = ["http://", "https://"]
         .iter()
         .find_map(|scheme| strip(target, scheme))?;
     let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
     let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
-    (!authority.is_empty()).then_some(Target::Absolute { authority, path })
+    (!authority.is_empty()).then(|| Target {
+        authority: Some(authority),
+        path: spelt(path),
+    })
 }
 
 fn strip<'a>(text: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
@@ -170,7 +183,10 @@ impl<'a> Seen<'a> {
 
     /// Names of lines that end here. Some lines must reach the origin whatever a client says.
     fn connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        for token in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+        for token in value.split(|b| *b == b',').map(|t| t.trim_ascii()) {
+            // A quoted name is the same name to some.
+            let token = token.strip_prefix(b"\"").unwrap_or(token);
+            let token = token.strip_suffix(b"\"").unwrap_or(token);
             if PROTECTED.iter().any(|p| token.eq_ignore_ascii_case(p)) {
                 return Err(Refusal::bad("connection"));
             }
@@ -273,36 +289,26 @@ fn has_token(value: &[u8], token: &[u8]) -> bool {
 /// The head with a path for a target, the authority as `Host`, and without lines that are not for origins.
 fn rewrite(text: &[u8], line: &Line<'_>, upgrade: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 16);
-    let mut lines = lines(text);
-    let first = lines.next().unwrap_or_default();
-    match &line.target {
-        Target::Plain => out.extend_from_slice(first),
-        Target::Absolute { authority, path } => {
-            let slash: &[u8] = if path.first() == Some(&b'/') {
-                b""
-            } else {
-                b"/"
-            };
-            let version: &[u8] = match line.version {
-                Version::Http11 => b" HTTP/1.1",
-                Version::Http10 => b" HTTP/1.0",
-            };
-            for part in [
-                line.method,
-                b" ",
-                slash,
-                path,
-                version,
-                b"\r\nHost: ",
-                authority,
-            ] {
-                out.extend_from_slice(part);
-            }
-        }
+    let version: &[u8] = match line.version {
+        Version::Http11 => b" HTTP/1.1",
+        Version::Http10 => b" HTTP/1.0",
+    };
+    let path = &*line.target.path;
+    let rooted = matches!(path.first(), Some(b'/' | b'*'));
+    let slash: &[u8] = if rooted { b"" } else { b"/" };
+    for part in [line.method, b" ", slash, path, version] {
+        out.extend_from_slice(part);
+    }
+    if let Some(authority) = line.target.authority {
+        out.extend_from_slice(b"\r\nHost: ");
+        out.extend_from_slice(authority);
     }
     out.extend_from_slice(b"\r\n");
-    let absolute = matches!(line.target, Target::Absolute { .. });
-    for line in lines.filter(|line| is_kept(line, absolute, upgrade)) {
+    let absolute = line.target.authority.is_some();
+    for line in lines(text)
+        .skip(1)
+        .filter(|line| is_kept(line, absolute, upgrade))
+    {
         out.extend_from_slice(line);
         out.extend_from_slice(b"\r\n");
     }
