@@ -78,8 +78,7 @@ async fn answer(
         return page(status);
     }
     if body::is_announced_too_large(&request) {
-        body::throw_away(request.into_body()).await;
-        return reply::last(page(StatusCode::PAYLOAD_TOO_LARGE));
+        return reply::too_large(request.into_body());
     }
     let target = request
         .uri()
@@ -93,7 +92,7 @@ async fn answer(
         "/metrics" => metrics::page(&admin).into_response(),
         "/y_nginx_status" => connections(&admin),
         "/lua" | "/lua/" => no_scripts(),
-        "/upstream/." | "/upstream/.." => page(StatusCode::NOT_FOUND),
+        "/upstream/.." => page(StatusCode::NOT_FOUND),
         other => match named(other) {
             Some(("/upstream/", name)) => upstream(&admin, client, name, request).await,
             Some(_) => no_scripts(),
@@ -132,8 +131,8 @@ async fn upstream(admin: &Admin, client: SocketAddr, name: &str, request: Reques
             ))
         }
         Method::PUT | Method::POST => match body::whole(request.into_body()).await {
-            Some(body) => write::put(&admin.control, name, &body),
-            None => return reply::last(page(StatusCode::PAYLOAD_TOO_LARGE)),
+            Ok(body) => write::put(&admin.control, name, &body),
+            Err(rest) => return reply::too_large(rest),
         },
         Method::DELETE => write::delete(&admin.control, name),
         _ => Err(write::Refused::new(

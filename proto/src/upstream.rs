@@ -113,13 +113,9 @@ pub struct HttpOpts {
     /// Sent verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// Statuses mapped to false are failures; whatever else a writer maps one to reads as true.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "shape::statuses"
-    )]
-    pub statuses: Option<BTreeMap<String, bool>>,
+    /// Statuses mapped to `false` are failures; whatever else a writer maps one to is none, and is echoed as it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statuses: Option<BTreeMap<String, serde_json::Value>>,
     /// Members of other writers, kept and echoed.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,

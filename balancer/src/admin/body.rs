@@ -12,7 +12,7 @@ const MAX: usize = 1 << 20;
 /// Of a larger one this much is thrown away, so that the client gets to read the refusal.
 const THROWN_AWAY: usize = 16 << 20;
 /// And for this long at most.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// A body is whole by then.
 const SLOWEST: Duration = Duration::from_secs(30);
 
@@ -23,8 +23,8 @@ pub(super) fn is_announced_too_large(request: &Request) -> bool {
     length.is_some_and(|length| length > MAX as u64)
 }
 
-/// The body. None: too large, too slow, or cut off.
-pub(super) async fn whole(body: Body) -> Option<Vec<u8>> {
+/// The body; or the rest of one that is too large, too slow, or cut off.
+pub(super) async fn whole(body: Body) -> Result<Vec<u8>, Body> {
     let mut pieces = body.into_data_stream();
     let mut read = Vec::new();
     let reading = async {
@@ -34,11 +34,10 @@ pub(super) async fn whole(body: Body) -> Option<Vec<u8>> {
         }
         Some(())
     };
-    let done = tokio::time::timeout(SLOWEST, reading).await.ok().flatten();
-    if done.is_none() {
-        throw_away(Body::from_stream(pieces)).await;
+    match tokio::time::timeout(SLOWEST, reading).await {
+        Ok(Some(())) => Ok(read),
+        _ => Err(Body::from_stream(pieces)),
     }
-    done.map(|()| read)
 }
 
 /// Reads on without keeping anything.

@@ -30,6 +30,9 @@ impl Refused {
 
 type Done<T> = Result<T, Refused>;
 
+/// Numbers of a server that may be left out.
+const NUMBERS: [&str; 3] = ["weight", "max_fails", "fail_timeout"];
+
 fn bad<T>(message: impl Into<String>) -> Done<T> {
     Err(Refused::new(StatusCode::BAD_REQUEST, message))
 }
@@ -98,10 +101,9 @@ fn read(body: &[u8]) -> Done<Given> {
             check_cluster(cluster)?;
             Ok(Given::Full(object))
         }
-        Some(other) if servers && !other.is_null() => bad("cluster invalid"),
+        Some(_) if servers => bad("cluster invalid"),
         _ if servers => {
             let servers = object.remove("servers").unwrap_or_default();
-            object.remove("cluster");
             check_servers(&servers)?;
             Ok(Given::Short {
                 options: object,
@@ -154,6 +156,11 @@ fn check_servers(servers: &Value) -> Done<()> {
         let given = |key| server.get(key).is_some_and(|v| *v != Value::Bool(false));
         if !given("host") || !given("port") {
             return bad("no server.host nor server.port found");
+        }
+        // The original computes with whatever is given.
+        let null = |name: &&&str| server.get(**name).is_some_and(Value::is_null);
+        if let Some(name) = NUMBERS.iter().find(null) {
+            return bad(format!("{name} must be a number"));
         }
     }
     Ok(())

@@ -1,9 +1,6 @@
-//! Forms of a document that its types do not show: levels with names, whole numbers without a fraction, loosely written statuses.
+//! Forms of a document that its types do not show: levels with names, and whole numbers without a fraction.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Deserializer, Serializer};
-use serde_json::Value;
+use serde::Serializer;
 
 /// Levels as a list, or as an object in its order.
 pub(super) mod levels {
@@ -70,14 +67,6 @@ pub(super) fn number<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok,
     }
 }
 
-pub(super) fn statuses<'de, D: Deserializer<'de>>(
-    from: D,
-) -> Result<Option<BTreeMap<String, bool>>, D::Error> {
-    let given = Option::<BTreeMap<String, Value>>::deserialize(from)?;
-    let loosely = |(code, value)| (code, value != Value::Bool(false));
-    Ok(given.map(|codes| codes.into_iter().map(loosely).collect()))
-}
-
 #[cfg(test)]
 mod tests {
     use crate::upstream::UpstreamDoc;
@@ -88,21 +77,10 @@ mod tests {
             r#"{"cluster":[{"servers":[{"host":"a","port":1,"weight":2}]}],"timeout":1.5}"#,
             r#"{"cluster":{"z":{"servers":[{"host":"a","port":1}]},"b":{"servers":[],"note":1}}}"#,
             r#"{"cluster":[{"servers":[{"host":"a","port":1,"rack":"r7"}]}],"x":[1]}"#,
-            r#"{"cluster":[],"http_opts":{"statuses":{"500":false}}}"#,
+            r#"{"cluster":[],"http_opts":{"statuses":{"500":false,"501":0,"502":null}}}"#,
         ] {
             let doc: UpstreamDoc = serde_json::from_str(text).expect(text);
             assert_eq!(serde_json::to_string(&doc).expect(text), text);
         }
-    }
-
-    #[test]
-    fn only_false_refuses_a_status() {
-        let text = r#"{"cluster":[],"http_opts":{"statuses":{"500":false,"501":0,"502":null}}}"#;
-        let doc: UpstreamDoc = serde_json::from_str(text).expect("a document");
-        let statuses = doc.http_opts.and_then(|o| o.statuses).expect("statuses");
-        assert_eq!(
-            (statuses["500"], statuses["501"], statuses["502"]),
-            (false, true, true)
-        );
     }
 }

@@ -192,7 +192,7 @@ fn read_probe(doc: &UpstreamDoc) -> Result<ProbeKind, InvalidUpstream> {
 /// Codes mapped to false. What is no number can never be answered.
 fn refused_codes(opts: &HttpOpts) -> Option<Vec<u64>> {
     let statuses = opts.statuses.as_ref()?.iter();
-    let refused = statuses.filter(|(_, good)| !**good);
+    let refused = statuses.filter(|(_, good)| **good == serde_json::Value::Bool(false));
     Some(refused.filter_map(|(code, _)| code.parse().ok()).collect())
 }
 

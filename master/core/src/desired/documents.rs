@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use hancock_proto::app::{AppSpec, Balance, CheckKind, HealthCheck, Service};
 use hancock_proto::ids::{AppName, InstanceId};
 use hancock_proto::registry::Batch;
@@ -185,13 +187,13 @@ fn http_opts(spec: &AppSpec, check: &HealthCheck, name: &ServiceName) -> HttpOpt
     }
 }
 
-fn statuses(expect: &[u16]) -> BTreeMap<String, bool> {
+fn statuses(expect: &[u16]) -> BTreeMap<String, Value> {
     let others = OTHER_STATUSES.iter().filter(|_| !expect.is_empty());
     BAD_STATUSES
         .iter()
         .chain(others)
         .filter(|code| !expect.contains(code))
-        .map(|code| (code.to_string(), false))
-        .chain(expect.iter().map(|code| (code.to_string(), true)))
+        .map(|code| (code.to_string(), false.into()))
+        .chain(expect.iter().map(|code| (code.to_string(), true.into())))
         .collect()
 }

@@ -113,8 +113,8 @@ fn documents_read_well_in_a_plain_balancer() {
     );
     let statuses = probe.statuses.as_ref().unwrap();
     assert_eq!(
-        (statuses["204"], statuses["200"], statuses["502"]),
-        (true, false, false)
+        (&statuses["204"], &statuses["200"], &statuses["502"]),
+        (&true.into(), &false.into(), &false.into())
     );
     let server = doc.servers().next().unwrap();
     assert_eq!(
