@@ -2,6 +2,7 @@
 //!
 //! Requests only put a finished line into a bounded queue; when it is full, records are dropped and counted.
 
+mod glimpse;
 mod lines;
 mod queue;
 mod record;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::live::Table;
+use glimpse::Glimpse;
 use queue::Queue;
 
 pub(crate) use record::{Record, Trace};
@@ -126,9 +128,9 @@ impl Access {
     }
 
     /// Takes a record of a request that was refused before it was one.
-    pub(crate) fn refused(&self, client: SocketAddr, status: u16) {
+    pub(crate) fn refused(&self, client: SocketAddr, status: u16, text: &[u8]) {
         if self.is_wanted() {
-            self.take(&Record::refused(client, status));
+            self.take(&Record::refused(client, status, &Glimpse::of(text)));
         }
     }
 

@@ -109,7 +109,7 @@ impl HttpEngine for Pingora {
                     Err(End::Gone) => {}
                     Err(End::Refused(refusal)) => {
                         table.meter.refused(refusal.reason);
-                        access.refused(peer, refusal.status);
+                        access.refused(peer, refusal.status, conn.arrived());
                         conn.refuse(refusal).await;
                     }
                 }

@@ -44,7 +44,7 @@ pub(crate) struct Tcp {
     porter: Porter,
     threads: Threads,
     admin: Option<Server>,
-    turns: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// Looks after the ports; closes them when dropped.
@@ -83,7 +83,13 @@ impl Tcp {
             admin: admin
                 .transpose()
                 .map_err(failed("start the framed management protocol"))?,
-            turns: tokio::spawn(Control::run(Arc::downgrade(&control))),
+            tasks: [
+                tokio::spawn(Control::run(Arc::downgrade(&control))),
+                tokio::spawn(Control::beat(
+                    Arc::downgrade(&control),
+                    control.check_interval,
+                )),
+            ],
             porter: Porter {
                 retrying: tokio::spawn(Doors::keep_trying(doors.clone())),
                 doors,
@@ -105,7 +111,7 @@ impl Tcp {
         if let Some(admin) = self.admin {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
         }
-        self.turns.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         let control = self.control;
         let closed = tokio::task::spawn_blocking(move || control.close()).await;
         if closed.is_err() {

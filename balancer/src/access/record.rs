@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use hancock_proto::time::Timestamp;
 
+use super::glimpse::Glimpse;
 use crate::control::now;
 
 /// Version of the original these records come from, as `<configuration>-<version>.<scripts>`.
@@ -102,22 +103,24 @@ static NO_TRACE: Trace = Trace {
     began: None,
 };
 
-impl Record<'_> {
+impl<'a> Record<'a> {
     /// Of a request that was refused before it was one.
-    pub(super) fn refused(client: SocketAddr, status: u16) -> Self {
+    pub(super) fn refused(client: SocketAddr, status: u16, seen: &'a Glimpse<'_>) -> Self {
         Self {
             client: Some(client.ip()),
-            method: "-",
-            target: "-".to_owned(),
-            version: None,
-            headers: None,
+            method: seen.method,
+            target: seen.target.clone(),
+            version: seen.version,
+            headers: Some(&seen.headers),
             status,
             sent: 0,
             began: now(),
             trace: &NO_TRACE,
         }
     }
+}
 
+impl Record<'_> {
     /// The record as a line of JSON.
     pub(super) fn line(&self, node: &str) -> Vec<u8> {
         let length = self.header(header::CONTENT_LENGTH.as_str()).parse().ok();
@@ -141,7 +144,7 @@ impl Record<'_> {
             content_type: self.header("content-type"),
             content_length: length.unwrap_or(-1),
             x_raw_uri: self.header("x-raw-uri"),
-            x_forwarded_for: self.header("x-forwarded-for"),
+            x_forwarded_for: self.list("x-forwarded-for"),
             x_request_id: self.header("x-request-id"),
             upstream_addr: self.trace.peers(),
             upstream_status: self.trace.statuses(),
@@ -153,6 +156,15 @@ impl Record<'_> {
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
         text
+    }
+
+    /// All values of a header that is a list.
+    fn list(&self, name: &str) -> String {
+        let values = self.headers.into_iter().flat_map(|h| h.get_all(name));
+        let texts: Vec<_> = values
+            .map(|v| String::from_utf8_lossy(v.as_bytes()))
+            .collect();
+        joined(texts.iter().map(|text| &**text).collect())
     }
 
     fn header(&self, name: &str) -> String {

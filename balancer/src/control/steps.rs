@@ -232,10 +232,9 @@ impl Inner {
             state.redis.insert((*key).clone(), answer.redis);
             results.push(answer.result);
         }
-        for (key, health) in keys
-            .iter()
-            .zip(health::round(before, &results, policy, now))
-        {
+        let judged = health::round(before, &results, policy, now);
+        // From the last to the first: an address that is listed twice ends with what its first place says.
+        for (key, health) in keys.iter().zip(judged).rev() {
             if let Some(peer) = state.peers.get(key) {
                 tell_change(name, key, peer.verdict(), &health);
                 peer.set_verdict(health.verdict);

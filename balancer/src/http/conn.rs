@@ -67,6 +67,11 @@ impl Conn {
         self.input.take_head()
     }
 
+    /// What arrived of a request that was refused.
+    pub(super) fn arrived(&self) -> &[u8] {
+        self.input.arrived()
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.gathered.len() {
             let rest = &self.gathered[self.sent..];

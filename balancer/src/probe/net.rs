@@ -159,7 +159,8 @@ fn judge_refused(line: &[u8], refused: &[u64]) -> Asked {
 
 /// The code of `HTTP/<digits>.<digits> <blanks> <digits>`, in any case.
 fn status(line: &[u8]) -> Option<u64> {
-    let line = std::str::from_utf8(line).ok()?;
+    // What is said after the code may be in any language.
+    let line = String::from_utf8_lossy(line);
     let (name, rest) = line.split_at_checked(5)?;
     name.eq_ignore_ascii_case("HTTP/").then_some(())?;
     let rest = digits(rest)?.1.strip_prefix('.')?;
@@ -192,6 +193,7 @@ mod tests {
         ] {
             assert_eq!(status(line.as_bytes()), code, "{line}");
         }
+        assert_eq!(status(b"HTTP/1.1 503 \xe9chec"), Some(503));
         assert!(judge_status(b"HTTP/1.1 302 Found", &[]).is_ok());
         assert_eq!(
             judge_status(b"HTTP/1.1 503 No", &[]),

@@ -112,6 +112,10 @@ impl Input {
         })
     }
 
+    pub(super) fn arrived(&self) -> &[u8] {
+        &self.arrived
+    }
+
     async fn rest_of_head(
         &mut self,
         stream: &mut TcpStream,
