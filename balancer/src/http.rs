@@ -8,6 +8,7 @@ mod forwarded;
 mod host;
 mod page;
 mod proxy;
+mod request;
 mod routing;
 
 use std::net::SocketAddr;

@@ -16,7 +16,6 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use hancock_balancer_core::head;
 use hancock_balancer_core::key::RequestKey;
 use hancock_balancer_core::passive::Failure;
 use hancock_balancer_core::retry;
@@ -25,6 +24,7 @@ use super::answer;
 use super::forwarded;
 use super::host::{Name, NoName};
 use super::page;
+use super::request::{own_connection, restore_target};
 use super::routing::{Repeatable, Routing};
 use crate::access::{Access, Record};
 use crate::control::now;
@@ -153,17 +153,7 @@ impl ProxyHttp for Proxy {
             // From here on the origin may have acted on it.
             ctx.end_phase();
         }
-        // The client's connection is not the origin's.
-        if session.is_upgrade_req() {
-            request.insert_header(header::CONNECTION, "Upgrade")?;
-        } else {
-            request.remove_header(&header::CONNECTION);
-        }
-        if request.headers.contains_key(header::TRANSFER_ENCODING) {
-            // In one spelling: not everybody reads it in capitals.
-            request.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-        }
-        Ok(())
+        own_connection(request, session.is_upgrade_req())
     }
 
     /// The answer is coming, so no retry; unless it is a 502 that somebody else may do better.
@@ -338,14 +328,6 @@ impl Proxy {
     async fn unknown(&self, session: &mut Session) -> Result<bool> {
         self.table.unknown.fetch_add(1, Ordering::Relaxed);
         tell(session, 502, "unknown_host").await
-    }
-}
-
-/// Of a target the engine could not hold, what the client sent: origins, hashes and records are told that.
-fn restore_target(session: &mut Session) -> Result<()> {
-    match head::as_sent(session.req_header().raw_path()) {
-        Some(target) => session.req_header_mut().set_raw_path(&target),
-        None => Ok(()),
     }
 }
 
