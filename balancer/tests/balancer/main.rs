@@ -10,6 +10,7 @@ mod members;
 mod metrics;
 mod modes;
 mod origin;
+mod proportion;
 mod routing;
 mod smuggling;
 mod strict;
