@@ -1,5 +1,4 @@
-//! What a service is called wherever documents, confirmations and watches speak of it: a host over HTTP, with a path where only that part
-//! of it is meant, a listen port over TCP.
+//! What a service is called wherever documents, confirmations and watches speak of it: a host over HTTP, a listen port over TCP.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -20,7 +19,7 @@ pub struct ServiceName(String);
 /// The two kinds, which balancers keep apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceKind<'a> {
-    /// HTTP requests for this host, or below this path of one: `web.example/api`.
+    /// HTTP requests for this host.
     Http(&'a str),
     /// TCP connections to this port.
     Tcp(u16),
@@ -158,7 +157,6 @@ mod tests {
     fn keys_are_those_of_the_store() {
         for (name, key) in [
             ("web.example", "upstreams/web.example"),
-            ("web.example/api", "upstreams/web.example/api"),
             (":3131", "upstreams_stream/3131"),
         ] {
             let name: ServiceName = name.parse().unwrap();

@@ -120,9 +120,6 @@ fn read_target<'a>(method: &[u8], target: &'a [u8]) -> Option<Target<'a>> {
     if bytes::has_blank(target) {
         return None;
     }
-    if target.first() == Some(&b'/') && target::is_odd(target) {
-        return Some(Target::Odd(target));
-    }
     if target.first() == Some(&b'/') || (target == b"*" && method == b"OPTIONS") {
         return Some(Target {
             authority: None,
@@ -317,20 +314,6 @@ fn rewrite(text: &[u8], line: &Line<'_>, upgrade: bool) -> Vec<u8> {
     }
     out.extend_from_slice(b"\r\n");
     out
-}
-
-/// The request line for a path.
-fn request(line: &Line<'_>, path: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(line.method);
-    out.push(b' ');
-    if path.first() != Some(&b'/') {
-        out.push(b'/');
-    }
-    target::escape(path, out);
-    out.extend_from_slice(match line.version {
-        Version::Http11 => b" HTTP/1.1",
-        Version::Http10 => b" HTTP/1.0",
-    });
 }
 
 fn is_kept(line: &[u8], absolute: bool, upgrade: bool) -> bool {

@@ -136,12 +136,6 @@ fn service(
     }
     let proxy = super::proxy::proxy(&proxy_field, below);
     let listen = listen(&listen_field, seen);
-    let proxy_field = section.field("proxy");
-    let below = hosts.iter().any(|host| host.contains('/'));
-    let proxy = super::proxy::proxy(&proxy_field, below);
-    if protocol == Some(ServiceProtocol::Tcp) && proxy_field.is_present() {
-        proxy_field.problem("is for http: a tcp connection has no requests");
-    }
     let balance_field = section.field("balance");
     let balance = balance_field.word(
         &[
