@@ -11,6 +11,7 @@ mod access;
 mod admin;
 mod chance;
 mod control;
+mod farewell;
 mod handle;
 mod http;
 mod lastgood;

@@ -139,6 +139,9 @@ pub struct Member {
     pub max_unavailable: u32,
     /// Milliseconds the added peers have to pass.
     pub accept_timeout_ms: u64,
+    /// Milliseconds after which sessions on a peer that left are closed. None: they end by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_drain_timeout_ms: Option<u64>,
     /// The probe, with more detail than Slardar's options can say. None: a TCP connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<HealthCheck>,

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use hancock_proto::api::{AppSummary, DeploymentView};
 use hancock_testkit::port::{local, quiet_port};
-use hancock_testkit::wait_for;
+use hancock_testkit::{http, wait_for};
 
 use crate::runtime::Runtime;
 use crate::spec::Spec;
@@ -181,6 +181,35 @@ fn tcp_sessions_outlive_the_version_they_began_on() {
         match TcpStream::connect(address) {
             Err(_) => Ok(()),
             Ok(_) => Err("still open"),
+        }
+    });
+}
+
+/// Sessions that never end are ended by the balancer, and only then the old instances are stopped.
+#[test]
+fn tcp_sessions_end_when_their_time_is_over() {
+    let world = World::start(Runtime::Process);
+    let port = quiet_port();
+    let stop = "{drain_timeout: 500ms, session_drain_timeout: 4s, grace_period: 5s}";
+    world.apply(&echo("v1", port, stop));
+    wait_greeting(local(port), "v1");
+    let mut session = Session::open(local(port)).unwrap();
+    session.talk("before");
+    let old = world.processes("web", 3);
+    world.apply(&echo("v2", port, stop));
+    let mut rest = String::new();
+    session.stream.read_line(&mut rest).unwrap();
+    assert!(rest.is_empty(), "a plain end, not {rest:?}");
+    drop(session);
+    let metrics = http::get(world.admin, "admin", "/metrics").unwrap().body;
+    let expired = format!("hancock_tcp_expired_total{{port=\"{port}\"}} 1");
+    assert!(metrics.contains(&expired), "not by the balancer: {metrics}");
+    wait_for("the end of the old instances", SOON, || {
+        let left: Vec<_> = old.iter().filter(|(_, p)| p.is_alive()).collect();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(left.len())
         }
     });
 }

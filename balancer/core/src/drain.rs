@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::Draining;
+use hancock_proto::time::Timestamp;
 
 use crate::peer::Peer;
 
@@ -43,14 +44,39 @@ impl<V> Formers<V> {
 
 /// Peers on their way out, until drained.
 #[derive(Debug, Default)]
-pub struct Leaving(BTreeMap<InstanceId, Arc<Peer>>);
+pub struct Leaving(BTreeMap<InstanceId, Leaver>);
+
+/// One of them.
+#[derive(Debug)]
+struct Leaver {
+    peer: Arc<Peer>,
+    /// Sessions on it end then. None: whenever they want, or they were told already.
+    until: Option<Timestamp>,
+}
 
 impl Leaving {
-    /// A peer left the served set. Peers without an instance are nobody's business.
-    pub fn add(&mut self, peer: &Arc<Peer>) {
-        if let Some(instance) = peer.instance() {
-            self.0.insert(instance.clone(), peer.clone());
+    /// A peer left the served set; its sessions have time until then. One that is leaving already keeps its time. Peers without an
+    /// instance are nobody's business.
+    pub fn add(&mut self, peer: &Arc<Peer>, until: Option<Timestamp>) {
+        let Some(instance) = peer.instance() else {
+            return;
+        };
+        let known = self.0.get(instance);
+        if known.is_none_or(|leaver| !Arc::ptr_eq(&leaver.peer, peer)) {
+            let peer = peer.clone();
+            self.0.insert(instance.clone(), Leaver { peer, until });
         }
+    }
+
+    /// Peers whose sessions had their time; each is told once.
+    pub fn overdue(&mut self, now: Timestamp) -> Vec<Arc<Peer>> {
+        let mut late = Vec::new();
+        for leaver in self.0.values_mut() {
+            if leaver.until.take_if(|until| *until <= now).is_some() {
+                late.push(leaver.peer.clone());
+            }
+        }
+        late
     }
 
     /// An instance is served again.
@@ -65,7 +91,7 @@ impl Leaving {
         older_phase: impl Fn(&Arc<Peer>) -> bool,
     ) -> BTreeMap<InstanceId, Draining> {
         let mut open = BTreeMap::new();
-        for (instance, peer) in &self.0 {
+        for (instance, Leaver { peer, .. }) in &self.0 {
             let (requests, sessions) = peer.open();
             let draining = Draining {
                 requests,
@@ -94,7 +120,6 @@ mod tests {
     use crate::pick::{Tried, pick};
     use crate::table::{Peers, View};
     use crate::upstream::Upstream;
-    use hancock_proto::time::Timestamp;
 
     fn upstream(host: &str, instance: &str) -> Upstream {
         let json = format!(
@@ -103,6 +128,26 @@ mod tests {
         );
         let doc = serde_json::from_str(&json).expect("a document");
         Upstream::new("web", Arc::new(doc)).expect("a valid one")
+    }
+
+    #[test]
+    fn sessions_are_told_once_that_their_time_is_over() {
+        let mut peers = Peers::default();
+        let view = View::new(&upstream("10.0.0.1", "web-1"), &mut peers);
+        let peer = view.entries()[0].peer.clone();
+        let mut session = Ticket::new(peer.clone());
+        session.upgrade();
+        let mut leaving = Leaving::default();
+        leaving.add(&peer, Some(Timestamp(10)));
+        // Another document without it gives it no more time.
+        leaving.add(&peer, Some(Timestamp(99)));
+        assert!(leaving.overdue(Timestamp(9)).is_empty());
+        assert_eq!(leaving.overdue(Timestamp(10)).len(), 1);
+        assert!(leaving.overdue(Timestamp(11)).is_empty());
+        assert_eq!(leaving.report(|_| false).len(), 1, "still open");
+        // One that is served again has all the time there is.
+        leaving.returned(&"web-1".parse().expect("an id"));
+        assert!(leaving.overdue(Timestamp(99)).is_empty());
     }
 
     /// The hole of rule 2: the counter is zero while a request that loaded the old view has not picked yet.
@@ -115,7 +160,7 @@ mod tests {
         let gone = old.entries()[0].peer.clone();
         let (mut formers, mut leaving) = (Formers::default(), Leaving::default());
         formers.retire(old);
-        leaving.add(&gone);
+        leaving.add(&gone, None);
         let name: InstanceId = "web-1".parse().expect("an id");
 
         formers.settle();

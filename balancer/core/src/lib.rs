@@ -10,6 +10,7 @@
 pub mod cutover;
 pub mod drain;
 pub mod framed;
+pub mod frames;
 pub mod head;
 pub mod health;
 pub mod key;

@@ -126,6 +126,8 @@ pub struct Handover {
     pub max_unavailable: usize,
     /// Time the added ones have.
     pub accept_timeout: Duration,
+    /// Time sessions on peers that left have; None: as much as they want.
+    pub session_drain_timeout: Option<Duration>,
     /// How they are probed; None: a connection opens.
     pub check: Option<HealthCheck>,
 }

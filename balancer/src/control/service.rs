@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::http::HeaderValue;
 
@@ -14,8 +15,10 @@ use hancock_balancer_core::table::{Peers, View};
 use hancock_balancer_core::upstream::{PeerKey, Upstream};
 use hancock_proto::ids::{DocIndex, InstanceId};
 use hancock_proto::report::Draining;
+use hancock_proto::time::Timestamp;
 
 use super::local::Local;
+use super::now;
 use crate::http::Dial;
 use crate::live::{LiveView, Service, Table};
 use crate::probe::RedisFacts;
@@ -34,6 +37,8 @@ pub(super) struct ServiceState {
     dials: BTreeMap<PeerKey, Arc<Dial>>,
     formers: Formers<LiveView>,
     leaving: Leaving,
+    /// Time of sessions on peers that leave, by the last document. None: no end is set.
+    session_time: Option<Duration>,
     /// What is not drained, as last looked at.
     pub(super) draining: BTreeMap<InstanceId, Draining>,
     /// Others are draining than when a change was last told, even if only for a moment: somebody may have looked.
@@ -64,6 +69,7 @@ impl ServiceState {
             dials: BTreeMap::new(),
             formers: Formers::default(),
             leaving: Leaving::default(),
+            session_time: None,
             draining: BTreeMap::new(),
             untold: false,
             health: BTreeMap::new(),
@@ -79,6 +85,8 @@ impl ServiceState {
 
     /// Routes by `upstream` from now on; peers that are no longer in it begin to leave.
     pub(super) fn install(&mut self, upstream: &Upstream, locals: &BTreeMap<InstanceId, Local>) {
+        let handover = upstream.handover.as_ref();
+        self.session_time = handover.and_then(|h| h.session_drain_timeout);
         let view = View::new(upstream, &mut self.peers);
         self.judge(&view, upstream, locals);
         let keys = view.entries().iter().map(|e| e.peer.key().clone());
@@ -93,7 +101,7 @@ impl ServiceState {
                 .get(&spec.key)
                 .filter(|_| !upstream.peers().any(|p| p.key == spec.key))
             {
-                self.leaving.add(peer);
+                self.leaving.add(peer, until(self.session_time));
             }
         }
     }
@@ -128,7 +136,8 @@ impl ServiceState {
             .entries()
             .iter()
             .filter(|e| !served.contains(e.peer.key()));
-        gone.for_each(|e| self.leaving.add(&e.peer));
+        let until = until(self.session_time);
+        gone.for_each(|e| self.leaving.add(&e.peer, until));
         self.formers.retire(former);
     }
 
@@ -160,8 +169,11 @@ impl ServiceState {
     }
 
     fn dial(&mut self, key: PeerKey) -> Arc<Dial> {
-        let made = || Arc::new(Dial::new(&key));
-        self.dials.entry(key.clone()).or_insert_with(made).clone()
+        // One whose sessions were ended would end those of a peer that came back.
+        let usable = self.dials.get(&key).filter(|dial| !dial.has_ended());
+        let dial = usable.map_or_else(|| Arc::new(Dial::new(&key)), Arc::clone);
+        self.dials.insert(key, dial.clone());
+        dial
     }
 
     /// The dial of a peer, to be told its address.
@@ -171,6 +183,7 @@ impl ServiceState {
 
     /// Looks at what is open on leaving peers.
     pub(super) fn settle(&mut self) {
+        self.end_sessions();
         // Phases first: one that ends afterwards has counted its pick already.
         let older_phase = self.formers.settle();
         let formers = &self.formers;
@@ -182,6 +195,17 @@ impl ServiceState {
         if !older_phase && self.leaving.is_empty() {
             self.peers.prune();
             self.dials.retain(|_, dial| Arc::strong_count(dial) > 1);
+        }
+    }
+
+    /// Sessions on peers that left have so much time, and no more.
+    fn end_sessions(&mut self) {
+        for peer in self.leaving.overdue(now()) {
+            let (_, sessions) = peer.open();
+            tracing::info!(service = %self.service.name, peer = %peer.key(), sessions, "closing the sessions on a peer that left");
+            if let Some(dial) = self.dials.get(peer.key()) {
+                dial.end_sessions();
+            }
         }
     }
 
@@ -208,4 +232,8 @@ impl ServiceState {
         self.resolving = None;
         self.accepting.clear();
     }
+}
+
+fn until(time: Option<Duration>) -> Option<Timestamp> {
+    time.map(|time| now() + time)
 }

@@ -1,6 +1,7 @@
 //! An accepted connection in the engine's terms. Every request passes the strict head filter first; the engine gets exactly one request at
 //! a time, and small writes are gathered: head and body of an answer leave in one packet.
 
+mod ending;
 mod input;
 mod refuse;
 
@@ -19,8 +20,10 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use super::Accepted;
+use ending::Ending;
 use input::Input;
 
 pub(super) use input::{End, Waits};
@@ -40,6 +43,7 @@ pub(super) struct Conn {
     /// How much of it is out.
     sent: usize,
     digest: Arc<SocketDigest>,
+    ending: Ending,
 }
 
 impl Conn {
@@ -53,7 +57,26 @@ impl Conn {
             gathered: Vec::new(),
             sent: 0,
             digest: Arc::new(digest),
+            ending: Ending::default(),
         })
+    }
+
+    /// A session that becomes of it ends when `teller` says so.
+    pub(super) fn told_by(&self, teller: CancellationToken) {
+        self.ending.told_by(teller);
+    }
+
+    /// Whether the session was told to end. Its last word goes out then, as far as the client takes it at once.
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(last) = self.ending.poll(cx) else {
+            return false;
+        };
+        if let Some(last) = last {
+            self.gathered.extend_from_slice(last);
+            let _ = self.poll_send(cx);
+            ending::see_off(&self.stream);
+        }
+        true
     }
 
     /// Waits for the next request's head.
@@ -95,9 +118,13 @@ impl AsyncRead for Conn {
         if self.input.owes_continue() {
             self.gathered.extend_from_slice(CONTINUE);
         }
+        let ended = self.poll_ending(cx);
         // Whoever reads waits for the other side, which may be waiting for what was gathered. Errors show on the next write.
         if !self.gathered.is_empty() {
             let _ = self.poll_send(cx);
+        }
+        if ended {
+            return Poll::Ready(Ok(()));
         }
         let me = &mut *self;
         me.input.poll_read(&mut me.stream, cx, buf)
@@ -110,17 +137,27 @@ impl AsyncWrite for Conn {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.poll_ending(cx) {
+            // Nothing follows the last word.
+            return Poll::Ready(Ok(data.len()));
+        }
         if self.gathered.len() + data.len() > GATHER {
             ready!(self.poll_send(cx))?;
         }
-        if data.starts_with(SWITCHING) {
+        if !self.ending.has_begun() && data.starts_with(SWITCHING) {
             self.input.switched();
+            self.ending.begin(data);
+            self.gathered.extend_from_slice(data);
+            return Poll::Ready(Ok(data.len()));
         }
-        if data.len() >= GATHER {
-            return Pin::new(&mut self.stream).poll_write(cx, data);
-        }
-        self.gathered.extend_from_slice(data);
-        Poll::Ready(Ok(data.len()))
+        let taken = if data.len() >= GATHER {
+            ready!(Pin::new(&mut self.stream).poll_write(cx, data))?
+        } else {
+            self.gathered.extend_from_slice(data);
+            data.len()
+        };
+        self.ending.pass(&data[..taken]);
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,10 +2,11 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
+use tokio_util::sync::CancellationToken;
 
 use hancock_balancer_core::settings::PeerTimes;
 use hancock_balancer_core::upstream::PeerKey;
@@ -27,6 +28,8 @@ pub(crate) struct Dial {
     group: u64,
     /// None: a host name that was not resolved yet.
     target: ArcSwapOption<HttpPeer>,
+    /// Tells sessions on the peer to end; there is none before the first session.
+    ending: OnceLock<CancellationToken>,
 }
 
 impl Dial {
@@ -37,6 +40,7 @@ impl Dial {
             // The lowest bit tells connections that must not come from the pool.
             group: hasher.finish() & !1,
             target: ArcSwapOption::empty(),
+            ending: OnceLock::new(),
         };
         if let Some(ip) = key.ip() {
             dial.resolved(SocketAddr::new(ip, key.port));
@@ -51,6 +55,23 @@ impl Dial {
         // The head filter has left out what is not for origins; everything else is theirs, as the original passes it.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         self.target.store(Some(Arc::new(peer)));
+    }
+
+    /// By whom a session on the peer is told to end.
+    pub(crate) fn ending(&self) -> CancellationToken {
+        self.ending.get_or_init(CancellationToken::new).clone()
+    }
+
+    /// Every session on the peer is to end, now and from now on.
+    pub(crate) fn end_sessions(&self) {
+        self.ending.get_or_init(CancellationToken::new).cancel();
+    }
+
+    /// Whether they were told.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ending
+            .get()
+            .is_some_and(CancellationToken::is_cancelled)
     }
 
     /// Where the peer is; None: the address is not known.

@@ -15,12 +15,14 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use tokio_util::sync::CancellationToken;
 
 use hancock_balancer_core::key::RequestKey;
 use hancock_balancer_core::passive::Failure;
 use hancock_balancer_core::retry;
 
 use super::answer;
+use super::conn::Conn;
 use super::forwarded;
 use super::host::{Name, NoName};
 use super::page;
@@ -108,6 +110,7 @@ impl ProxyHttp for Proxy {
     ) -> Result<Box<HttpPeer>> {
         let upgrade = session.is_upgrade_req();
         while let Some((dial, how)) = ctx.pick(&key(session, ctx), upgrade) {
+            ctx.ending = upgrade.then(|| dial.ending());
             match dial.prepare(how) {
                 Some(peer) => return Ok(peer),
                 None => ctx.undialable(),
@@ -170,6 +173,7 @@ impl ProxyHttp for Proxy {
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             ctx.upgraded();
+            end_by(session, ctx.ending.take());
         } else if response.status.is_informational() {
             return Ok(());
         }
@@ -328,6 +332,15 @@ impl Proxy {
     async fn unknown(&self, session: &mut Session) -> Result<bool> {
         self.table.unknown.fetch_add(1, Ordering::Relaxed);
         tell(session, 502, "unknown_host").await
+    }
+}
+
+/// The session that becomes of the connection ends when its peer's sessions are told to.
+fn end_by(session: &Session, teller: Option<CancellationToken>) {
+    if let (ServerSession::H1(http), Some(teller)) = (&*session.downstream_session, teller)
+        && let Some(conn) = (**http.stream()).as_any().downcast_ref::<Conn>()
+    {
+        conn.told_by(teller);
     }
 }
 

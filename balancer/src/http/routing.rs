@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyper::http::{HeaderValue, header};
 use pingora_proxy::Session;
+use tokio_util::sync::CancellationToken;
 
 use hancock_balancer_core::key::RequestKey;
 use hancock_balancer_core::passive::{Failure, Limits};
@@ -54,6 +55,8 @@ pub(super) struct Routing {
     pub(super) apology: Option<Arc<Answer>>,
     /// How long the connection waits for the next request.
     pub(super) keepalive: Duration,
+    /// Tells the session that may become of the request when it is to end.
+    pub(super) ending: Option<CancellationToken>,
     /// Kept when a record is wanted.
     pub(super) trace: Option<Trace>,
     /// Why the proxy would have to answer itself.

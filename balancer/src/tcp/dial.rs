@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use hancock_balancer_core::key::RequestKey;
 use hancock_balancer_core::passive::Failure;
@@ -24,6 +25,8 @@ pub(super) struct Dialled {
     pub(super) stream: TcpStream,
     /// Counts for as long as it is held.
     pub(super) _ticket: Ticket,
+    /// Tells the session to end.
+    pub(super) ending: CancellationToken,
 }
 
 /// Connects to the peer that is picked, or to the next ones. None: nobody answered. The routing phase is this call.
@@ -54,6 +57,7 @@ pub(super) async fn dial(service: &Service, client: IpAddr, limit: Duration) -> 
                 return Some(Dialled {
                     stream,
                     _ticket: ticket,
+                    ending: phase.dials[at].ending(),
                 });
             }
             Err(failure) => {

@@ -14,6 +14,7 @@ use super::dial::dial;
 use super::doors::Doors;
 use super::stats::Counters;
 use super::way::{Broken, Pace, Way};
+use crate::farewell::{reset, see_off};
 use crate::live::Service;
 
 /// A peer that takes nothing more may still be answering: it has this long.
@@ -54,7 +55,13 @@ async fn serve(
         idle: options.idle_timeout,
         splice: options.splice,
     };
-    relayed.run(&mut stream, &mut dialled.stream).await;
+    let (client, peer) = (&mut stream, &mut dialled.stream);
+    tokio::select! {
+        () = relayed.run(client, peer) => return Ok(()),
+        () = dialled.ending.cancelled() => {}
+    }
+    counters.expired.fetch_add(1, Ordering::Relaxed);
+    tokio::join!(see_off(&mut stream), see_off(&mut dialled.stream));
     Ok(())
 }
 
@@ -128,12 +135,5 @@ async fn idle(moved: &AtomicU64, limit: Duration) {
         let now = moved.load(Ordering::Relaxed);
         quiet = if now == seen { quiet + 1 } else { 0 };
         seen = now;
-    }
-}
-
-/// Closing it will tell the other side that something broke.
-fn reset(stream: &TcpStream) {
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "cannot have a connection reset");
     }
 }

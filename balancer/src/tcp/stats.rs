@@ -16,6 +16,8 @@ pub(crate) struct Counters {
     pub(crate) broken: AtomicU64,
     /// Sessions that ended because nothing moved.
     pub(crate) idle: AtomicU64,
+    /// Sessions ended because their peer left and their time was over.
+    pub(crate) expired: AtomicU64,
     /// Bytes from clients.
     pub(crate) up: AtomicU64,
     /// Bytes to clients.
@@ -32,7 +34,7 @@ pub(crate) fn metrics(page: &mut Page, control: &Control) {
     let Some(doors) = control.doors() else { return };
     let mut services = control.table.all();
     services.sort_by(|a, b| a.name.cmp(&b.name));
-    let each: [(&str, &str, Counter); 7] = [
+    let each: [(&str, &str, Counter); 8] = [
         ("sessions", "TCP connections that reached a peer.", |c| {
             &c.sessions
         }),
@@ -41,6 +43,11 @@ pub(crate) fn metrics(page: &mut Page, control: &Control) {
         }),
         ("broken", "TCP sessions that broke off.", |c| &c.broken),
         ("idle", "TCP sessions ended for silence.", |c| &c.idle),
+        (
+            "expired",
+            "TCP sessions ended at their limit, after their peer had left.",
+            |c| &c.expired,
+        ),
         ("received_bytes", "Bytes from TCP clients.", |c| &c.up),
         ("sent_bytes", "Bytes to TCP clients.", |c| &c.down),
         (

@@ -6,6 +6,7 @@ mod client;
 mod cutover;
 mod faults;
 mod framed;
+mod lingering;
 mod members;
 mod metrics;
 mod modes;

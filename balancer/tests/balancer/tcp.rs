@@ -2,7 +2,7 @@
 
 mod bulk;
 mod doors;
-mod peer;
+pub mod peer;
 mod sessions;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -24,6 +24,7 @@ use crate::world::{listener, options, plain};
 
 /// A balancer with a TCP side.
 pub struct TcpWorld {
+    pub proxy: SocketAddr,
     pub admin: SocketAddr,
     pub framed: SocketAddr,
     pub handle: Handle,
@@ -41,9 +42,10 @@ impl TcpWorld {
     }
 
     pub async fn start(folder: TempDir, change: impl FnOnce(&mut TcpOptions)) -> Self {
-        let (balancer, admin, framed) = started(folder.path(), change).await;
+        let (balancer, admin, framed, proxy) = started(folder.path(), change).await;
         let balancer = balancer.unwrap();
         Self {
+            proxy,
             admin,
             framed,
             handle: balancer.handle(),
@@ -75,8 +77,9 @@ pub async fn started(
     Result<Balancer, hancock_balancer::StartError>,
     SocketAddr,
     SocketAddr,
+    SocketAddr,
 ) {
-    let (mut options, _, admin) = options(folder);
+    let (mut options, proxy, admin) = options(folder);
     let (stream_admin, framed) = listener();
     let mut tcp = TcpOptions {
         bind: Ipv4Addr::LOCALHOST.into(),
@@ -85,7 +88,7 @@ pub async fn started(
     change(&mut tcp);
     options.tcp = Some(tcp);
     options.stream_admin = Some(stream_admin);
-    (Balancer::start(options).await, admin, framed)
+    (Balancer::start(options).await, admin, framed, proxy)
 }
 
 /// A document without checks.

@@ -143,6 +143,7 @@ pub fn doc(index: u64, servers: Vec<Server>) -> UpstreamDoc {
         accept_timeout_ms: 10_000,
         check: None,
         check_ports: BTreeMap::new(),
+        session_drain_timeout_ms: None,
     });
     doc
 }

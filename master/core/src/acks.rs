@@ -4,6 +4,7 @@
 //! before the term is one lease old, so a new leader hears everybody first.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hancock_proto::app::{Stop, Update};
 use hancock_proto::ids::{InstanceId, NodeId};
@@ -13,6 +14,9 @@ use hancock_proto::time::Timestamp;
 use crate::command::{Confirmation, Evidence, StopCause};
 use crate::leader::{LEASE, LeaderView};
 use crate::state::{App, Cutover, Instance, Kind, Node, State};
+
+/// Balancers close sessions at their limit, reset what is not closed 5 s later, and report; only then the instance is stopped.
+const CLOSING: Duration = Duration::from_secs(8);
 
 /// How every registered node stands to one cutover.
 pub(crate) struct Acks {
@@ -188,7 +192,8 @@ impl Acks {
         let began = self.drain_began(view, now, app, cutover);
         let mature = view.since() + LEASE;
         let requests = (began + stop.drain_timeout.duration()).max(mature);
-        let sessions = (began + stop.session_drain_timeout.duration()).max(mature);
+        let sessions = began + stop.session_drain_timeout.duration() + CLOSING;
+        let sessions = sessions.max(mature);
         if now < requests && !open.is_drained() {
             return Verdict::Draining {
                 until: requests,

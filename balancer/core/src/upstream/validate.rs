@@ -233,6 +233,7 @@ fn read_member(member: &Member, levels: &[Vec<PeerSpec>]) -> Result<Handover, In
         retiring,
         max_unavailable: member.max_unavailable as usize,
         accept_timeout: Duration::from_millis(member.accept_timeout_ms),
+        session_drain_timeout: member.session_drain_timeout_ms.map(Duration::from_millis),
         check: member.check.clone(),
     })
 }

@@ -35,6 +35,7 @@ fn doc(index: u64, port: u16) -> Arc<UpstreamDoc> {
             accept_timeout_ms: 1000,
             check: None,
             check_ports: BTreeMap::new(),
+            session_drain_timeout_ms: None,
         }),
         ..UpstreamDoc::default()
     })

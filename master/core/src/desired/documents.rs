@@ -12,6 +12,7 @@ use hancock_proto::service::{ServiceKind, ServiceName};
 use hancock_proto::upstream::{HttpOpts, Level, Member, Proxy, Server, UpstreamDoc};
 
 use super::assignment::{check_host, name_of};
+use crate::acks::stop;
 use crate::state::{App, State};
 
 /// Failed requests in a row after which a balancer leaves a peer alone for [`BAN_SECONDS`].
@@ -138,9 +139,19 @@ fn member(state: &State, app: &App, spec: &AppSpec, service: &Service) -> Member
         retiring: servers(state, service, retiring),
         max_unavailable: spec.update.max_unavailable,
         accept_timeout_ms: u64::try_from(accept.as_millis()).unwrap_or(u64::MAX),
+        session_drain_timeout_ms: Some(session_time(state, app, spec)),
         check: spec.healthcheck.clone(),
         check_ports: check_ports(state, app, spec, service),
     }
+}
+
+/// Milliseconds that sessions on whoever leaves have: as long as the most patient of their versions says.
+fn session_time(state: &State, app: &App, spec: &AppSpec) -> u64 {
+    let retiring = app.routes.retiring().into_iter();
+    let leaving = retiring.filter_map(|id| state.instances.get(id));
+    let longest = leaving.map(|i| stop(app, i).session_drain_timeout).max();
+    let time = longest.unwrap_or(spec.stop.session_drain_timeout);
+    u64::try_from(time.duration().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The checked port of every instance whose check does not ask the served one.

@@ -57,7 +57,7 @@ impl Service {
         for spec in upstream.retiring() {
             let served = upstream.peers().any(|p| p.key == spec.key);
             if let Some(peer) = self.peers.get(&spec.key).filter(|_| !served) {
-                self.leaving.add(peer);
+                self.leaving.add(peer, None);
             }
         }
     }
@@ -75,7 +75,7 @@ impl Service {
         let former = std::mem::replace(&mut self.view, Arc::new(next));
         for entry in former.entries() {
             if !served.contains(entry.peer.key()) {
-                self.leaving.add(&entry.peer);
+                self.leaving.add(&entry.peer, None);
             }
         }
         self.formers.retire(former);
