@@ -1,6 +1,6 @@
 //! A client of the proxy: one connection, one request after the other.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +35,17 @@ impl Answer {
 
 impl Client {
     pub async fn connect(address: SocketAddr, host: &str) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap(), host).await
+    }
+
+    /// From another address of this machine: each may have so many connections only.
+    pub async fn connect_from(source: Ipv4Addr, address: SocketAddr, host: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        Self::over(socket.connect(address).await.unwrap(), host).await
+    }
+
+    async fn over(stream: TcpStream, host: &str) -> Self {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         Self {

@@ -15,5 +15,6 @@ mod proportion;
 mod routing;
 mod smuggling;
 mod strict;
+mod swaps;
 mod tcp;
 mod world;

@@ -1,7 +1,8 @@
 //! TCP services on loopback: ports that come and go, sessions that stay.
 
 mod bulk;
-mod doors;
+pub mod doors;
+mod growth;
 pub mod peer;
 mod sessions;
 

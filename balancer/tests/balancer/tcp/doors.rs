@@ -189,7 +189,7 @@ async fn a_thousand_ports_come_and_go_while_another_serves() {
 }
 
 /// A thousand open ports are more files than a process usually may have.
-fn more_files() {
+pub fn more_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
