@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::client::PATIENCE;
-use crate::tcp::{TcpWorld, at, free_port};
+use crate::tcp::{TcpWorld, at, quiet_port};
 
 pub struct Framed(TcpStream);
 
@@ -190,7 +190,7 @@ async fn what_ends_a_connection() {
 #[tokio::test]
 async fn a_port_that_cannot_be_opened_is_told() {
     let world = TcpWorld::new().await;
-    let port = free_port();
+    let port = quiet_port();
     let taken = std::net::TcpListener::bind(at(port)).unwrap();
     let mut framed = Framed::connect(world.framed).await;
     let body = r#"{"servers":[{"host":"127.0.0.1","port":9}]}"#;

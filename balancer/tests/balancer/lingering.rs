@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hancock_proto::upstream::UpstreamDoc;
-use hancock_testkit::wait::wait_for_async;
+use hancock_testkit::wait::{stays_async, wait_for_async};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::client::{PATIENCE, get};
 use crate::origin::Origin;
 use crate::tcp::peer::Peer;
-use crate::tcp::{TcpWorld, connect, free_port, rest};
+use crate::tcp::{TcpWorld, connect, quiet_port, rest};
 use crate::world::{WEB, World, doc, handover, id, server};
 
 /// Time sessions have after their peer left.
@@ -115,7 +115,7 @@ async fn a_client_that_does_not_close_is_reset_and_holds_up_nobody() {
 #[tokio::test]
 async fn a_tcp_session_gets_its_end_after_its_time() {
     let world = TcpWorld::new().await;
-    let (old, new, port) = (Peer::echo().await, Peer::echo().await, free_port());
+    let (old, new, port) = (Peer::echo().await, Peer::echo().await, quiet_port());
     let name = port.to_string();
     let put = |doc: UpstreamDoc| world.handle.apply_tcp(&name, Some(Arc::new(doc))).unwrap();
     put(doc(1, vec![server("web-1", old.port)]));
@@ -158,7 +158,7 @@ async fn a_tcp_session_gets_its_end_after_its_time() {
 #[tokio::test]
 async fn a_peer_that_is_back_keeps_its_sessions() {
     let world = TcpWorld::new().await;
-    let (old, new, port) = (Peer::echo().await, Peer::echo().await, free_port());
+    let (old, new, port) = (Peer::echo().await, Peer::echo().await, quiet_port());
     let name = port.to_string();
     let put = |doc: UpstreamDoc| world.handle.apply_tcp(&name, Some(Arc::new(doc))).unwrap();
     put(doc(1, vec![server("web-1", old.port)]));
@@ -176,15 +176,10 @@ async fn a_peer_that_is_back_keeps_its_sessions() {
     })
     .await;
     put(doc(3, vec![server("web-1", old.port)]));
-    let late = Instant::now() + LIMIT * 2;
-    wait_for_async("the limit to pass", PATIENCE, || async {
-        if Instant::now() >= late {
-            Ok(())
-        } else {
-            Err("not yet")
-        }
+    stays_async("the session", LIMIT * 2, async || {
+        echo(&mut session, b"two").await;
+        Ok::<_, String>(())
     })
     .await;
-    echo(&mut session, b"two").await;
     world.stop().await;
 }

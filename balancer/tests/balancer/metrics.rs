@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::client::{Client, PATIENCE, get, send};
 use crate::origin::Origin;
-use crate::tcp::{TcpWorld, free_port};
+use crate::tcp::{TcpWorld, quiet_port};
 use crate::world::{WEB, World, plain};
 use strict::Samples;
 
@@ -112,7 +112,7 @@ async fn checks_are_counted_by_kind_and_ports_by_their_state() {
         "cluster": [{"servers": [{"host": "127.0.0.1", "port": origin.port()}]}],
     });
     world.handle.apply(WEB, Some(Arc::new(plain(doc)))).unwrap();
-    let port = free_port();
+    let port = quiet_port();
     let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     let peers =
         json!({"enable": false, "cluster": [{"servers": [{"host": "127.0.0.1", "port": 9}]}]});

@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use crate::client::Client;
 use crate::tcp::doors::more_files;
 use crate::tcp::peer::Peer;
-use crate::tcp::{TcpWorld, connect, free_port};
+use crate::tcp::{TcpWorld, connect, quiet_port};
 use crate::world::{handover, server};
 
 /// For anything on a machine that is busy with other tests.
@@ -277,7 +277,7 @@ async fn nothing_fails_while_services_change() {
     let world = TcpWorld::new().await;
     let mut services = Vec::new();
     let (mut origins, mut echoes) = (Vec::new(), Vec::new());
-    let ports = [free_port(), free_port()];
+    let ports = [quiet_port(), quiet_port()];
     for at in 0..2 {
         let (a, b) = (
             Counting::start(&posted).await,

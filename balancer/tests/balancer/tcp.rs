@@ -6,14 +6,14 @@ mod growth;
 pub mod peer;
 mod sessions;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use hancock_balancer::{Balancer, Handle, TcpOptions};
 use hancock_proto::upstream::UpstreamDoc;
+pub use hancock_testkit::port::quiet_port;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -101,23 +101,6 @@ pub fn plainly(peers: &[u16]) -> Arc<UpstreamDoc> {
     Arc::new(plain(
         json!({"enable": false, "cluster": [{"servers": servers}]}),
     ))
-}
-
-/// A port nobody uses, below those the system gives out by itself.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        // Tests may be processes of their own, so they begin at different places.
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 11_000
-            + (std::process::id() as u16)
-                .wrapping_mul(97)
-                .wrapping_add(step)
-                % 20_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 pub fn at(port: u16) -> SocketAddr {

@@ -75,6 +75,24 @@ pub fn stays<E: Display>(what: &str, span: Duration, mut condition: impl FnMut()
     }
 }
 
+/// As [`stays`], for async tests.
+///
+/// # Panics
+/// As soon as it is not, with what was seen.
+pub async fn stays_async<E: Display>(
+    what: &str,
+    span: Duration,
+    mut condition: impl AsyncFnMut() -> Result<(), E>,
+) {
+    let start = Instant::now();
+    while start.elapsed() < span {
+        if let Err(seen) = condition().await {
+            panic!("{what}: no longer after {:.2?}: {seen}", start.elapsed());
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
 fn late(what: &str, start: Instant, seen: &dyn Display) -> String {
     format!(
         "waited {:.1?} for {what}; last seen: {seen}",

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::peer::Peer;
-use super::{TcpWorld, connect, free_port};
+use super::{TcpWorld, connect, quiet_port};
 use crate::client::get;
 
 const SIZE: usize = 200 << 20;
@@ -22,7 +22,7 @@ fn pattern(from: usize, length: usize) -> Vec<u8> {
 
 async fn transfer(splice: bool) {
     let world = TcpWorld::with(|tcp| tcp.splice = splice).await;
-    let (echo, port) = (Peer::echo().await, free_port());
+    let (echo, port) = (Peer::echo().await, quiet_port());
     world.put(port, &[echo.port]);
     let began = Instant::now();
     let (mut read, mut write) = connect(port).await.into_split();

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::peer::Peer;
-use super::{TcpWorld, at, connect, free_port, name_behind, plainly, rest, started};
+use super::{TcpWorld, at, connect, name_behind, plainly, quiet_port, rest, started};
 use crate::client::{PATIENCE, get};
 
 /// What is promised of a machine that has time.
@@ -20,7 +20,7 @@ const BUSY: Duration = Duration::from_millis(500);
 #[tokio::test]
 async fn a_port_opens_with_its_document_and_closes_with_it() {
     let world = TcpWorld::new().await;
-    let (peer, port) = (Peer::named("a").await, free_port());
+    let (peer, port) = (Peer::named("a").await, quiet_port());
     let mut fastest = Duration::MAX;
     for _ in 0..5 {
         assert!(TcpStream::connect(at(port)).await.is_err());
@@ -40,7 +40,7 @@ async fn a_port_opens_with_its_document_and_closes_with_it() {
 #[tokio::test]
 async fn a_port_somebody_has_is_told_and_tried_again() {
     let world = TcpWorld::new().await;
-    let (peer, port) = (Peer::named("a").await, free_port());
+    let (peer, port) = (Peer::named("a").await, quiet_port());
     let taken = TcpListener::bind(at(port)).unwrap();
     let told = world
         .handle
@@ -72,7 +72,7 @@ async fn a_port_somebody_has_is_told_and_tried_again() {
 
 #[tokio::test]
 async fn forbidden_ports_are_refused_and_other_names_open_nothing() {
-    let (min, own) = (free_port(), free_port());
+    let (min, own) = (quiet_port(), quiet_port());
     let world = TcpWorld::with(|tcp| {
         tcp.ports = min..=65535;
         tcp.reserved.insert(own);
@@ -100,7 +100,7 @@ async fn forbidden_ports_are_refused_and_other_names_open_nothing() {
 
 #[tokio::test]
 async fn a_kept_port_is_open_without_a_document() {
-    let port = free_port();
+    let port = quiet_port();
     let world = TcpWorld::with(|tcp| tcp.listen = [port].into()).await;
     let mut stream = connect(port).await;
     assert!(rest(&mut stream).await.unwrap_or_default().is_empty());
@@ -124,7 +124,7 @@ async fn a_kept_port_is_open_without_a_document() {
 #[tokio::test]
 async fn ports_are_open_again_after_a_restart() {
     let world = TcpWorld::new().await;
-    let (peer, port) = (Peer::named("a").await, free_port());
+    let (peer, port) = (Peer::named("a").await, quiet_port());
     world.put(port, &[peer.port]);
     let folder = world.stop().await;
     assert!(TcpStream::connect(at(port)).await.is_err());
@@ -137,7 +137,7 @@ async fn ports_are_open_again_after_a_restart() {
 async fn a_thousand_ports_come_and_go_while_another_serves() {
     more_files();
     let world = TcpWorld::new().await;
-    let (peer, echo, busy) = (Peer::named("a").await, Peer::echo().await, free_port());
+    let (peer, echo, busy) = (Peer::named("a").await, Peer::echo().await, quiet_port());
     world.put(busy, &[echo.port]);
     let traffic = tokio::spawn(async move {
         let mut lasting = connect(busy).await;
@@ -159,7 +159,7 @@ async fn a_thousand_ports_come_and_go_while_another_serves() {
     let (mut puts, mut taken, mut ports) = (Vec::new(), Vec::new(), Vec::new());
     let before = threads();
     for _ in 0..1000 {
-        let port = free_port();
+        let port = quiet_port();
         let began = Instant::now();
         world.put(port, &[peer.port]);
         puts.push(began.elapsed());

@@ -5,7 +5,7 @@ use std::fs;
 use hancock_testkit::skip;
 
 use super::peer::Peer;
-use super::{TcpWorld, free_port, name_behind};
+use super::{TcpWorld, name_behind, quiet_port};
 
 /// Ports in turn.
 const PORTS: usize = 50;
@@ -28,7 +28,7 @@ async fn changes_of_ports_leave_nothing_behind() {
     let changes = skip::rounds(4_000, 100_000);
     let world = TcpWorld::new().await;
     let peer = Peer::named("a").await;
-    let ports: Vec<u16> = (0..PORTS).map(|_| free_port()).collect();
+    let ports: Vec<u16> = (0..PORTS).map(|_| quiet_port()).collect();
     let mut early = None;
     for change in 0..changes / 2 {
         let port = ports[change % PORTS];

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::peer::{Full, Peer};
-use super::{TcpWorld, connect, free_port, name_behind, plainly, rest};
+use super::{TcpWorld, connect, name_behind, plainly, quiet_port, rest};
 use crate::client::PATIENCE;
 use crate::framed::Framed;
 use crate::world::{doc, handover, id, judged, plain, server};
@@ -26,7 +26,7 @@ async fn says(stream: &mut tokio::net::TcpStream, text: &str) {
 #[tokio::test]
 async fn either_side_may_end_first() {
     let world = TcpWorld::new().await;
-    let (counting, echo, port) = (Peer::counting().await, Peer::echo().await, free_port());
+    let (counting, echo, port) = (Peer::counting().await, Peer::echo().await, quiet_port());
     world.put(port, &[counting.port]);
     let mut stream = connect(port).await;
     stream.write_all(b"12345").await.unwrap();
@@ -53,7 +53,7 @@ async fn either_side_may_end_first() {
 #[tokio::test]
 async fn a_broken_stream_is_not_taken_for_a_whole_one() {
     let world = TcpWorld::new().await;
-    let port = free_port();
+    let port = quiet_port();
     let breaking = Peer::start(|mut stream| async move {
         stream.write_all(b"half").await.unwrap();
         stream.set_zero_linger().unwrap();
@@ -68,7 +68,7 @@ async fn a_broken_stream_is_not_taken_for_a_whole_one() {
 #[tokio::test]
 async fn an_answer_before_the_question_was_over_arrives() {
     let world = TcpWorld::new().await;
-    let port = free_port();
+    let port = quiet_port();
     let hasty = Peer::start(|mut stream| async move {
         let mut first = [0; 4];
         stream.read_exact(&mut first).await.unwrap();
@@ -96,7 +96,7 @@ async fn an_answer_before_the_question_was_over_arrives() {
 #[tokio::test]
 async fn a_session_survives_changes_and_deletion_and_is_counted_until_its_end() {
     let world = TcpWorld::new().await;
-    let (old, new, port) = (Peer::echo().await, Peer::named("new").await, free_port());
+    let (old, new, port) = (Peer::echo().await, Peer::named("new").await, quiet_port());
     let name = port.to_string();
     let first = doc(1, vec![server("web-1", old.port)]);
     world.handle.apply_tcp(&name, Some(first.into())).unwrap();
@@ -150,7 +150,7 @@ async fn a_session_survives_changes_and_deletion_and_is_counted_until_its_end() 
 #[tokio::test]
 async fn refusing_peers_are_passed_over() {
     let world = TcpWorld::new().await;
-    let (alive, port) = (Peer::named("d").await, free_port());
+    let (alive, port) = (Peer::named("d").await, quiet_port());
     let dead: Vec<u16> = (0..5).map(|_| Peer::dead()).collect();
     world.put(port, &[&dead[..], &[alive.port]].concat());
     for _ in 0..12 {
@@ -168,7 +168,7 @@ async fn connections_rotate_by_weight() {
         Peer::named("A").await,
         Peer::named("B").await,
         Peer::named("C").await,
-        free_port(),
+        quiet_port(),
     );
     let server =
         |peer: &Peer, weight| json!({"host": "127.0.0.1", "port": peer.port, "weight": weight});
@@ -190,7 +190,7 @@ async fn connections_rotate_by_weight() {
 #[tokio::test]
 async fn every_hash_is_one_of_the_client() {
     let world = TcpWorld::new().await;
-    let (a, b, port) = (Peer::named("a").await, Peer::named("b").await, free_port());
+    let (a, b, port) = (Peer::named("a").await, Peer::named("b").await, quiet_port());
     let texts = [
         format!("127.0.0.1:{}", a.port),
         format!("127.0.0.1:{}", b.port),
@@ -214,7 +214,7 @@ async fn every_hash_is_one_of_the_client() {
 #[tokio::test]
 async fn every_mode_passes_a_dead_peer_over() {
     let world = TcpWorld::new().await;
-    let (dead, alive, port) = (free_port(), Peer::named("alive").await, free_port());
+    let (dead, alive, port) = (quiet_port(), Peer::named("alive").await, quiet_port());
     for mode in ["least_conn", "p2c", "maglev"] {
         let mut doc = (*plainly(&[dead, alive.port])).clone();
         doc.mode = Some(mode.to_owned());
@@ -230,7 +230,7 @@ async fn every_mode_passes_a_dead_peer_over() {
 #[tokio::test]
 async fn a_silent_session_ends() {
     let world = TcpWorld::with(|tcp| tcp.idle_timeout = Duration::from_millis(200)).await;
-    let (echo, port) = (Peer::echo().await, free_port());
+    let (echo, port) = (Peer::echo().await, quiet_port());
     world.put(port, &[echo.port]);
     let mut stream = connect(port).await;
     says(&mut stream, "hello").await;
@@ -241,7 +241,7 @@ async fn a_silent_session_ends() {
 #[tokio::test]
 async fn more_sessions_than_there_is_room_for_are_closed() {
     let world = TcpWorld::with(|tcp| tcp.max_sessions = 1).await;
-    let (echo, port) = (Peer::echo().await, free_port());
+    let (echo, port) = (Peer::echo().await, quiet_port());
     world.put(port, &[echo.port]);
     let mut first = connect(port).await;
     says(&mut first, "here").await;
@@ -255,7 +255,7 @@ async fn more_sessions_than_there_is_room_for_are_closed() {
 #[tokio::test]
 async fn a_connection_on_its_way_keeps_its_peer_undrained() {
     let world = TcpWorld::with(|tcp| tcp.connect_timeout = Duration::from_secs(2)).await;
-    let (full, other, port) = (Full::new().await, Peer::named("b").await, free_port());
+    let (full, other, port) = (Full::new().await, Peer::named("b").await, quiet_port());
     let name = port.to_string();
     let both = vec![server("web-1", full.port), server("web-2", other.port)];
     let apply = |doc: UpstreamDoc| world.handle.apply_tcp(&name, Some(doc.into())).unwrap();
@@ -298,7 +298,7 @@ async fn a_connection_on_its_way_keeps_its_peer_undrained() {
 #[tokio::test]
 async fn the_verdict_on_a_local_instance_counts_for_tcp_too() {
     let world = TcpWorld::new().await;
-    let (a, b, port) = (Peer::named("a").await, Peer::named("b").await, free_port());
+    let (a, b, port) = (Peer::named("a").await, Peer::named("b").await, quiet_port());
     let both = doc(1, vec![server("web-1", a.port), server("web-2", b.port)]);
     world
         .handle
