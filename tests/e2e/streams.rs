@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use hancock_proto::api::{AppSummary, DeploymentView};
 use hancock_testkit::port::{local, quiet_port};
+use hancock_testkit::proc::Process;
 use hancock_testkit::{http, wait_for};
 
 use crate::runtime::Runtime;
@@ -166,14 +167,7 @@ fn tcp_sessions_outlive_the_version_they_began_on() {
     // With the last session the old instances go.
     assert!(old.iter().all(|(_, process)| process.is_alive()));
     drop(sessions);
-    wait_for("the end of the old instances", SOON, || {
-        let left: Vec<_> = old.iter().filter(|(_, p)| p.is_alive()).collect();
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(left.len())
-        }
-    });
+    wait_ended(&old);
 
     // The port goes with the service.
     world.run(&["app", "delete", "web", "--wait"]).ok();
@@ -181,6 +175,15 @@ fn tcp_sessions_outlive_the_version_they_began_on() {
         match TcpStream::connect(address) {
             Err(_) => Ok(()),
             Ok(_) => Err("still open"),
+        }
+    });
+}
+
+fn wait_ended(old: &[(String, Process)]) {
+    wait_for("the end of the old instances", SOON, || {
+        match old.iter().filter(|(_, p)| p.is_alive()).count() {
+            0 => Ok(()),
+            left => Err(left),
         }
     });
 }
@@ -204,14 +207,7 @@ fn tcp_sessions_end_when_their_time_is_over() {
     let metrics = http::get(world.admin, "admin", "/metrics").unwrap().body;
     let expired = format!("hancock_tcp_expired_total{{port=\"{port}\"}} 1");
     assert!(metrics.contains(&expired), "not by the balancer: {metrics}");
-    wait_for("the end of the old instances", SOON, || {
-        let left: Vec<_> = old.iter().filter(|(_, p)| p.is_alive()).collect();
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(left.len())
-        }
-    });
+    wait_ended(&old);
 }
 
 #[test]

@@ -14,21 +14,10 @@ use hancock_balancer_core::maglev::Maglev;
 use hancock_balancer_core::peer::Ticket;
 use hancock_balancer_core::pick::{Tried, pick};
 use hancock_balancer_core::table::{Peers, View};
-use hancock_balancer_core::upstream::Upstream;
+use hancock_balancer_core::upstream::{Mode, Upstream};
 use hancock_proto::time::Timestamp;
 use serde_json::json;
 
-const MODES: [&str; 9] = [
-    "rr",
-    "least_conn",
-    "p2c",
-    "url_hash",
-    "ip_hash",
-    "header_hash",
-    "maglev",
-    "ip_maglev",
-    "header_maglev",
-];
 const KEYS: usize = 256;
 
 /// Peers that have answered before; one in three has something open.
@@ -112,7 +101,7 @@ fn main() {
         .measurement_time(Duration::from_millis(40))
         .configure_from_args();
     let (v4, v6) = (clients(false), clients(true));
-    for mode in MODES {
+    for mode in Mode::WORDS {
         for peers in [4, 10, 100] {
             bench(&mut criterion, "pick", mode, peers, &v4);
         }

@@ -9,21 +9,9 @@ use hancock_balancer_core::passive::Failure;
 use hancock_balancer_core::peer::{Ticket, Verdict};
 use hancock_balancer_core::pick::{Tried, pick};
 use hancock_balancer_core::table::{Peers, View};
-use hancock_balancer_core::upstream::Upstream;
+use hancock_balancer_core::upstream::{Mode, Upstream};
 use hancock_proto::time::Timestamp;
 use serde_json::json;
-
-const MODES: [&str; 9] = [
-    "rr",
-    "least_conn",
-    "p2c",
-    "url_hash",
-    "ip_hash",
-    "header_hash",
-    "maglev",
-    "ip_maglev",
-    "header_maglev",
-];
 
 fn view(mode: &str, peers: usize) -> View {
     let servers: Vec<_> = (0..peers)
@@ -66,7 +54,7 @@ fn no_pick_allocates() {
         None,
     ];
     let targets: [&[u8]; 3] = [b"/a/b?c", b"//a/%2e%2e/./b%41/../c/", b""];
-    for (mode, peers) in MODES.into_iter().flat_map(|m| [(m, 4), (m, 30)]) {
+    for (mode, peers) in Mode::WORDS.into_iter().flat_map(|m| [(m, 4), (m, 30)]) {
         let view = view(mode, peers);
         view.entries()[1].peer.set_verdict(Verdict::Err);
         view.entries()[2].peer.set_verdict(Verdict::Err);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hancock_balancer::{AccessOptions, Balancer, Lines};
+use hancock_balancer::Balancer;
 use hancock_testkit::wait::wait_for_async;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::client::PATIENCE;
 use crate::origin::Origin;
-use crate::world::{WEB, World, options, plain};
+use crate::world::{WEB, World, plain, recorded};
 
 async fn serving(origin: &Origin) -> World {
     let world = World::new().await;
@@ -120,12 +120,7 @@ async fn internal_names_are_never_routed() {
 #[tokio::test]
 async fn every_request_leaves_a_record() {
     let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("access.log");
-    let (mut options, proxy, _) = options(folder.path());
-    options.access = AccessOptions {
-        collector: None,
-        lines: Some(Lines::File(log.clone())),
-    };
+    let (options, proxy, log) = recorded(folder.path());
     let balancer = Balancer::start(options).await.unwrap();
     for request in [
         "GET /x?y=1 HTTP/1.1\r\nHost: nobody.example\r\nX-Request-Id: r-1\r\nConnection: close\r\n\r\n",

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_balancer::probe::Prober;
-use hancock_balancer::{Balancer, Handle, LocalInstance, Options};
+use hancock_balancer::{AccessOptions, Balancer, Handle, Lines, LocalInstance, Options};
 use hancock_proto::app::{CheckKind, HealthCheck};
 use hancock_proto::ids::{DocIndex, InstanceId};
 use hancock_proto::report::ServiceReport;
@@ -49,6 +49,17 @@ pub fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
         access: Default::default(),
     };
     (options, proxy, admin_address)
+}
+
+/// The same, with records of requests in a file.
+pub fn recorded(folder: &Path) -> (Options, SocketAddr, PathBuf) {
+    let log = folder.join("access.log");
+    let (mut options, proxy, _) = options(folder);
+    options.access = AccessOptions {
+        collector: None,
+        lines: Some(Lines::File(log.clone())),
+    };
+    (options, proxy, log)
 }
 
 impl World {

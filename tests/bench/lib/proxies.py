@@ -17,7 +17,7 @@ def _write(name, text):
     return path
 
 
-def _nginx(name, cores, body):
+def start_nginx(name, cores, body):
     """Starts an nginx with one worker; answers the pids that count."""
     base = os.path.join(DIR, name)
     temp = " ".join(f"{kind}_temp_path {base}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -42,7 +42,7 @@ class Origin:
     def __init__(self):
         self.port = free_port()
         _write("origin/files/big", "x" * 65536)
-        _nginx("origin", LOAD_CORES, f"""
+        start_nginx("origin", LOAD_CORES, f"""
 http {{ keepalive_requests 100000000; keepalive_timeout 600s; open_file_cache max=10; sendfile on; tcp_nopush on;
   client_max_body_size 0;
   server {{ listen 127.0.0.1:{self.port} backlog=4096; root {DIR}/origin/files;
@@ -58,7 +58,7 @@ class Proxy:
 
 def nginx(origin):
     port = free_port()
-    _, pids = _nginx("nginx", PROXY_CORES, f"""
+    _, pids = start_nginx("nginx", PROXY_CORES, f"""
 http {{ keepalive_requests 100000000; keepalive_timeout 600s; proxy_max_temp_file_size 0; proxy_buffers 16 8k;
   proxy_request_buffering off; client_max_body_size 0;
   upstream o {{ server 127.0.0.1:{origin}; keepalive 1024; keepalive_requests 100000000; }}
@@ -126,7 +126,7 @@ class Hancock(Proxy):
 
 def nginx_tcp(origin):
     port = free_port()
-    _, pids = _nginx("nginx", PROXY_CORES, f"""
+    _, pids = start_nginx("nginx", PROXY_CORES, f"""
 stream {{ proxy_buffer_size 64k; server {{ listen 127.0.0.1:{port}; proxy_pass 127.0.0.1:{origin}; }} }}""")
     return Proxy("nginx", port, pids)
 

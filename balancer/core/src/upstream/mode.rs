@@ -27,6 +27,19 @@ pub enum KeyKind {
 }
 
 impl Mode {
+    /// The words of all modes, of several for one the longest.
+    pub const WORDS: [&'static str; 9] = [
+        "rr",
+        "least_conn",
+        "p2c",
+        "url_hash",
+        "ip_hash",
+        "header_hash",
+        "url_maglev",
+        "ip_maglev",
+        "header_maglev",
+    ];
+
     /// What a document's word means.
     pub fn read(word: Option<&str>) -> Self {
         match word {
@@ -75,17 +88,7 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_written() {
-        for word in [
-            "rr",
-            "least_conn",
-            "p2c",
-            "url_hash",
-            "ip_hash",
-            "header_hash",
-            "url_maglev",
-            "ip_maglev",
-            "header_maglev",
-        ] {
+        for word in Mode::WORDS {
             assert_eq!(Mode::read(Some(word)).word(), word);
         }
         assert_eq!(Mode::read(Some("maglev")).word(), "url_maglev");

@@ -4,11 +4,12 @@ use hancock_balancer_core::passive::Failure;
 use hancock_balancer_core::peer::Verdict;
 use hancock_balancer_core::pick::{self, Tried};
 use hancock_balancer_core::table::{Peers, View};
+use hancock_balancer_core::upstream::Mode;
 use hancock_proto::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{self, Dice, MODES, level, view};
+use crate::world::{self, Dice, level, view};
 
 const NOW: u64 = 10_000;
 
@@ -90,7 +91,7 @@ proptest! {
         random in any::<u64>(),
         slow_start in 0u64..3,
     ) {
-        for mode in MODES {
+        for mode in Mode::WORDS {
             let view = build(mode, &levels, slow_start);
             let peers: Vec<(usize, &Peer)> = levels
                 .iter()
@@ -116,7 +117,10 @@ proptest! {
 #[test]
 fn without_weight_a_peer_is_the_last_resort() {
     let mut dice = Dice(3);
-    for mode in MODES.into_iter().filter(|mode| !mode.ends_with("hash")) {
+    for mode in Mode::WORDS
+        .into_iter()
+        .filter(|mode| !mode.ends_with("hash"))
+    {
         let doc = json!({"mode": mode, "cluster": [level(&[0.0, 2.0, 1.0])]});
         let view = view(&mut Peers::default(), doc);
         for n in 0..50 {

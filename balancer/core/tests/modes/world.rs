@@ -9,18 +9,6 @@ use hancock_balancer_core::upstream::Upstream;
 use hancock_proto::time::Timestamp;
 use serde_json::{Value, json};
 
-pub const MODES: [&str; 9] = [
-    "rr",
-    "least_conn",
-    "p2c",
-    "url_hash",
-    "ip_hash",
-    "header_hash",
-    "maglev",
-    "ip_maglev",
-    "header_maglev",
-];
-
 pub fn upstream(doc: Value) -> Result<Upstream, String> {
     let doc = serde_json::from_value(doc).expect("a document");
     Upstream::new("web", Arc::new(doc)).map_err(|problem| problem.to_string())

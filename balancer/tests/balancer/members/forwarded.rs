@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use hancock_balancer::{AccessOptions, Balancer, Lines};
+use hancock_balancer::Balancer;
 use hancock_balancer_core::ring::{Ring, hash};
 use hancock_testkit::wait::wait_for_async;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::{document, exchange, rest};
 use crate::client::PATIENCE;
 use crate::origin::Origin;
-use crate::world::{WEB, World, options};
+use crate::world::{WEB, World, recorded};
 
 /// What the origin is told when this is sent, `x-forwarded-` left out.
 async fn told(world: &World, sent: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -147,12 +147,7 @@ async fn hashes_go_by_the_client_behind_trusted_proxies() {
 async fn records_name_the_client_behind_trusted_proxies() {
     let origin = Origin::start("a").await;
     let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("access.log");
-    let (mut options, proxy, _) = options(folder.path());
-    options.access = AccessOptions {
-        collector: None,
-        lines: Some(Lines::File(log.clone())),
-    };
+    let (options, proxy, log) = recorded(folder.path());
     let balancer = Balancer::start(options).await.unwrap();
     for trusted in [json!(["127.0.0.1"]), json!(["10.0.0.1"])] {
         let doc = document(&[origin.port()], json!({"trusted_proxies": trusted}));
