@@ -33,7 +33,7 @@ events {{ worker_connections 15000; }}
     def worker():
         found = subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True, text=True).stdout.split()
         return [int(f) for f in found]
-    return p, until(f"nginx, which said {world.said(name)!r}", worker, 10) + [p.pid]
+    return p, until(f"nginx, which said {world.said(name)!r}", worker) + [p.pid]
 
 
 class Origin:

@@ -1,5 +1,6 @@
 """Processes of a bench: started on cores of their own, ended with it. Loopback only."""
 import atexit
+import functools
 import json
 import os
 import shutil
@@ -128,6 +129,7 @@ def put_framed(port, line, document):
         fail(f"{line}: {answer[8:]!r}")
 
 
+@functools.cache
 def hancock():
     """The binary to measure: HANCOCK, or the dist build, which is made first."""
     given = os.environ.get("HANCOCK")
