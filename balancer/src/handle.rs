@@ -17,6 +17,7 @@ use hancock_proto::upstream::{self, Level, UpstreamDoc};
 use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
 use crate::control::{Control, Parts};
+use crate::http::Engine;
 use crate::lastgood::{Log, Writer};
 use crate::listen::{Listeners, Served};
 use crate::probe::Prober;
@@ -39,6 +40,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Data-plane threads; at least one is used.
     pub threads: usize,
+    /// What serves HTTP requests.
+    pub engine: Engine,
     /// Time between rounds of active checks of documents that do not say more.
     pub check_interval: Duration,
     /// TCP services; None: none are served.
@@ -165,6 +168,7 @@ impl Balancer {
         let served = Served {
             table: control.table.clone(),
             access: access.access().clone(),
+            engine: options.engine,
         };
         let listeners =
             Listeners::start(options.http, options.threads, served).map_err(failed(deed))?;

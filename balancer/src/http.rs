@@ -1,4 +1,5 @@
-//! Where an accepted connection becomes proxied requests. The engine inside is pingora; outside this module nobody knows.
+//! Where an accepted connection becomes proxied requests. Inside are two engines, which outside this module nobody knows: our own for plain
+//! requests, and pingora for all others. Which one it is, is decided per request, before anything was done.
 
 mod answer;
 mod body;
@@ -7,6 +8,7 @@ mod dial;
 mod forwarded;
 mod host;
 mod page;
+mod plain;
 mod proxy;
 mod request;
 mod routing;
@@ -33,7 +35,8 @@ use crate::live::Table;
 pub(crate) use dial::Dial;
 pub(crate) use page::{SERVER, page as error_page};
 
-use conn::{Conn, End, Waits};
+use conn::{Alarm, Conn, End, Waits};
+use plain::{Next, Plain};
 use proxy::Proxy;
 
 /// Idle connections kept to origins, per data-plane thread.
@@ -60,21 +63,33 @@ pub(crate) trait HttpEngine: Send + Sync {
     fn close_idle(&self) -> BoxFuture<'static, ()>;
 }
 
-/// The engine of one data-plane thread, with its own pool of connections to origins.
-pub(crate) struct Pingora {
+/// What serves HTTP requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// Plain requests the short way, all others the general one.
+    #[default]
+    Auto,
+    /// All requests the general way, which costs more and is meant to make no other difference.
+    General,
+}
+
+/// The engines of one data-plane thread, with their own pools of connections to origins.
+pub(crate) struct Engines {
     app: Arc<HttpProxy<Proxy>>,
+    plain: Option<Arc<Plain>>,
     access: Arc<Access>,
     table: Arc<Table>,
     close_idle: watch::Sender<bool>,
 }
 
-impl Pingora {
+impl Engines {
     pub(crate) fn new(served: Served) -> Self {
         let conf = ServerConf {
             upstream_keepalive_pool_size: IDLE_TO_ORIGINS,
             max_retries: ENGINE_ATTEMPTS,
             ..ServerConf::default()
         };
+        let plain = (served.engine == Engine::Auto).then(|| Plain::new(&served));
         let (table, access) = (served.table, served.access);
         let proxy = Proxy::new(table.clone(), access.clone());
         let app = http_proxy(&Arc::new(conf), proxy);
@@ -83,6 +98,7 @@ impl Pingora {
             .watch_unexpected(app.unexpected_data_connection_counter());
         Self {
             app: Arc::new(app),
+            plain,
             access,
             table,
             close_idle: watch::Sender::new(false),
@@ -90,9 +106,10 @@ impl Pingora {
     }
 }
 
-impl HttpEngine for Pingora {
+impl HttpEngine for Engines {
     fn serve(&self, accepted: Accepted, drain: watch::Receiver<bool>) -> BoxFuture<'static, ()> {
-        let (app, mut close_idle) = (self.app.clone(), self.close_idle.subscribe());
+        let (app, plain) = (self.app.clone(), self.plain.clone());
+        let mut close_idle = self.close_idle.subscribe();
         let (access, table, peer) = (self.access.clone(), self.table.clone(), accepted.peer);
         Box::pin(async move {
             let mut alarm = pin!(sleep(HEAD));
@@ -102,11 +119,21 @@ impl HttpEngine for Pingora {
                 let waits = Waits {
                     first,
                     head: HEAD,
-                    alarm: alarm.as_mut(),
+                    alarm: Alarm(alarm.as_mut()),
                     closing: closing.as_mut(),
                 };
                 match conn.next_head(waits).await {
-                    Ok(()) => open = one_request(&app, conn, &drain).await,
+                    Ok(()) => {
+                        let next = match &plain {
+                            Some(plain) => plain.serve(conn, alarm.as_mut(), &drain).await,
+                            None => Next::Elsewhere(conn),
+                        };
+                        open = match next {
+                            Next::Elsewhere(conn) => one_request(&app, conn, &drain).await,
+                            Next::Kept(conn, idle) => Some((conn, idle)),
+                            Next::Ended => None,
+                        }
+                    }
                     Err(End::Gone) => {}
                     Err(End::Refused(refusal)) => {
                         table.meter.refused(refusal.reason);

@@ -24,4 +24,5 @@ mod tcp;
 
 pub use access::{AccessOptions, Lines};
 pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};
+pub use http::Engine;
 pub use tcp::TcpOptions;

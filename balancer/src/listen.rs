@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::access::Access;
-use crate::http::{Accepted, HttpEngine, Pingora};
+use crate::http::{Accepted, Engine, Engines, HttpEngine};
 use crate::live::Table;
 use crate::meter::count;
 use limits::Limits;
@@ -42,6 +42,7 @@ enum Stage {
 pub(crate) struct Served {
     pub(crate) table: Arc<Table>,
     pub(crate) access: Arc<Access>,
+    pub(crate) engine: Engine,
 }
 
 /// The running threads.
@@ -124,7 +125,7 @@ impl Thread {
                 return tracing::error!(%error, "cannot listen; this thread serves nothing");
             }
         };
-        let engine = Pingora::new(self.served.clone());
+        let engine = Engines::new(self.served.clone());
         let (drain, drained) = watch::channel(false);
         let mine = Arc::new(());
         let deadline = loop {

@@ -80,7 +80,9 @@ pub(crate) struct Meter {
     pub(crate) refused: [AtomicU64; REASONS.len()],
     /// Probes by kind: good, bad.
     pub(crate) probes: [[AtomicU64; 2]; KINDS.len()],
-    /// Connections to origins that held something nobody had asked for; one counter per engine.
+    /// Connections to origins that held something nobody had asked for.
+    pub(crate) unasked: AtomicU64,
+    /// The same as engines from elsewhere count them, one counter each.
     unexpected: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
@@ -92,6 +94,7 @@ impl Default for Meter {
             turned_away: Default::default(),
             refused: std::array::from_fn(zero),
             probes: Default::default(),
+            unasked: AtomicU64::new(0),
             unexpected: Mutex::default(),
         }
     }
@@ -122,7 +125,8 @@ impl Meter {
     /// What connections to origins brought unasked, all engines together.
     pub(crate) fn unexpected(&self) -> u64 {
         let each = self.counters();
-        each.iter().map(|c| c.load(Ordering::Relaxed)).sum()
+        let counted: u64 = each.iter().map(|c| c.load(Ordering::Relaxed)).sum();
+        counted + self.unasked.load(Ordering::Relaxed)
     }
 
     fn counters(&self) -> std::sync::MutexGuard<'_, Vec<Arc<AtomicU64>>> {

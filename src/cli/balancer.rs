@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hancock_balancer::{AccessOptions, Balancer, Lines, Options, TcpOptions};
+use hancock_balancer::{AccessOptions, Balancer, Engine, Lines, Options, TcpOptions};
 use hancock_proto::units::Span;
 
 use crate::boot::{self, DataDir, Stop};
@@ -46,6 +46,9 @@ pub struct Args {
     /// Data-plane threads [default: one per core, at least 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// What serves HTTP requests: auto, or general for all the long way [default: auto]
+    #[arg(long, value_name = "ENGINE", value_parser = engine)]
+    engine: Option<Engine>,
     /// Time between rounds of active checks [default: 5s]
     #[arg(long, value_name = "TIME")]
     check_interval: Option<Span>,
@@ -106,6 +109,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         admin: Some(admin),
         data_dir: data.join("documents"),
         threads: args.threads.map_or_else(threads, usize::from),
+        engine: args.engine.unwrap_or_default(),
         check_interval: args.check_interval.map_or(CHECK_INTERVAL, |s| s.duration()),
         tcp: Some(args.tcp()),
         stream_admin: Some(stream_admin),
@@ -140,6 +144,7 @@ impl Args {
             },
             tcp_ports: self.tcp_ports.or(file.tcp_ports),
             threads: self.threads.or(file.threads),
+            engine: self.engine.or(file.engine),
             check_interval: self.check_interval.or(file.check_interval),
             access_log_to: self.access_log_to.or(file.access_log_to),
             access_log: self.access_log.or(file.access_log),
@@ -190,6 +195,14 @@ impl Args {
             "" => bail!("{shown} holds no token; write one into it, or leave out --token-file"),
             token => Ok(Some(token.to_owned())),
         }
+    }
+}
+
+fn engine(text: &str) -> Result<Engine, String> {
+    match text {
+        "auto" => Ok(Engine::Auto),
+        "general" => Ok(Engine::General),
+        _ => Err("there are auto and general".to_owned()),
     }
 }
 

@@ -10,6 +10,7 @@ mod target;
 mod tests;
 
 pub use chunks::Chunks;
+pub(crate) use parse::lines;
 pub use target::as_sent;
 
 /// Most bytes of a whole head.

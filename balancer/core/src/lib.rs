@@ -11,6 +11,7 @@ pub mod cutover;
 pub mod drain;
 pub mod framed;
 pub mod frames;
+pub mod h1;
 pub mod head;
 pub mod health;
 pub mod key;

@@ -99,6 +99,12 @@ pub struct Answer {
 }
 
 impl Settings {
+    /// Whether heads go on as they come: no cookie, no path without its prefix, the usual word about a request's way.
+    pub fn is_plain(&self) -> bool {
+        let strips = self.route.as_ref().is_some_and(|r| r.strip);
+        self.sticky.is_none() && !strips && self.forwarding.is_usual()
+    }
+
     /// Those of a document that says nothing. `plain`: not written by a master.
     pub fn unsaid(plain: bool) -> Arc<Self> {
         static PLAIN: LazyLock<Arc<Settings>> = LazyLock::new(|| Arc::new(default(true)));

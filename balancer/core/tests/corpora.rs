@@ -22,6 +22,11 @@ fn replay(corpus: &str, entry: fn(&[u8])) {
 }
 
 #[test]
+fn answers() {
+    replay("answers", entries::answers);
+}
+
+#[test]
 fn documents() {
     replay("documents", entries::documents);
 }

@@ -6,6 +6,7 @@ mod input;
 mod refuse;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use super::Accepted;
 use ending::Ending;
 use input::Input;
 
-pub(super) use input::{End, Waits};
+pub(super) use input::{Alarm, End, Waits};
 
 /// Writes are gathered up to this; anything larger goes straight out.
 const GATHER: usize = 4096;
@@ -43,6 +44,7 @@ pub(super) struct Conn {
     /// How much of it is out.
     sent: usize,
     digest: Arc<SocketDigest>,
+    client: IpAddr,
     ending: Ending,
 }
 
@@ -57,6 +59,7 @@ impl Conn {
             gathered: Vec::new(),
             sent: 0,
             digest: Arc::new(digest),
+            client: accepted.peer.ip(),
             ending: Ending::default(),
         })
     }
@@ -88,6 +91,42 @@ impl Conn {
     /// The head that was waited for; the body follows to whoever reads.
     pub(super) fn take_head(&mut self) -> BytesMut {
         self.input.take_head()
+    }
+
+    /// The head, when nothing of its request follows and the connection stays what it is.
+    pub(super) fn take_lone_head(&mut self) -> Option<BytesMut> {
+        self.input.is_lone().then(|| self.input.take_head())
+    }
+
+    /// A head that was taken and is somebody else's to serve.
+    pub(super) fn give_back(&mut self, head: BytesMut) {
+        self.input.give_back(head);
+    }
+
+    /// The address at the other end.
+    pub(super) fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Ready: the client has gone, while nothing more was expected of it.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.input.poll_nothing(&mut self.stream, cx).map(|_| ())
+    }
+
+    /// Sends without gathering.
+    pub(super) fn poll_push(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    /// Nothing more is said.
+    pub(super) async fn close(&mut self) {
+        if let Err(error) = self.stream.shutdown().await {
+            tracing::trace!(%error, "a client was gone before its connection was closed");
+        }
     }
 
     /// What arrived of a request that was refused.

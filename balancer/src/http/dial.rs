@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use hancock_balancer_core::settings::PeerTimes;
 use hancock_balancer_core::upstream::PeerKey;
 
+use super::plain::Pool;
+
 /// How one attempt is dialled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct How {
@@ -30,6 +32,8 @@ pub(crate) struct Dial {
     target: ArcSwapOption<HttpPeer>,
     /// Tells sessions on the peer to end; there is none before the first session.
     ending: OnceLock<CancellationToken>,
+    /// Connections of the plain kind that wait for their next request.
+    pub(super) idle: Pool,
 }
 
 impl Dial {
@@ -41,6 +45,7 @@ impl Dial {
             group: hasher.finish() & !1,
             target: ArcSwapOption::empty(),
             ending: OnceLock::new(),
+            idle: Pool::default(),
         };
         if let Some(ip) = key.ip() {
             dial.resolved(SocketAddr::new(ip, key.port));

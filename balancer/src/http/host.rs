@@ -36,7 +36,8 @@ impl Name {
         }
     }
 
-    fn read(text: &[u8]) -> Result<Self, NoName> {
+    /// The name in a value of `Host`.
+    pub(super) fn read(text: &[u8]) -> Result<Self, NoName> {
         let host = without_port(text);
         let host = host.strip_suffix(b".").unwrap_or(host);
         if host.is_empty() || host.len() > MAX || host.iter().any(|b| is_foreign(*b)) {

@@ -37,12 +37,7 @@ pub(super) async fn send_answer(
     answer: &Answer,
     reason: &'static str,
 ) -> Result<()> {
-    let page = Page {
-        status: answer.status,
-        kind: &answer.content_type,
-        body: Bytes::copy_from_slice(answer.body.as_bytes()),
-    };
-    send_page(session, page, reason, false).await
+    send_page(session, Page::own(answer), reason, false).await
 }
 
 struct Page<'a> {
@@ -82,17 +77,45 @@ async fn send_page(
     Ok(())
 }
 
-/// A whole answer that ends its connection, for requests the engine never saw.
+/// A whole answer that ends its connection, where the engine has no say.
 pub(super) fn whole(status: u16, reason: &str) -> Vec<u8> {
-    let body = page(status, reason);
-    let date = date::get_cached_date();
-    let date = date.to_str().unwrap_or_default();
-    let head = format!(
-        "HTTP/1.1 {}\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Type: {KIND}\r\nContent-Length: {}\r\n{REASON}: {reason}\r\nConnection: close\r\n\r\n",
-        title(status),
-        body.len()
-    );
-    [head.as_bytes(), &body].concat()
+    whole_or_own(status, reason, None, false)
+}
+
+/// The same with a document's own words, if it has any. `bare`: without the body, for HEAD.
+pub(super) fn whole_or_own(status: u16, reason: &str, own: Option<&Answer>, bare: bool) -> Vec<u8> {
+    let page = match own {
+        Some(own) => Page::own(own),
+        None => Page {
+            status,
+            kind: KIND,
+            body: page(status, reason),
+        },
+    };
+    page.whole(reason, bare)
+}
+
+impl<'a> Page<'a> {
+    fn own(answer: &'a Answer) -> Self {
+        Self {
+            status: answer.status,
+            kind: &answer.content_type,
+            body: Bytes::copy_from_slice(answer.body.as_bytes()),
+        }
+    }
+
+    fn whole(&self, reason: &str, bare: bool) -> Vec<u8> {
+        let date = date::get_cached_date();
+        let date = date.to_str().unwrap_or_default();
+        let head = format!(
+            "HTTP/1.1 {}\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{REASON}: {reason}\r\nConnection: close\r\n\r\n",
+            title(self.status),
+            self.kind,
+            self.body.len()
+        );
+        let body = if bare { &[][..] } else { &self.body };
+        [head.as_bytes(), body].concat()
+    }
 }
 
 fn title(status: u16) -> String {

@@ -29,7 +29,6 @@ use super::page;
 use super::request::{own_connection, restore_target};
 use super::routing::{Repeatable, Routing};
 use crate::access::{Access, Record};
-use crate::control::now;
 use crate::live::Table;
 
 /// Between two requests of a connection, if the service of the first does not say how long.
@@ -177,23 +176,11 @@ impl ProxyHttp for Proxy {
         } else if response.status.is_informational() {
             return Ok(());
         }
-        ctx.outcome(response.status.as_u16());
-        // A peer that says it cannot must not win by saying so fast.
-        ctx.took(!(502..=504).contains(&response.status.as_u16()));
-        ctx.answered(response.status.as_u16());
-        let bad = response.status == StatusCode::BAD_GATEWAY;
-        if bad
-            && ctx.failed(
-                Failure::BadGateway,
-                false,
-                &repeatable(session),
-                &key(session, ctx),
-            )
-        {
+        let status = response.status.as_u16();
+        if ctx.came(status, &repeatable(session), &key(session, ctx)) {
             return Error::e_explain(ErrorType::HTTPStatus(502), "origin answered 502")
                 .map_err(|e: Box<Error>| e.into_up());
         }
-        ctx.end_phase();
         if let Some(cookie) = ctx.cookie.take() {
             response.append_header(header::SET_COOKIE, cookie)?;
         }
@@ -282,10 +269,7 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Routing) {
         let status = session.response_written().map_or(0, |r| r.status.as_u16());
-        if let Some(service) = &ctx.service {
-            let took = now().since(ctx.began);
-            service.stats.traffic.answered(status, took);
-        }
+        ctx.count(status);
         if let Some(trace) = &ctx.trace {
             let request = session.req_header();
             self.access.take(&Record {

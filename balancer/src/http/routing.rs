@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::http::{HeaderValue, header};
+use hyper::http::{HeaderValue, StatusCode, header};
 use pingora_proxy::Session;
 use tokio_util::sync::CancellationToken;
 
@@ -123,6 +123,35 @@ impl Routing {
         let length = headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|v| v.to_str().ok()?.parse().ok());
         self.body.limit(settings.body, length)
+    }
+
+    /// The same for the plain case. False: the service asks for more than that.
+    pub(super) fn admit_plain(&mut self, client: IpAddr) -> bool {
+        let plain = self.settings().is_some_and(|s| s.is_plain());
+        self.client = plain.then_some(client);
+        plain
+    }
+
+    /// The peer's answer came. Answers whether somebody else may do better, already decided; if not, no further pick will be made.
+    pub(super) fn came(&mut self, status: u16, request: &Repeatable, key: &RequestKey<'_>) -> bool {
+        self.outcome(status);
+        // A peer that says it cannot must not win by saying so fast.
+        self.took(!(502..=504).contains(&status));
+        self.answered(status);
+        let bad = status == StatusCode::BAD_GATEWAY;
+        let again = bad && self.failed(Failure::BadGateway, false, request, key);
+        if !again {
+            self.end_phase();
+        }
+        again
+    }
+
+    /// The request ended; 0: without an answer.
+    pub(super) fn count(&self, status: u16) {
+        if let Some(service) = &self.service {
+            let took = now().since(self.began);
+            service.stats.traffic.answered(status, took);
+        }
     }
 
     /// No further pick will be made.

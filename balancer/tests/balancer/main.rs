@@ -11,6 +11,7 @@ mod members;
 mod metrics;
 mod modes;
 mod origin;
+mod pools;
 mod proportion;
 mod routing;
 mod smuggling;

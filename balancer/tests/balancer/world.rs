@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_balancer::probe::Prober;
-use hancock_balancer::{AccessOptions, Balancer, Handle, Lines, LocalInstance, Options};
+use hancock_balancer::{AccessOptions, Balancer, Engine, Handle, Lines, LocalInstance, Options};
 use hancock_proto::app::{CheckKind, HealthCheck};
 use hancock_proto::ids::{DocIndex, InstanceId};
 use hancock_proto::report::ServiceReport;
@@ -34,6 +34,15 @@ pub fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// Every test means both engines: tests/run has them again with all requests on the general one.
+pub fn engine() -> Engine {
+    match std::env::var("HANCOCK_ENGINE").as_deref() {
+        Err(_) => Engine::Auto,
+        Ok("general") => Engine::General,
+        Ok(other) => panic!("HANCOCK_ENGINE is {other:?}; leave it out, or say general"),
+    }
+}
+
 pub fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
     let ((http, proxy), (admin, admin_address)) = (listener(), listener());
     let options = Options {
@@ -42,6 +51,7 @@ pub fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
         admin: Some(admin),
         data_dir: folder.to_owned(),
         threads: 2,
+        engine: engine(),
         check_interval: Duration::from_millis(50),
         tcp: None,
         stream_admin: None,

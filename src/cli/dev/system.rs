@@ -112,6 +112,7 @@ impl System {
             threads: std::thread::available_parallelism()
                 .map_or(1, usize::from)
                 .min(MAX_THREADS),
+            engine: Default::default(),
             check_interval: CHECK_INTERVAL,
             tcp: Some(tcp(addresses)),
             stream_admin: None,

@@ -28,6 +28,8 @@ pub struct Chunks {
     state: State,
     size: u64,
     total: u64,
+    /// Most bytes of all chunks together.
+    most: u64,
     extra: usize,
 }
 
@@ -37,12 +39,21 @@ impl Default for Chunks {
             state: State::Size(0),
             size: 0,
             total: 0,
+            most: MAX_BODY,
             extra: 0,
         }
     }
 }
 
 impl Chunks {
+    /// Chunks of an answer, which may go on for ever.
+    pub fn endless() -> Self {
+        Self {
+            most: u64::MAX,
+            ..Self::default()
+        }
+    }
+
     /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
@@ -101,8 +112,8 @@ impl Chunks {
 
     fn begin(&mut self) -> Result<State, Refusal> {
         let size = std::mem::take(&mut self.size);
-        self.total += size;
-        if self.total > MAX_BODY {
+        self.total = self.total.saturating_add(size);
+        if self.total > self.most {
             return Err(Refusal {
                 status: 413,
                 reason: "body_too_large",

@@ -76,7 +76,7 @@ pub(super) fn head(input: &[u8], start: usize, end: usize) -> Result<Head, Refus
 }
 
 /// Lines without their ends, up to the empty one.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     let mut rest = text;
     let next = move || {
         let end = bytes::find(rest, b'\n').map_or(rest.len(), |at| at + 1);

@@ -61,6 +61,11 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
+    /// Whether a document says nothing of it: whoever sends is added to the list.
+    pub fn is_usual(&self) -> bool {
+        self.trusted.is_none() && !self.replace && !self.proto && !self.host
+    }
+
     /// Whether the word of `sender` counts.
     pub fn trusts(&self, sender: IpAddr) -> bool {
         let nets = self.trusted.as_deref().unwrap_or_default();

@@ -18,14 +18,32 @@ const PIECE: usize = 4096;
 /// Most bytes kept of what was sent before its turn; the rest waits in the kernel.
 const AHEAD: usize = 64 * 1024;
 
-/// How long a client may take. Alarm and end are made once per connection: waiting for one more request arms no timer.
+/// A connection's one timer. It rings now and then to have a look at the time, and is put off only when it rang: waiting arms no timer.
+pub(in crate::http) struct Alarm<'a>(pub(in crate::http) Pin<&'a mut Sleep>);
+
+impl Alarm<'_> {
+    /// Ready: it is later than `until`.
+    pub(in crate::http) fn poll_over(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if until < self.0.deadline() {
+            self.0.as_mut().reset(until);
+        }
+        while self.0.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= until {
+                return Poll::Ready(());
+            }
+            self.0.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+}
+
+/// How long a client may take. Alarm and end are made once per connection.
 pub(in crate::http) struct Waits<'a> {
     /// For the first byte of a request.
     pub(in crate::http) first: Duration,
     /// For the whole head, from its first byte.
     pub(in crate::http) head: Duration,
-    /// Rings now and then to have a look at the time; put off only when it rang.
-    pub(in crate::http) alarm: Pin<&'a mut Sleep>,
+    pub(in crate::http) alarm: Alarm<'a>,
     /// Comes when connections that wait for their next request are to end.
     pub(in crate::http) closing: Pin<&'a mut (dyn Future<Output = ()> + Send)>,
 }
@@ -36,16 +54,7 @@ impl Waits<'_> {
         if self.closing.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        if until < self.alarm.deadline() {
-            self.alarm.as_mut().reset(until);
-        }
-        while self.alarm.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= until {
-                return Poll::Ready(());
-            }
-            self.alarm.as_mut().reset(until);
-        }
-        Poll::Pending
+        self.alarm.poll_over(until, cx)
     }
 }
 
@@ -192,6 +201,15 @@ impl Input {
         early
     }
 
+    /// Whether nothing follows the head: no body, no word before it, and no stream instead of the connection.
+    pub(super) fn is_lone(&self) -> bool {
+        matches!(self.rest, Rest::Nothing) && !self.upgrade && !self.expects
+    }
+
+    pub(super) fn give_back(&mut self, head: BytesMut) {
+        self.head = head;
+    }
+
     /// The head that arrived.
     pub(super) fn take_head(&mut self) -> BytesMut {
         std::mem::take(&mut self.head)
@@ -230,7 +248,7 @@ impl Input {
     }
 
     /// The reader must not see the next request, but it must see the client go.
-    fn poll_nothing(
+    pub(super) fn poll_nothing(
         &mut self,
         stream: &mut TcpStream,
         cx: &mut Context<'_>,

@@ -17,10 +17,15 @@ const THROWN_AWAY: u64 = 1 << 20;
 
 impl Conn {
     /// Answers and closes.
-    pub(in crate::http) async fn refuse(mut self: Box<Self>, refusal: Refusal) {
-        let answer = page::whole(refusal.status, refusal.reason);
+    pub(in crate::http) async fn refuse(&mut self, refusal: Refusal) {
+        self.last_word(&page::whole(refusal.status, refusal.reason))
+            .await;
+    }
+
+    /// Sends a whole answer and closes.
+    pub(in crate::http) async fn last_word(&mut self, answer: &[u8]) {
         let told = async {
-            self.stream.write_all(&answer).await?;
+            self.stream.write_all(answer).await?;
             self.stream.shutdown().await
         };
         match timeout(LINGER, told).await {
