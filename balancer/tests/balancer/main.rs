@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod checks;
 mod client;
 mod cutover;
 mod faults;

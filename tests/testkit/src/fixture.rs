@@ -1,15 +1,20 @@
-//! Real servers from Debian, started for one test on ports from the OS: etcd and an image registry.
+//! Real servers from Debian, started for one test on ports from the OS: etcd, an image registry, MariaDB and Redis.
+
+mod databases;
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::daemon::{Daemon, Leftovers};
 use crate::port::{free_ports, local};
 use crate::wait::wait_for;
+
+pub use databases::{mariadb, redis};
 
 /// Time a server has to answer after its start.
 const START: Duration = Duration::from_secs(30);
@@ -59,6 +64,11 @@ impl Server {
     /// SIGKILL, as a crash would; its data stays.
     pub fn crash(&mut self) {
         self.daemon.crash();
+    }
+
+    /// Sends `signal` to it: SIGSTOP leaves it listening and silent, until SIGCONT.
+    pub fn signal(&self, signal: Signal) {
+        self.daemon.signal(signal);
     }
 
     /// Starts it again on the same data and port.
