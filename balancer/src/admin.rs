@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::control::Control;
+use body::Spoilt;
 use reply::{json as reply, page};
 
 /// What requests look at.
@@ -132,7 +133,15 @@ async fn upstream(admin: &Admin, client: SocketAddr, name: &str, request: Reques
         }
         Method::PUT | Method::POST => match body::whole(request.into_body()).await {
             Ok(body) => write::put(&admin.control, name, &body),
-            Err(rest) => return reply::too_large(rest),
+            Err(Spoilt::TooLarge(rest)) => return reply::too_large(rest),
+            Err(Spoilt::Slow) => Err(write::Refused::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not come in time",
+            )),
+            Err(Spoilt::Broken) => Err(write::Refused::new(
+                StatusCode::BAD_REQUEST,
+                "the body ended early, or is not in the form its headers say",
+            )),
         },
         Method::DELETE => write::delete(&admin.control, name),
         _ => Err(write::Refused::new(

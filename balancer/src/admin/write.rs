@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use hancock_balancer_core::upstream::clipped;
 use hancock_proto::upstream::{Level, Proxy, UpstreamDoc};
 
 use crate::control::Control;
@@ -23,7 +24,7 @@ impl Refused {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
-            message: message.into(),
+            message: clipped(message.into()),
         }
     }
 }

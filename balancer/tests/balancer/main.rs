@@ -7,6 +7,7 @@ mod client;
 mod cutover;
 mod faults;
 mod framed;
+mod hostile;
 mod lingering;
 mod members;
 mod metrics;
