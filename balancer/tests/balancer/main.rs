@@ -15,6 +15,7 @@ mod modes;
 mod origin;
 mod proportion;
 mod routing;
+mod slow;
 mod smuggling;
 mod strict;
 mod swaps;
