@@ -26,6 +26,8 @@ use crate::control::Control;
 use body::Spoilt;
 use reply::{json as reply, page};
 
+pub use write::check;
+
 /// What requests look at.
 pub(crate) struct Admin {
     pub(crate) control: Arc<Control>,

@@ -23,5 +23,6 @@ mod stream_admin;
 mod tcp;
 
 pub use access::{AccessOptions, Lines};
+pub use admin::check;
 pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};
 pub use tcp::TcpOptions;

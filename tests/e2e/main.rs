@@ -10,6 +10,7 @@ mod demo;
 mod engine;
 mod failing;
 mod footprint;
+mod import;
 mod operate;
 mod refuse;
 mod rollout;

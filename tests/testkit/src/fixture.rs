@@ -83,6 +83,14 @@ impl Server {
 /// # Panics
 /// When it cannot be started.
 pub fn etcd() -> Server {
+    etcd_with(&[])
+}
+
+/// The same with further command line `options`, like `--enable-v2` for the old API.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn etcd_with(options: &[&str]) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let [client, peer] = free_ports::<2>().map(|port| format!("http://127.0.0.1:{port}"));
     let mut command = Command::new("etcd");
@@ -100,6 +108,7 @@ pub fn etcd() -> Server {
         &peer,
     ]);
     command.args(["--initial-cluster", &format!("default={peer}")]);
+    command.args(options);
     let address = client["http://".len()..].parse().unwrap();
     Server::start(command, address, dir)
 }
