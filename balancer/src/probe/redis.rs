@@ -143,3 +143,52 @@ async fn line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
 fn clipped(text: &str) -> String {
     text.chars().take(80).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers commands with these replies, in order; gives what was asked.
+    async fn scripted(replies: &[&str]) -> (Answer, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let (mut asked, mut piece) = (Vec::new(), [0; 256]);
+            for reply in replies {
+                let length = stream.read(&mut piece).await.expect("a command");
+                asked.extend_from_slice(&piece[..length]);
+                stream
+                    .write_all(reply.as_bytes())
+                    .await
+                    .expect("listened to");
+            }
+            String::from_utf8(asked).expect("text")
+        };
+        let probe = async {
+            let stream = TcpStream::connect(address).await.expect("connected");
+            ask(stream, Duration::from_secs(5)).await
+        };
+        tokio::join!(probe, serve)
+    }
+
+    fn bulk(text: &str) -> String {
+        format!("${}\r\n{text}\r\n", text.len())
+    }
+
+    #[tokio::test]
+    async fn a_server_without_sections_is_asked_for_all_it_says() {
+        let all = bulk("redis_version:2.4\r\nrole:master\r\n");
+        let replies = ["+PONG\r\n", "-ERR syntax error\r\n", &all, &all];
+        let (answer, asked) = scripted(&replies).await;
+        let facts = answer.redis.expect("facts");
+        assert_eq!(answer.result, ProbeResult::Ok);
+        assert_eq!(facts.replication, json!({"role": "master"}));
+        assert_eq!(facts.version.as_deref(), Some("2.4"));
+        assert!(asked.contains("replication") && asked.contains("*1\r\n$4\r\nINFO\r\n"));
+        // Nobody is given a password.
+        assert!(!asked.contains("AUTH"), "{asked}");
+    }
+}

@@ -1,7 +1,8 @@
-//! The mysql and redis checks with real servers: `/status` shows what those say.
+//! Active checks: mysql and redis with real servers, and rounds. `/status` shows what they find.
 
 mod mysql;
 mod redis;
+mod rounds;
 
 use hancock_testkit::fixture::{Server, missing};
 use hancock_testkit::skip::{skip, test_name};

@@ -15,6 +15,7 @@ mod modes;
 mod origin;
 mod proportion;
 mod routing;
+mod rules;
 mod slow;
 mod smuggling;
 mod strict;

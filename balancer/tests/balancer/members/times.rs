@@ -1,6 +1,5 @@
 //! Timeouts: each test would outlast its patience under the defaults.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,36 +8,21 @@ use hancock_testkit::wait::wait_for_async;
 use hyper::StatusCode;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::{connect, exchange, rest, serving, status};
 use crate::client::{Client, PATIENCE, get, send};
 use crate::origin::Origin;
-use crate::tcp::peer::Peer;
+use crate::tcp::peer::{Full, Peer};
 use crate::world::WEB;
-
-/// A listener nobody accepts from, with no room left: whoever connects waits. It lasts as long as what is given back.
-async fn full() -> (SocketAddr, impl Sized) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let listener = socket.listen(1).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    let brief = Duration::from_millis(300);
-    while let Ok(stream) = timeout(brief, TcpStream::connect(address)).await {
-        waiting.push(stream.unwrap());
-        assert!(waiting.len() < 100, "there is always room");
-    }
-    (address, (listener, waiting))
-}
 
 #[tokio::test]
 async fn a_peer_that_does_not_accept_is_given_up_after_connect_timeout() {
-    let (address, _held) = full().await;
+    let full = Full::new().await;
     let usual = Duration::from_secs(3);
     for seconds in [0.2, 1.2] {
-        let world = serving(&[address.port()], json!({"connect_timeout": seconds})).await;
+        let world = serving(&[full.port], json!({"connect_timeout": seconds})).await;
         let began = Instant::now();
         let answer = get(world.proxy, WEB, "/").await;
         let took = began.elapsed();
@@ -54,10 +38,10 @@ async fn a_peer_that_does_not_accept_is_given_up_after_connect_timeout() {
 
 #[tokio::test]
 async fn a_request_goes_elsewhere_after_connect_timeout() {
-    let (address, _held) = full().await;
+    let full = Full::new().await;
     let origin = Origin::start("a").await;
     let members = json!({"connect_timeout": 0.2});
-    let world = serving(&[address.port(), origin.port()], members).await;
+    let world = serving(&[full.port, origin.port()], members).await;
     for _ in 0..4 {
         // Nothing was sent, so it is repeated whatever it would have done.
         let answer = send(world.proxy, WEB, "POST", "/", "x").await;
@@ -66,27 +50,10 @@ async fn a_request_goes_elsewhere_after_connect_timeout() {
     world.stop().await;
 }
 
-/// Answers any number of requests on a connection; counts how many were opened, and how many the other side has closed.
-async fn patient(opened: Arc<AtomicU64>, closed: Arc<AtomicU64>) -> Peer {
-    Peer::start(move |mut stream| {
-        let (opened, closed) = (opened.clone(), closed.clone());
-        async move {
-            opened.fetch_add(1, Ordering::SeqCst);
-            let mut request = [0; 4096];
-            while stream.read(&mut request).await.is_ok_and(|n| n > 0) {
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
-                stream.write_all(answer).await.unwrap();
-            }
-            closed.fetch_add(1, Ordering::SeqCst);
-        }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_connection_to_a_peer_that_nobody_uses_is_closed_after_pool_timeout() {
-    let (opened, closed) = (Arc::default(), Arc::default());
-    let peer = patient(Arc::clone(&opened), Arc::clone(&closed)).await;
+    let (opened, closed) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+    let peer = Peer::patient(Arc::clone(&opened), Arc::clone(&closed)).await;
     let kept = Duration::from_secs(1);
     let members = json!({"pool_timeout": kept.as_secs_f64()});
     let world = serving(&[peer.port], members).await;
