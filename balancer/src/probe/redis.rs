@@ -178,6 +178,25 @@ mod tests {
         format!("${}\r\n{text}\r\n", text.len())
     }
 
+    /// A reset that came first fails the write, not the read of what came before it.
+    #[tokio::test]
+    async fn the_word_of_a_server_that_closes_at_once_is_heard() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let probe = TcpStream::connect(address).await.expect("connected");
+        let (mut server, _) = listener.accept().await.expect("a connection");
+        let word = "ERR max number of clients reached";
+        let sent = server.write_all(format!("-{word}\r\n").as_bytes()).await;
+        sent.expect("sent");
+        let reset = socket2::SockRef::from(&server).set_linger(Some(Duration::ZERO));
+        reset.expect("no lingering");
+        drop(server);
+        let answer = ask(probe, Duration::from_secs(5)).await;
+        assert_eq!(answer.result, ProbeResult::Failed(Some(word.to_owned())));
+    }
+
     #[tokio::test]
     async fn a_server_without_sections_is_asked_for_all_it_says() {
         let all = bulk("redis_version:2.4\r\nrole:master\r\n");
