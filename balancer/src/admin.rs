@@ -5,6 +5,7 @@
 mod body;
 pub(crate) mod metrics;
 mod reply;
+mod serve;
 pub(crate) mod status;
 pub(crate) mod write;
 
@@ -13,8 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -49,16 +49,8 @@ impl Server {
     pub(crate) fn start(listener: TcpListener, admin: Admin) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let router = Router::new().fallback(answer).with_state(Arc::new(admin));
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let (stop, mut stopped) = watch::channel(false);
-        let stopping = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, service).with_graceful_shutdown(stopping);
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the admin interface ended");
-            }
-        });
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(serve::serve(listener, Arc::new(admin), stopped));
         Ok(Self { stop, task })
     }
 
@@ -72,11 +64,7 @@ impl Server {
     }
 }
 
-async fn answer(
-    State(admin): State<Arc<Admin>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Response {
+async fn answer(admin: &Admin, client: SocketAddr, request: Request) -> Response {
     if let Some(status) = unfit(&request) {
         return page(status);
     }
@@ -92,12 +80,12 @@ async fn answer(
         "/status" => reply(StatusCode::OK, &status::document(&admin.control)),
         "/upstreams" => reply(StatusCode::OK, &admin.control.documents()),
         "/healthz" => (StatusCode::OK, "ok\n").into_response(),
-        "/metrics" => metrics::page(&admin).into_response(),
-        "/y_nginx_status" => connections(&admin),
+        "/metrics" => metrics::page(admin).into_response(),
+        "/y_nginx_status" => connections(admin),
         "/lua" | "/lua/" => no_scripts(),
         "/upstream/.." => page(StatusCode::NOT_FOUND),
         other => match named(other) {
-            Some(("/upstream/", name)) => upstream(&admin, client, name, request).await,
+            Some(("/upstream/", name)) => upstream(admin, client, name, request).await,
             Some(_) => no_scripts(),
             None if is_ours(&target) => reply(StatusCode::BAD_REQUEST, &json!({})),
             None => page(StatusCode::NOT_FOUND),

@@ -1,6 +1,17 @@
 //! Over HTTP.
 
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::client::{PATIENCE, get};
+
 use super::{CLEAR, bodies, exchange, holding, noise, state, unchanged};
+
+/// Connections the management interface takes.
+const CONNECTIONS: usize = 256;
 
 /// A write of a document, as a well-meaning client frames it.
 fn put(target: &[u8], body: &[u8]) -> Vec<u8> {
@@ -97,6 +108,33 @@ async fn bytes_that_are_no_request_end_the_connection() {
         );
         unchanged(&world, &before, what).await;
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_leave_room_in_time() {
+    let world = holding().await;
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(world.admin).await.unwrap();
+        stream.write_all(b"GET /status HTTP/1.1\r\n").await.unwrap();
+        held.push(stream);
+    }
+    let began = Instant::now();
+    let one_more = exchange(
+        world.admin,
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+        false,
+    )
+    .await;
+    assert!(one_more.is_empty(), "{one_more:?}");
+    for mut stream in held {
+        let mut said = Vec::new();
+        let read = timeout(PATIENCE, stream.read_to_end(&mut said)).await;
+        drop(read.expect("its end"));
+    }
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    assert_eq!(get(world.admin, "admin", "/healthz").await.body, "ok\n");
     world.stop().await;
 }
 
