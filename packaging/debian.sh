@@ -29,6 +29,9 @@ present() {
     etcd-server) command -v etcd >/dev/null ;;
     python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null ;;
     docker-registry) command -v docker-registry >/dev/null ;;
+    mariadb-server-core) command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null ;;
+    mariadb-client-core) command -v my_print_defaults >/dev/null ;;
+    redis-server) command -v redis-server >/dev/null ;;
     *) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' ;;
   esac
 }

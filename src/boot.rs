@@ -31,15 +31,15 @@ fn colours() -> bool {
 /// Binds `address` now, so that a port in use is an error before anything was started.
 ///
 /// # Errors
-/// The address cannot be bound; names it and the `flag` that changes it.
+/// The address cannot be bound; names it and the `flag` that changes it, like `--http ADDR`.
 pub fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => anyhow::anyhow!(
-            "cannot listen on {address}: address in use; choose another with {flag} ADDR"
-        ),
-        _ => {
-            anyhow::anyhow!("cannot listen on {address}: {error}; choose another with {flag} ADDR")
+        ErrorKind::AddrInUse => {
+            anyhow::anyhow!(
+                "cannot listen on {address}: address in use; choose another with {flag}"
+            )
         }
+        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose another with {flag}"),
     })?;
     listener
         .set_nonblocking(true)
@@ -79,8 +79,7 @@ impl DataDir {
     /// # Errors
     /// Another daemon holds it (names its pid), a newer version wrote it, or it cannot be written.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path)
-            .with_context(|| format!("cannot make data directory {}", path.display()))?;
+        fs::create_dir_all(path).with_context(|| unusable("make", path))?;
         let lock = lock(path)?;
         check_format(path)?;
         Ok(Self {
@@ -134,6 +133,12 @@ impl DataDir {
     }
 }
 
+/// What cannot be done with a data directory, and the way out.
+fn unusable(deed: &str, dir: &Path) -> String {
+    let shown = dir.display();
+    format!("cannot {deed} data directory {shown}; choose another with --data-dir DIR")
+}
+
 fn lock(dir: &Path) -> anyhow::Result<Flock<fs::File>> {
     let path = dir.join("lock");
     let file = fs::OpenOptions::new()
@@ -142,7 +147,7 @@ fn lock(dir: &Path) -> anyhow::Result<Flock<fs::File>> {
         .create(true)
         .truncate(false)
         .open(&path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    let file = file.with_context(|| unusable("write to", dir))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             lock.set_len(0)?;
@@ -249,7 +254,7 @@ mod tests {
     fn a_port_in_use_names_address_and_flag() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let error = bind(address, "--http").unwrap_err().to_string();
+        let error = bind(address, "--http ADDR").unwrap_err().to_string();
         assert!(
             error.contains(&address.to_string()) && error.contains("--http"),
             "{error}"

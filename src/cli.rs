@@ -23,6 +23,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod testing;
+mod upstream;
 mod wait;
 
 use std::process::ExitCode;
@@ -87,6 +88,9 @@ enum Command {
     Dev(dev::Args),
     /// Run only a balancer, managed in Slardar's words
     Balancer(Box<balancer::Args>),
+    /// Move documents of upstreams
+    #[command(subcommand, arg_required_else_help = true)]
+    Upstream(upstream::Command),
     /// Describe, start and change apps
     #[command(subcommand, arg_required_else_help = true)]
     App(app::Command),
@@ -153,6 +157,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::App(app::Command::Validate(args)) => {
             app::validate::run(&args, &Out::new(global.output))
         }
+        Command::Upstream(command) => {
+            let out = Out::new(global.output);
+            runtime()?.block_on(upstream::run(command, &out))
+        }
         command => with_master(global, command),
     }
 }
@@ -162,11 +170,14 @@ fn with_master(global: Global, command: Command) -> anyhow::Result<ExitCode> {
         client: Client::new(&global.master())?,
         out: Out::new(global.output),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime()?.block_on(ask(&context, command))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(ask(&context, command))
+        .context("cannot start the asynchronous runtime")
 }
 
 async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
@@ -181,6 +192,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         // Answered by `run` without a master.
         Command::Dev(_)
         | Command::Balancer(_)
+        | Command::Upstream(_)
         | Command::DemoApp(_)
         | Command::Shim(_)
         | Command::Completions(_)

@@ -5,6 +5,7 @@
 mod body;
 pub(crate) mod metrics;
 mod reply;
+mod serve;
 pub(crate) mod status;
 pub(crate) mod write;
 
@@ -13,8 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -23,7 +23,10 @@ use tokio::task::JoinHandle;
 
 use crate::access::Access;
 use crate::control::Control;
+use body::Spoilt;
 use reply::{json as reply, page};
+
+pub use write::check;
 
 /// What requests look at.
 pub(crate) struct Admin {
@@ -46,16 +49,8 @@ impl Server {
     pub(crate) fn start(listener: TcpListener, admin: Admin) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let router = Router::new().fallback(answer).with_state(Arc::new(admin));
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let (stop, mut stopped) = watch::channel(false);
-        let stopping = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, service).with_graceful_shutdown(stopping);
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the admin interface ended");
-            }
-        });
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(serve::serve(listener, Arc::new(admin), stopped));
         Ok(Self { stop, task })
     }
 
@@ -69,11 +64,7 @@ impl Server {
     }
 }
 
-async fn answer(
-    State(admin): State<Arc<Admin>>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
-    request: Request,
-) -> Response {
+async fn answer(admin: &Admin, client: SocketAddr, request: Request) -> Response {
     if let Some(status) = unfit(&request) {
         return page(status);
     }
@@ -89,12 +80,12 @@ async fn answer(
         "/status" => reply(StatusCode::OK, &status::document(&admin.control)),
         "/upstreams" => reply(StatusCode::OK, &admin.control.documents()),
         "/healthz" => (StatusCode::OK, "ok\n").into_response(),
-        "/metrics" => metrics::page(&admin).into_response(),
-        "/y_nginx_status" => connections(&admin),
+        "/metrics" => metrics::page(admin).into_response(),
+        "/y_nginx_status" => connections(admin),
         "/lua" | "/lua/" => no_scripts(),
         "/upstream/.." => page(StatusCode::NOT_FOUND),
         other => match named(other) {
-            Some(("/upstream/", name)) => upstream(&admin, client, name, request).await,
+            Some(("/upstream/", name)) => upstream(admin, client, name, request).await,
             Some(_) => no_scripts(),
             None if is_ours(&target) => reply(StatusCode::BAD_REQUEST, &json!({})),
             None => page(StatusCode::NOT_FOUND),
@@ -132,7 +123,15 @@ async fn upstream(admin: &Admin, client: SocketAddr, name: &str, request: Reques
         }
         Method::PUT | Method::POST => match body::whole(request.into_body()).await {
             Ok(body) => write::put(&admin.control, name, &body),
-            Err(rest) => return reply::too_large(rest),
+            Err(Spoilt::TooLarge(rest)) => return reply::too_large(rest),
+            Err(Spoilt::Slow) => Err(write::Refused::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not come in time",
+            )),
+            Err(Spoilt::Broken) => Err(write::Refused::new(
+                StatusCode::BAD_REQUEST,
+                "the body ended early, or is not in the form its headers say",
+            )),
         },
         Method::DELETE => write::delete(&admin.control, name),
         _ => Err(write::Refused::new(

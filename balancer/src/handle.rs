@@ -58,7 +58,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A deed on the system failed.
-    #[error("cannot {deed}: {source}")]
+    #[error("cannot {deed}")]
     Io {
         /// What was tried, with its operands.
         deed: String,

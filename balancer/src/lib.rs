@@ -23,6 +23,7 @@ mod stream_admin;
 mod tcp;
 
 pub use access::{AccessOptions, Lines};
+pub use admin::check;
 pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};
 pub use http::Engine;
 pub use tcp::TcpOptions;

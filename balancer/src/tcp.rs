@@ -75,9 +75,7 @@ impl Tcp {
         let control = Control::new(parts);
         control.opens(doors.clone());
         restore(&control, &data_dir.join(FOLDER))?;
-        doors
-            .open_fixed(&control.table)
-            .map_err(failed("open a port that is to stay open (--tcp-listen)"))?;
+        doors.open_fixed(&control.table)?;
         let admin = admin.map(|listener| Server::start(listener, control.clone()));
         Ok(Self {
             admin: admin

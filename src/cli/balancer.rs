@@ -2,7 +2,8 @@
 
 mod config;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fs::OpenOptions;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1995);
 const STREAM_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1895);
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Options of `hancock balancer`; each is a key of the file given with --config as well.
 #[derive(Debug, Default, clap::Args)]
@@ -50,7 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "ENGINE", value_parser = engine)]
     engine: Option<Engine>,
     /// Time between rounds of active checks [default: 5s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
     check_interval: Option<Span>,
     /// Collector that a record of every request is sent to
     #[arg(long, value_name = "HOST:PORT", value_parser = collector)]
@@ -95,9 +97,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    let http = boot::bind(args.http.unwrap_or(HTTP), "--http")?;
-    let admin = boot::bind(args.admin.unwrap_or(ADMIN), "--admin")?;
-    let stream_admin = boot::bind(args.stream_admin.unwrap_or(STREAM_ADMIN), "--stream-admin")?;
+    let http = boot::bind(args.http.unwrap_or(HTTP), "--http ADDR")?;
+    let admin = boot::bind(args.admin.unwrap_or(ADMIN), "--admin ADDR")?;
+    let stream_admin = args.stream_admin.unwrap_or(STREAM_ADMIN);
+    let stream_admin = boot::bind(stream_admin, "--stream-admin ADDR")?;
+    args.try_tcp([&http, &admin, &stream_admin])?;
+    let (token, access) = (args.token()?, args.access()?);
     let data = DataDir::open(&args.data_dir())?;
     let addresses = (http.local_addr()?, admin.local_addr()?);
     let balancer = Balancer::start(Options {
@@ -113,10 +118,11 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         check_interval: args.check_interval.map_or(CHECK_INTERVAL, |s| s.duration()),
         tcp: Some(args.tcp()),
         stream_admin: Some(stream_admin),
-        token: args.token()?,
-        access: args.access(),
+        token,
+        access,
     });
     let balancer = balancer.await.context("cannot start the balancer")?;
+    let looking = tokio::spawn(look_up(args.access_log_to.clone()));
     let (http, admin) = addresses;
     println!(
         "hancock balancer {}\n  proxy http://{http}   management http://{admin}/status",
@@ -127,7 +133,25 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         () = balancer.shutdown(GRACE) => {}
         () = stop.asked() => {}
     }
+    looking.abort();
     Ok(ExitCode::SUCCESS)
+}
+
+/// A name nobody knows is told at once, and is no reason not to serve: it may be known again tomorrow.
+async fn look_up(collector: Option<(String, u16)>) {
+    let Some((host, port)) = collector else {
+        return;
+    };
+    let found = tokio::net::lookup_host((bare(&host), port)).await;
+    if let Err(error) = found {
+        tracing::warn!(%error, "cannot find the collector {host}:{port} of --access-log-to, records wait for it");
+    }
+}
+
+/// An address without the brackets around it.
+fn bare(host: &str) -> &str {
+    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    inner.unwrap_or(host)
 }
 
 impl Args {
@@ -170,18 +194,45 @@ impl Args {
         }
     }
 
-    fn access(&self) -> AccessOptions {
-        let lines = self
-            .access_log
-            .clone()
-            .map(|path| match path == Path::new("-") {
-                true => Lines::Stdout,
-                false => Lines::File(path),
-            });
-        AccessOptions {
+    /// Tries the ports that are to stay open, before anything is started. The balancer opens them itself.
+    fn try_tcp(&self, own: [&TcpListener; 3]) -> anyhow::Result<()> {
+        let tcp = self.tcp();
+        let way_out = "choose another with --tcp-listen PORT";
+        for port in tcp.listen {
+            if TcpOptions::is_never_opened(port) {
+                bail!(
+                    "port {port} is never opened, people need it to reach this machine; {way_out}"
+                );
+            }
+            let taken = own.iter().filter_map(|listener| listener.local_addr().ok());
+            if let Some(address) = taken.into_iter().find(|a| a.port() == port) {
+                bail!("port {port} is this process's own, it listens on {address}; {way_out}");
+            }
+            drop(boot::bind(
+                SocketAddr::new(tcp.bind, port),
+                "--tcp-listen PORT",
+            )?);
+        }
+        Ok(())
+    }
+
+    fn access(&self) -> anyhow::Result<AccessOptions> {
+        let lines = match &self.access_log {
+            None => None,
+            Some(path) if path == Path::new("-") => Some(Lines::Stdout),
+            Some(path) => {
+                let opened = OpenOptions::new().append(true).create(true).open(path);
+                opened.with_context(|| {
+                    let shown = path.display();
+                    format!("cannot write {shown}; choose another with --access-log FILE")
+                })?;
+                Some(Lines::File(path.clone()))
+            }
+        };
+        Ok(AccessOptions {
             collector: self.access_log_to.clone(),
             lines,
-        }
+        })
     }
 
     fn token(&self) -> anyhow::Result<Option<String>> {
@@ -215,6 +266,15 @@ fn host_name() -> anyhow::Result<String> {
     let path = "/proc/sys/kernel/hostname";
     let name = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     Ok(name.trim().to_owned())
+}
+
+/// Not so short that a node does nothing but check.
+fn interval(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|e| format!("{e}"))?;
+    match span.duration() < SHORTEST_INTERVAL {
+        true => Err(format!("{text} is too short; write 100ms or more")),
+        false => Ok(span),
+    }
 }
 
 /// `1024-65535`.

@@ -95,9 +95,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
     let sockets = system::Sockets {
-        http: boot::bind(args.http, "--http")?,
-        admin: boot::bind(args.admin, "--admin")?,
-        api: boot::bind(args.api, "--api")?,
+        http: boot::bind(args.http, "--http ADDR")?,
+        admin: boot::bind(args.admin, "--admin ADDR")?,
+        api: boot::bind(args.api, "--api ADDR")?,
     };
     let data = DataDir::open(&args.data_dir.clone().unwrap_or_else(boot::default_data_dir))?;
     let system = tokio::select! {

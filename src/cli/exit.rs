@@ -11,6 +11,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use serde_json::Value;
 
 use super::client::ClientError;
@@ -19,6 +20,8 @@ use super::spec_file::SpecError;
 
 /// It did not work.
 pub const FAILED: u8 = 1;
+/// The command line was not understood.
+const MISUNDERSTOOD: u8 = 2;
 /// Nobody to ask.
 pub const UNREACHABLE: u8 = 3;
 /// Asked and not accepted.
@@ -44,6 +47,19 @@ pub fn report(error: &anyhow::Error, format: Format) -> ExitCode {
         Format::Json => eprintln!("{}", serde_json::json!(failure(error))),
     }
     ExitCode::from(code(error))
+}
+
+/// Prints why the command line was not understood, or the help that was asked for.
+pub fn misunderstood(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        // A value that is none needs no reminder of the whole usage.
+        ErrorKind::ValueValidation => {
+            let text = error.to_string();
+            eprintln!("{}; see --help", text.lines().next().unwrap_or_default());
+            ExitCode::from(MISUNDERSTOOD)
+        }
+        _ => error.exit(),
+    }
 }
 
 fn text(error: &anyhow::Error) -> String {

@@ -23,6 +23,7 @@ Cluster:
 
 By itself:
   balancer     Only the data plane: passes for a Slardar
+  upstream     import: documents a Slardar has stored, into a balancer
 
 Shell:
   completions  A completion script for bash, zsh, fish, elvish or powershell
@@ -71,6 +72,8 @@ milliseconds since 1970.
   events               an event each: {number, index, at, level, kind, app?,
                        deployment?, instance?, node?, message}
   status               StatusView
+  upstream import      a list of {name, side (http tcp), result (imported
+                       would_be_imported left_out refused), reason?}
   any error            {code, message, problems?: [{line?, path, message}]}
 
 AppSummary      app, version, stopped, replicas, serving, deployment?, hosts,

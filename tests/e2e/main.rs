@@ -4,11 +4,13 @@
 //! What must hold in both container runtimes is written once and run in both.
 #![allow(clippy::unwrap_used)]
 
+mod balancer;
 mod crash;
 mod demo;
 mod engine;
 mod failing;
 mod footprint;
+mod import;
 mod operate;
 mod refuse;
 mod rollout;

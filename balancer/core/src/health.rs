@@ -226,6 +226,58 @@ mod tests {
     }
 
     #[test]
+    fn one_peer_alone_is_never_err_while_it_is_protected() {
+        assert_eq!(verdicts(&[failed()], PROTECTED), [Verdict::Unstable]);
+    }
+
+    #[test]
+    fn the_time_of_a_verdict_is_that_of_its_change_and_its_reason_the_last_one() {
+        let unstable = ProbeResult::Unstable("link down".into());
+        let policy = Policy {
+            sensibility: 2,
+            protected: true,
+        };
+        let mut health = vec![None];
+        let mut seen = Vec::new();
+        for (at, result) in [
+            ProbeResult::Ok,
+            failed(),
+            unstable.clone(),
+            unstable,
+            failed(),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let after = round(
+                health,
+                std::slice::from_ref(result),
+                policy,
+                Timestamp(at as u64),
+            );
+            let peer = after[0].clone();
+            seen.push((
+                peer.verdict,
+                peer.fail_num,
+                peer.last_modified.0,
+                peer.msg.clone(),
+            ));
+            health = vec![Some(peer)];
+        }
+        let (down, late) = (Some("link down".to_owned()), Some("timeout".to_owned()));
+        let wanted = [
+            (Verdict::Ok, 0, 0, None),
+            (Verdict::Ok, 1, 0, late.clone()),
+            (Verdict::Unstable, 2, 2, down.clone()),
+            (Verdict::Unstable, 3, 2, down),
+            (Verdict::Unstable, 4, 2, late),
+        ];
+        assert_eq!(seen, wanted);
+        let again = good(health.remove(0), Timestamp(9));
+        assert_eq!((again.last_modified, again.msg), (Timestamp(9), None));
+    }
+
+    #[test]
     fn rise_and_fall_count_runs() {
         let mut state = Readiness::new(2, 3);
         let seen: Vec<bool> = [

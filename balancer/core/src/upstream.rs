@@ -15,8 +15,8 @@ use crate::passive::Limits;
 use crate::settings::Settings;
 
 pub use mode::{KeyKind, Mode};
-pub use validate::InvalidUpstream;
 pub(crate) use validate::wrong;
+pub use validate::{InvalidUpstream, clipped};
 
 /// Who a peer is, within its service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -23,20 +23,32 @@ pub(super) fn is_announced_too_large(request: &Request) -> bool {
     length.is_some_and(|length| length > MAX as u64)
 }
 
-/// The body; or the rest of one that is too large, too slow, or cut off.
-pub(super) async fn whole(body: Body) -> Result<Vec<u8>, Body> {
+/// Why there is no whole body.
+pub(super) enum Spoilt {
+    /// It is too large; this is its rest.
+    TooLarge(Body),
+    /// It did not come in time.
+    Slow,
+    /// It ended early, or its chunks are none.
+    Broken,
+}
+
+/// The whole body.
+pub(super) async fn whole(body: Body) -> Result<Vec<u8>, Spoilt> {
     let mut pieces = body.into_data_stream();
     let mut read = Vec::new();
     let reading = async {
         while let Some(piece) = pieces.next().await {
-            read.extend_from_slice(&piece.ok()?);
-            (read.len() <= MAX).then_some(())?;
+            read.extend_from_slice(&piece.map_err(|_| Some(Spoilt::Broken))?);
+            (read.len() <= MAX).then_some(()).ok_or(None)?;
         }
-        Some(())
+        Ok(())
     };
     match tokio::time::timeout(SLOWEST, reading).await {
-        Ok(Some(())) => Ok(read),
-        _ => Err(Body::from_stream(pieces)),
+        Ok(Ok(())) => Ok(read),
+        Ok(Err(None)) => Err(Spoilt::TooLarge(Body::from_stream(pieces))),
+        Ok(Err(Some(spoilt))) => Err(spoilt),
+        Err(_) => Err(Spoilt::Slow),
     }
 }
 

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use hancock_balancer_core::upstream::{Upstream, clipped};
 use hancock_proto::upstream::{Level, Proxy, UpstreamDoc};
 
 use crate::control::Control;
@@ -23,7 +24,7 @@ impl Refused {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
-            message: message.into(),
+            message: clipped(message.into()),
         }
     }
 }
@@ -73,6 +74,22 @@ fn free(control: &Control, name: &str) -> Done<()> {
             Err(Refused::new(StatusCode::CONFLICT, message))
         }
     }
+}
+
+/// Whether a balancer would take this text as the document of `name`, were there none before.
+///
+/// # Errors
+/// The refusal, in the words of the management interface.
+pub fn check(name: &str, body: &[u8]) -> Result<(), String> {
+    let checked = || {
+        let doc = match read(body)? {
+            Given::Full(whole) => document(whole, &order::of_clusters(body))?,
+            Given::Short { options, servers } => document(with_servers(options, servers), &[])?,
+        };
+        let upstream = Upstream::new(name, Arc::new(doc));
+        upstream.map_or_else(|error| bad(error.to_string()), |_| Ok(()))
+    };
+    checked().map_err(|refused: Refused| refused.message)
 }
 
 enum Given {
@@ -181,12 +198,17 @@ fn merge(
         _ => Map::new(),
     };
     whole.extend(options);
+    Ok(with_servers(whole, servers))
+}
+
+/// One level, of these servers.
+fn with_servers(mut whole: Map<String, Value>, servers: Value) -> Map<String, Value> {
     let level = Map::from_iter([("servers".to_owned(), servers)]);
     whole.insert(
         "cluster".to_owned(),
         Value::Array(vec![Value::Object(level)]),
     );
-    Ok(whole)
+    whole
 }
 
 fn document(mut whole: Map<String, Value>, order: &[String]) -> Done<UpstreamDoc> {

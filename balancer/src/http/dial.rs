@@ -104,3 +104,32 @@ impl Dial {
         Some(peer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections are pooled by address and group: whoever gets a stopped instance's port gets none of its connections.
+    #[test]
+    fn instances_share_no_connections_though_they_share_an_address() {
+        let dial = |instance: &str| {
+            Dial::new(&PeerKey {
+                host: "10.0.0.1".into(),
+                port: 80,
+                instance: instance.parse().ok(),
+            })
+        };
+        let how = |afresh| How {
+            times: hancock_balancer_core::settings::Settings::unsaid(true).peer,
+            upgrade: false,
+            afresh,
+        };
+        let group = |instance, afresh| {
+            let peer = dial(instance).prepare(how(afresh)).expect("an address");
+            peer.group_key
+        };
+        assert_eq!(group("web-1", false), group("web-1", false));
+        assert_ne!(group("web-1", false), group("web-2", false));
+        assert_ne!(group("web-1", false), group("web-1", true));
+    }
+}

@@ -109,3 +109,17 @@ fn the_writer_tells_when_a_change_is_durable() {
         doc(2)
     );
 }
+
+#[test]
+fn a_change_that_cannot_be_written_is_never_called_durable() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (tx, told) = mpsc::sync_channel(16);
+    let mut log = Log::open(folder.path()).expect("opened");
+    let full = OpenOptions::new().append(true).open("/dev/full");
+    log.file = full.expect("a disk without room");
+    let writer = Writer::start(log, move |name, seq| drop(tx.send((name.to_owned(), seq))))
+        .expect("started");
+    writer.write("a", Some(doc(1)));
+    writer.close();
+    assert!(told.recv().is_err(), "the thread ended without a word");
+}

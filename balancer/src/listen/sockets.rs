@@ -25,6 +25,8 @@ pub(super) fn for_threads(first: TcpListener, threads: usize) -> io::Result<Vec<
     let address = first.local_addr()?;
     // Set only now: binding with it would succeed beside another process of the same user.
     let spread = SockRef::from(&first).set_reuse_port(true);
+    // Whoever bound it left room for 128: the rest of a crowd would come in seconds late.
+    SockRef::from(&first).listen(BACKLOG)?;
     let mut all = vec![first];
     while all.len() < threads {
         let next = match &spread {

@@ -258,6 +258,58 @@ mod tests {
         );
     }
 
+    /// Connections a listener sees, and a probe of it.
+    async fn listening(question: Question, timeout: Duration) -> (tokio::net::TcpListener, Probe) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bound");
+        let port = listener.local_addr().expect("an address").port();
+        let probe = Probe {
+            host: "127.0.0.1".into(),
+            port,
+            question,
+            timeout,
+        };
+        (listener, probe)
+    }
+
+    #[tokio::test]
+    async fn every_probe_is_a_connection_of_its_own() {
+        let (listener, probe) = listening(Question::Connect, Duration::from_secs(5)).await;
+        let prober = NetProber::new();
+        for _ in 0..3 {
+            assert_eq!(prober.probe(&probe).await.result, ProbeResult::Ok);
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut rest = Vec::new();
+            let ended = stream.read_to_end(&mut rest).await;
+            assert_eq!(ended.expect("the end"), 0, "nothing is sent");
+        }
+    }
+
+    /// Two pieces, each within its time; together they take longer than one step may.
+    #[tokio::test]
+    async fn each_step_has_its_own_time() {
+        let (limit, pace) = (Duration::from_millis(1500), Duration::from_millis(900));
+        let raw = Question::Raw {
+            query: b"x".to_vec(),
+            refused: None,
+        };
+        let (listener, probe) = listening(raw, limit).await;
+        let slowly = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut more = [0; 1];
+            assert_eq!(stream.read(&mut more).await.expect("the query"), 1);
+            for piece in ["+PO", "NG\r\n"] {
+                assert!(timeout(pace, stream.read(&mut more)).await.is_err());
+                let sent = stream.write_all(piece.as_bytes()).await;
+                sent.expect("still listened to");
+            }
+        };
+        let prober = NetProber::new();
+        let (answer, ()) = tokio::join!(prober.probe(&probe), slowly);
+        assert_eq!(answer.result, ProbeResult::Ok);
+    }
+
     #[tokio::test]
     async fn nobody_there() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");

@@ -20,6 +20,7 @@ use hancock_proto::upstream::UpstreamDoc;
 use super::TcpOptions;
 use super::threads::Runners;
 use crate::control;
+use crate::handle::{StartError, failed};
 use crate::live::Table;
 
 const BACKLOG: i32 = 4096;
@@ -118,12 +119,12 @@ impl Doors {
     }
 
     /// Opens the ports that stay open, and those of services there are already.
-    pub(crate) fn open_fixed(self: &Arc<Self>, table: &Arc<Table>) -> io::Result<()> {
+    pub(crate) fn open_fixed(self: &Arc<Self>, table: &Arc<Table>) -> Result<(), StartError> {
         let table = self.table.get_or_init(|| table.clone());
         for port in &self.options.listen {
-            let address = self.address(*port);
+            let deed = format!("keep {} open (--tcp-listen)", self.address(*port));
             self.sync_port(*port)
-                .map_err(|error| io::Error::other(format!("{address}: {error}")))?;
+                .map_err(|problem| failed(deed)(io::Error::other(problem)))?;
         }
         for service in table.all() {
             // A failure is told, kept and tried again.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Ports no document ever opens.
+/// Ports that are never opened.
 const NEVER: [u16; 1] = [22];
 
 /// What the TCP side needs to start.
@@ -51,9 +51,14 @@ impl TcpOptions {
         digits.then(|| name.parse().ok()).flatten()
     }
 
+    /// Whether nobody may open this port: it is how a machine's people come in.
+    pub fn is_never_opened(port: u16) -> bool {
+        NEVER.contains(&port)
+    }
+
     /// Whether a document may open this port.
     pub fn allows(&self, port: u16) -> bool {
-        let ours = self.reserved.contains(&port) || NEVER.contains(&port);
+        let ours = self.reserved.contains(&port) || Self::is_never_opened(port);
         !ours && (self.ports.contains(&port) || self.listen.contains(&port))
     }
 }

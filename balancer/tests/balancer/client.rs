@@ -40,9 +40,7 @@ impl Client {
 
     /// From another address of this machine: each may have so many connections only.
     pub async fn connect_from(source: Ipv4Addr, address: SocketAddr, host: &str) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((source, 0).into()).unwrap();
-        Self::over(socket.connect(address).await.unwrap(), host).await
+        Self::over(stream_from(source, address).await, host).await
     }
 
     async fn over(stream: TcpStream, host: &str) -> Self {
@@ -85,6 +83,13 @@ impl Client {
             body: String::from_utf8_lossy(&body).into_owned(),
         })
     }
+}
+
+/// A connection from an address of this machine.
+pub async fn stream_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(address).await.unwrap()
 }
 
 /// One request on a fresh connection.

@@ -41,6 +41,12 @@ impl Framed {
         timeout(PATIENCE, reading).await.unwrap()
     }
 
+    pub async fn put(&mut self, name: &str, document: &Value) {
+        let body = document.to_string();
+        self.says(&format!("PUT upstream {name}"), Some(&body), OK)
+            .await;
+    }
+
     pub async fn json(&mut self, line: &str) -> Value {
         let (code, text) = self.send(line, None).await.unwrap();
         assert_eq!(code, 1, "{text}");

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod checks;
 mod client;
 mod cutover;
 mod faults;
 mod framed;
+mod hostile;
 mod lingering;
 mod members;
 mod metrics;
@@ -14,6 +16,8 @@ mod origin;
 mod pools;
 mod proportion;
 mod routing;
+mod rules;
+mod slow;
 mod smuggling;
 mod strict;
 mod swaps;

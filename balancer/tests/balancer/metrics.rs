@@ -19,7 +19,11 @@ async fn samples(admin: std::net::SocketAddr) -> Samples {
 }
 
 /// Waits until a series has a value.
-async fn until(admin: std::net::SocketAddr, series: &str, wanted: impl Fn(f64) -> bool) -> Samples {
+pub async fn until(
+    admin: std::net::SocketAddr,
+    series: &str,
+    wanted: impl Fn(f64) -> bool,
+) -> Samples {
     wait_for_async(series, PATIENCE, || async {
         let samples = samples(admin).await;
         match samples.get(series) {

@@ -2,37 +2,63 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use clap::{ArgMatches, Args as _, Command, FromArgMatches};
-use toml_edit::{DocumentMut, Item, Value};
+use toml_edit::{DocumentMut, Item, TomlError, Value};
 
 use super::Args;
 
 /// What the file says.
 ///
 /// # Errors
-/// It cannot be read, or says something no option understands.
+/// It cannot be read, or says something no option understands. One line, with the file's name.
 pub(super) fn read(path: &Path) -> anyhow::Result<Args> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read {shown}; give another file with --config"))?;
-    let file: DocumentMut = text.parse().map_err(|e| anyhow!("{shown}: {e}"))?;
-    let mut words = vec!["balancer".to_owned()];
-    for (key, item) in file.iter() {
-        let values = values(item);
-        if key == "config" || values.is_empty() {
-            bail!(
-                "{shown}: {key} is no option, or has no value; options are those of hancock balancer --help"
-            );
-        }
-        words.extend(values.into_iter().map(|value| format!("--{key}={value}")));
-    }
-    let matches = parse(words).map_err(|e| anyhow!("{shown}: {}", first_line(&e)))?;
-    Args::from_arg_matches(&matches).map_err(|e| anyhow!("{shown}: {}", first_line(&e)))
+    parse(&text).map_err(|problem| anyhow!("{shown}: {problem}"))
 }
 
-fn parse(words: Vec<String>) -> Result<ArgMatches, clap::Error> {
-    Args::augment_args(Command::new("balancer")).try_get_matches_from(words)
+fn parse(text: &str) -> Result<Args, String> {
+    let file: DocumentMut = text.parse().map_err(|e| broken(text, &e))?;
+    let mut words = vec!["balancer".to_owned()];
+    for (key, item) in file.iter() {
+        known(key)?;
+        let values = values(item).ok_or_else(|| {
+            format!("{key} must be a text, a whole number or a list of them, as after --{key}")
+        })?;
+        words.extend(values.into_iter().map(|value| format!("--{key}={value}")));
+    }
+    let matches = matches(words).map_err(|e| first_line(&e))?;
+    Args::from_arg_matches(&matches).map_err(|e| first_line(&e))
+}
+
+/// What is wrong with the form, and where.
+fn broken(text: &str, error: &TomlError) -> String {
+    let problem: Vec<&str> = error.message().lines().collect();
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("line {line}: {}", problem.join(", "))
+}
+
+fn command() -> Command {
+    Args::augment_args(Command::new("balancer"))
+}
+
+/// Keys are the names of options; only the one that names the file is none.
+fn known(key: &str) -> Result<(), String> {
+    let command = command();
+    let mut names = command.get_arguments().filter_map(|a| a.get_long());
+    match names.any(|name| name == key && key != "config") {
+        true => Ok(()),
+        false => Err(format!(
+            "{key} is no option; they are those of hancock balancer --help, without the dashes"
+        )),
+    }
+}
+
+fn matches(words: Vec<String>) -> Result<ArgMatches, clap::Error> {
+    command().try_get_matches_from(words)
 }
 
 fn first_line(error: &clap::Error) -> String {
@@ -41,12 +67,11 @@ fn first_line(error: &clap::Error) -> String {
     line.trim_start_matches("error: ").to_owned()
 }
 
-/// One value, or those of a list; empty: it is neither.
-fn values(item: &Item) -> Vec<String> {
-    match item.as_value() {
-        Some(Value::Array(list)) => list.iter().filter_map(text).collect(),
-        Some(one) => text(one).into_iter().collect(),
-        None => Vec::new(),
+/// One value, or those of a list; None: it is neither.
+fn values(item: &Item) -> Option<Vec<String>> {
+    match item.as_value()? {
+        Value::Array(list) => list.iter().map(text).collect(),
+        one => Some(vec![text(one)?]),
     }
 }
 
@@ -55,5 +80,76 @@ fn text(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.value().clone()),
         Value::Integer(number) => Some(number.value().to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Every option with a value that is not its default, as on the command line.
+    const ALL: [(&str, &str); 13] = [
+        ("http", "127.0.0.1:1"),
+        ("admin", "127.0.0.1:2"),
+        ("stream-admin", "127.0.0.1:3"),
+        ("tcp-bind", "127.0.0.1"),
+        ("tcp-listen", "4"),
+        ("tcp-ports", "5-6"),
+        ("threads", "7"),
+        ("engine", "general"),
+        ("check-interval", "8s"),
+        ("access-log-to", "logs.example:9"),
+        ("access-log", "/a/file"),
+        ("data-dir", "/a/folder"),
+        ("token-file", "/a/token"),
+    ];
+
+    #[test]
+    fn every_option_means_the_same_in_the_file() {
+        let none = format!("{:?}", Args::default());
+        for (name, value) in ALL {
+            let words = ["balancer".to_owned(), format!("--{name}={value}")];
+            let given = Args::from_arg_matches(&matches(words.into()).unwrap()).unwrap();
+            let given = format!("{given:?}");
+            assert_ne!(given, none, "--{name}");
+            let read = parse(&format!("{name} = {value:?}\n")).unwrap();
+            assert_eq!(format!("{read:?}"), given, "{name}");
+            let over = Args::default().over(read);
+            assert_eq!(
+                format!("{over:?}"),
+                given,
+                "{name} of the file is passed over"
+            );
+        }
+        let command = command();
+        let names = command.get_arguments().filter_map(|a| a.get_long());
+        let untold = names.filter(|n| *n != "config" && !ALL.iter().any(|(name, _)| name == n));
+        assert_eq!(untold.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn mistakes_are_told_in_one_line_each() {
+        for (text, told) in [
+            ("htpp = \":1\"", "htpp is no option"),
+            ("config = \"x\"", "config is no option"),
+            ("http = ", "line 1: "),
+            ("threads = 1\nhttp = [", "line 2: "),
+            ("http = 1.5", "http must be a text"),
+            ("threads = true", "threads must be a text"),
+            ("tcp-listen = [1, 2.5]", "tcp-listen must be a text"),
+            ("[http]\nport = 1", "http must be a text"),
+            ("http = \"localhost\"", "'--http <ADDR>'"),
+            ("http = [\":1\", \":2\"]", "'--http <ADDR>'"),
+            ("tcp-ports = \"9-1\"", "'--tcp-ports <RANGE>'"),
+            ("check-interval = \"0s\"", "'--check-interval <TIME>'"),
+        ] {
+            let problem = parse(text).expect_err(text);
+            assert!(
+                problem.contains(told) && !problem.contains('\n'),
+                "{problem}"
+            );
+        }
     }
 }

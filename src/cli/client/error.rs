@@ -35,6 +35,15 @@ pub enum ClientError {
         /// Its words.
         message: String,
     },
+    /// Nobody answers where a balancer was named.
+    Balancer {
+        /// Its address.
+        at: String,
+        /// The option that names it.
+        flag: String,
+        /// The innermost cause.
+        reason: String,
+    },
     /// The master understood and refused.
     Refused(ApiError),
     /// Something answers, but not as a master of this version does.
@@ -65,9 +74,10 @@ impl ClientError {
     /// The exit code it stands for.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Address { .. } | Self::Unreachable { .. } | Self::NoLeader { .. } => {
-                exit::UNREACHABLE
-            }
+            Self::Address { .. }
+            | Self::Unreachable { .. }
+            | Self::Balancer { .. }
+            | Self::NoLeader { .. } => exit::UNREACHABLE,
             Self::Refused(_) => exit::REFUSED,
             Self::Reply { .. } => exit::FAILED,
         }
@@ -75,7 +85,10 @@ impl ClientError {
 
     /// Whether asking again later may help.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::NoLeader { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Balancer { .. } | Self::NoLeader { .. }
+        )
     }
 }
 
@@ -89,6 +102,10 @@ impl Display for ClientError {
             Self::Unreachable { url, reason } => write!(
                 f,
                 "cannot reach the master at {url}: {reason}; start one with `hancock dev`, or name another with --master URL or HANCOCK_MASTER"
+            ),
+            Self::Balancer { at, flag, reason } => write!(
+                f,
+                "cannot reach the balancer at {at}: {reason}; name another with {flag} ADDR"
             ),
             Self::NoLeader { url, message } => write!(
                 f,

@@ -1,15 +1,20 @@
-//! Real servers from Debian, started for one test on ports from the OS: etcd and an image registry.
+//! Real servers from Debian, started for one test on ports from the OS: etcd, an image registry, MariaDB and Redis.
+
+mod databases;
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::daemon::{Daemon, Leftovers};
 use crate::port::{free_ports, local};
 use crate::wait::wait_for;
+
+pub use databases::{mariadb, redis};
 
 /// Time a server has to answer after its start.
 const START: Duration = Duration::from_secs(30);
@@ -61,6 +66,11 @@ impl Server {
         self.daemon.crash();
     }
 
+    /// Sends `signal` to it: SIGSTOP leaves it listening and silent, until SIGCONT.
+    pub fn signal(&self, signal: Signal) {
+        self.daemon.signal(signal);
+    }
+
     /// Starts it again on the same data and port.
     pub fn restart(&mut self) {
         self.daemon = Daemon::start(&mut self.command, &self.dir.path().join("log"));
@@ -73,6 +83,14 @@ impl Server {
 /// # Panics
 /// When it cannot be started.
 pub fn etcd() -> Server {
+    etcd_with(&[])
+}
+
+/// The same with further command line `options`, like `--enable-v2` for the old API.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn etcd_with(options: &[&str]) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let [client, peer] = free_ports::<2>().map(|port| format!("http://127.0.0.1:{port}"));
     let mut command = Command::new("etcd");
@@ -90,6 +108,7 @@ pub fn etcd() -> Server {
         &peer,
     ]);
     command.args(["--initial-cluster", &format!("default={peer}")]);
+    command.args(options);
     let address = client["http://".len()..].parse().unwrap();
     Server::start(command, address, dir)
 }

@@ -26,9 +26,21 @@ pub(crate) fn wrong<T>(
     problem: impl Into<String>,
 ) -> Result<T, InvalidUpstream> {
     Err(InvalidUpstream {
-        field: field.into(),
-        problem: problem.into(),
+        field: clipped(field.into()),
+        problem: clipped(problem.into()),
     })
+}
+
+/// Longest text that is told of a document, in bytes.
+const TOLD: usize = 400;
+
+/// The beginning of what is told: nobody is sent back a megabyte, and no log is filled with it.
+pub fn clipped(mut text: String) -> String {
+    if text.len() > TOLD {
+        text.truncate(text.floor_char_boundary(TOLD));
+        text.push('…');
+    }
+    text
 }
 
 /// Longest time a document may ask for, in seconds.
@@ -312,6 +324,14 @@ mod tests {
                 .starts_with("cluster: ")
         );
         assert!(check(r#"{"cluster":[{"servers":[]}]}"#).is_err());
+    }
+
+    #[test]
+    fn a_long_mistake_is_told_in_short() {
+        let server = format!(r#"{{"host":"{}","port":80}}"#, "ä ".repeat(100_000));
+        let error = one(&server).expect_err("no host");
+        assert!(error.starts_with("cluster[0].servers[0].host: \"ä"));
+        assert!(error.len() < 2 * TOLD && error.ends_with('…'), "{error}");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Timeouts: each test would outlast its patience under the defaults.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use hancock_testkit::wait::wait_for_async;
 use hyper::StatusCode;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,9 +12,69 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::{connect, exchange, rest, serving, status};
-use crate::client::{PATIENCE, get};
+use crate::client::{Client, PATIENCE, get, send};
 use crate::origin::Origin;
+use crate::tcp::peer::{Full, Peer};
 use crate::world::WEB;
+
+#[tokio::test]
+async fn a_peer_that_does_not_accept_is_given_up_after_connect_timeout() {
+    let full = Full::new().await;
+    let usual = Duration::from_secs(3);
+    for seconds in [0.2, 1.2] {
+        let world = serving(&[full.port], json!({"connect_timeout": seconds})).await;
+        let began = Instant::now();
+        let answer = get(world.proxy, WEB, "/").await;
+        let took = began.elapsed();
+        assert_eq!(
+            (answer.status, answer.reason()),
+            (StatusCode::GATEWAY_TIMEOUT, "timeout")
+        );
+        let least = Duration::from_secs_f64(seconds);
+        assert!((least..usual).contains(&took), "{seconds} s: {took:?}");
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_goes_elsewhere_after_connect_timeout() {
+    let full = Full::new().await;
+    let origin = Origin::start("a").await;
+    let members = json!({"connect_timeout": 0.2});
+    let world = serving(&[full.port, origin.port()], members).await;
+    for _ in 0..4 {
+        // Nothing was sent, so it is repeated whatever it would have done.
+        let answer = send(world.proxy, WEB, "POST", "/", "x").await;
+        assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "a"));
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_to_a_peer_that_nobody_uses_is_closed_after_pool_timeout() {
+    let (opened, closed) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+    let peer = Peer::patient(Arc::clone(&opened), Arc::clone(&closed)).await;
+    let kept = Duration::from_secs(1);
+    let members = json!({"pool_timeout": kept.as_secs_f64()});
+    let world = serving(&[peer.port], members).await;
+    // One connection, so one thread, so one pool.
+    let mut client = Client::connect(world.proxy, WEB).await;
+    for round in 1..=2 {
+        let mut last = Instant::now();
+        for _ in 0..3 {
+            last = Instant::now();
+            assert_eq!(client.get("/").await.unwrap().body, "x");
+        }
+        assert_eq!(opened.load(Ordering::SeqCst), round, "used again");
+        wait_for_async("its end", PATIENCE, || async {
+            let ended = closed.load(Ordering::SeqCst);
+            if ended == round { Ok(()) } else { Err(ended) }
+        })
+        .await;
+        assert!(last.elapsed() >= kept, "after {:?}", last.elapsed());
+    }
+    world.stop().await;
+}
 
 #[tokio::test]
 async fn a_silent_origin_is_given_up_after_read_timeout() {

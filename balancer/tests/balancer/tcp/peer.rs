@@ -1,8 +1,14 @@
-//! Peers of TCP services.
+//! Peers of TCP services, and peers that look at their connections.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 /// A peer; dropping it ends it and its connections.
 pub struct Peer {
@@ -30,6 +36,23 @@ impl Peer {
             }
         });
         Self { port, serving }
+    }
+
+    /// Answers any number of requests on a connection; counts how many were opened, and how many the other side has closed.
+    pub async fn patient(opened: Arc<AtomicU64>, closed: Arc<AtomicU64>) -> Self {
+        Self::start(move |mut stream| {
+            let (opened, closed) = (opened.clone(), closed.clone());
+            async move {
+                opened.fetch_add(1, Ordering::SeqCst);
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|n| n > 0) {
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+                    let _ = stream.write_all(answer).await;
+                }
+                closed.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+        .await
     }
 
     /// Says its name and hangs up.
@@ -77,14 +100,14 @@ impl Full {
     pub async fn new() -> Self {
         let listener =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         listener.bind(&any.into()).unwrap();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap().as_socket().unwrap();
         let mut filling = Vec::new();
         // Ends with the first that has to wait.
-        let patience = std::time::Duration::from_millis(100);
-        while let Ok(filled) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
+        let patience = Duration::from_millis(100);
+        while let Ok(filled) = timeout(patience, TcpStream::connect(address)).await {
             filling.push(filled.unwrap());
         }
         Self {
