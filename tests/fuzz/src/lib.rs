@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hancock_balancer_core::framed::{Command, Decoder, Item};
 use hancock_balancer_core::h1::{self, Framing, Own, Request};
-use hancock_balancer_core::head::{Body, Chunks, Head, Refusal, Scanner, Text};
+use hancock_balancer_core::head::{Body, Chunks, Head, Refusal, Scanner, Text, as_sent};
 use hancock_balancer_core::table::{Peers, View};
 use hancock_balancer_core::upstream::Upstream;
 use hancock_proto::upstream::UpstreamDoc;
@@ -143,7 +143,11 @@ fn accepted(head: &Head, input: &[u8]) {
         (again.length, again.body, again.upgrade),
         (text.len(), head.body, head.upgrade)
     );
-    assert_eq!(again.text, Text::AsSent(0), "nothing is left to be mended");
+    let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    if as_sent(line).is_none() {
+        // Stand-ins for bytes that are no text would be taken for the client's own.
+        assert_eq!(again.text, Text::AsSent(0), "nothing is left to be mended");
+    }
     if let (false, Some(request)) = (head.upgrade, Request::read(text)) {
         forwarded(&request, head.body);
     }
