@@ -61,6 +61,9 @@ pub struct Listing {
     pub fence: Option<Fence>,
     /// All documents by service name.
     pub entries: BTreeMap<ServiceName, Entry>,
+    /// Names that are there with something that is no document, and what is wrong with it: they are not absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub damaged: BTreeMap<ServiceName, String>,
 }
 
 /// One change of one name.
@@ -146,6 +149,7 @@ impl Store {
             revision: self.revision,
             fence: self.fence.clone(),
             entries: self.entries.clone(),
+            damaged: BTreeMap::new(),
         }
     }
 

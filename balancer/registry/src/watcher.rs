@@ -208,6 +208,7 @@ impl Watcher {
             .known
             .keys()
             .filter(|name| !listing.entries.contains_key(*name))
+            .filter(|name| !listing.damaged.contains_key(*name))
             .cloned()
             .collect();
         if proves {
