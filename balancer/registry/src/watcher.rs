@@ -78,6 +78,11 @@ impl Watcher {
         self.position
     }
 
+    /// Highest revision ever seen, and the cluster whose fence was: what [`Watcher::adopt`] is given after a restart.
+    pub fn proof(&self) -> (Option<ClusterId>, Option<Revision>) {
+        (self.cluster.clone(), self.highest)
+    }
+
     /// Services kept although the last list lacks them, because it proves nothing.
     pub fn orphaned(&self) -> impl Iterator<Item = &str> {
         self.known

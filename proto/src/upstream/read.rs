@@ -46,11 +46,11 @@ pub fn document(mut whole: Map<String, Value>, order: &[String]) -> Result<Upstr
 
 /// The refusal names the member, under `at`.
 fn typed<T: DeserializeOwned>(value: Value, at: &str) -> Result<T, String> {
-    serde_path_to_error::deserialize(value).or_else(|error| {
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let (path, problem) = (error.path().to_string(), error.into_inner());
         match format!("{at}{path}").as_str() {
-            "" | "." => Err(problem.to_string()),
-            path => Err(format!("{path}: {problem}")),
+            "" | "." => problem.to_string(),
+            path => format!("{path}: {problem}"),
         }
     })
 }
