@@ -21,6 +21,7 @@ use hancock_balancer_core::upstream::{InvalidUpstream, PeerKey, Upstream};
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_proto::upstream::UpstreamDoc;
+use hancock_registry::feed::Standing;
 
 use crate::handle::ApplyError;
 use crate::lastgood::{Documents, Writer};
@@ -56,7 +57,9 @@ pub(crate) struct Control {
     follower: OnceLock<Arc<Control>>,
     /// Tells the follower one thing after the other.
     telling: Mutex<()>,
-    over_tcp: bool,
+    pub(crate) over_tcp: bool,
+    /// The registry some names are of, where this balancer follows one by itself. Set once.
+    pub(crate) standing: OnceLock<Arc<Standing>>,
     /// Set once, right after the documents were restored.
     writer: OnceLock<Writer>,
     /// Something became active.
@@ -108,6 +111,7 @@ impl Control {
             follower: OnceLock::new(),
             telling: Mutex::default(),
             over_tcp: parts.over_tcp,
+            standing: OnceLock::new(),
             writer: OnceLock::new(),
             wake: Arc::default(),
             inner: Mutex::default(),

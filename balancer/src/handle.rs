@@ -13,10 +13,14 @@ use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::upstream::{self, Level, UpstreamDoc};
+use hancock_registry::UpstreamRegistry;
+use hancock_registry::feed::Reader;
+use hancock_registry::memory::Memory;
 
 use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
 use crate::control::{Control, Parts};
+use crate::fed::Fed;
 use crate::http::Engine;
 use crate::lastgood::{Log, Writer};
 use crate::listen::{Listeners, Served};
@@ -105,6 +109,7 @@ pub struct Balancer {
     admin: Option<Server>,
     access: Carriers,
     tasks: [JoinHandle<()>; 2],
+    fed: Option<Fed>,
 }
 
 impl Balancer {
@@ -199,7 +204,19 @@ impl Balancer {
                 tcp: tcp_control,
             },
             tcp,
+            fed: None,
         })
+    }
+
+    /// Follows a registry from now on: its documents are served beside those of the management interface, which may not write its names.
+    /// It is told what is served when there is a `reader`.
+    pub fn follow(
+        &mut self,
+        registry: Arc<dyn UpstreamRegistry>,
+        memory: Memory,
+        reader: Option<Reader>,
+    ) {
+        self.fed = Some(Fed::start(registry, memory, reader, self.handle()));
     }
 
     /// A door into it.
@@ -214,7 +231,12 @@ impl Balancer {
                 tcp.shutdown(grace).await;
             }
         };
-        tokio::join!(self.listeners.shutdown(grace), tcp);
+        let fed = async {
+            if let Some(fed) = self.fed {
+                fed.shutdown().await;
+            }
+        };
+        tokio::join!(self.listeners.shutdown(grace), tcp, fed);
         if let Some(admin) = self.admin {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
         }
@@ -284,6 +306,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Of both sides.
+    pub(crate) fn controls(&self) -> impl Iterator<Item = &Arc<Control>> {
+        std::iter::once(&self.control).chain(&self.tcp)
+    }
+
     /// One change of one service, from a registry watcher. None: really deleted.
     ///
     /// # Errors

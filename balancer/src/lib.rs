@@ -12,6 +12,7 @@ mod admin;
 mod chance;
 mod control;
 mod farewell;
+mod fed;
 mod handle;
 mod http;
 mod lastgood;

@@ -62,16 +62,15 @@ pub(crate) fn delete(control: &Control, name: &str) -> Done<()> {
     }
 }
 
-/// Names a master owns are written by the master alone.
+/// Names a master or a registry owns are written by their owner alone.
 fn free(control: &Control, name: &str) -> Done<()> {
-    match control.owner(name) {
-        None => Ok(()),
-        Some(app) => {
-            let message =
-                format!("upstream {name} is owned by app {app}; change the app's spec instead");
-            Err(Refused::new(StatusCode::CONFLICT, message))
-        }
-    }
+    let owned = match (control.owner(name), control.registry_of(name)) {
+        (Some(app), _) => format!("app {app}; change the app's spec instead"),
+        (None, Some(registry)) => format!("registry {registry}; change it there"),
+        (None, None) => return Ok(()),
+    };
+    let message = format!("upstream {name} is owned by {owned}");
+    Err(Refused::new(StatusCode::CONFLICT, message))
 }
 
 /// Whether a balancer would take this text as the document of `name`, were there none before.
