@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use hancock_proto::upstream::{self, Level, UpstreamDoc};
 use hancock_registry::UpstreamRegistry;
 use hancock_registry::feed::Reader;
 use hancock_registry::memory::Memory;
+use hancock_registry::paths::Path;
 
 use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
@@ -202,6 +203,7 @@ impl Balancer {
             handle: Handle {
                 control,
                 tcp: tcp_control,
+                path: Path::Hub,
             },
             tcp,
             fed: None,
@@ -216,7 +218,11 @@ impl Balancer {
         memory: Memory,
         reader: Option<Reader>,
     ) {
-        self.fed = Some(Fed::start(registry, memory, reader, self.handle()));
+        let handle = Handle {
+            path: Path::Registry,
+            ..self.handle()
+        };
+        self.fed = Some(Fed::start(registry, memory, reader, handle));
     }
 
     /// A door into it.
@@ -274,7 +280,7 @@ fn collect(control: &Control, collector: Option<(String, u16)>) {
 }
 
 /// Serves what was last known good, and writes down what is applied from now on.
-pub(crate) fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
+pub(crate) fn restore(control: &Arc<Control>, folder: &path::Path) -> Result<(), StartError> {
     let log = Log::open(folder).map_err(failed(format!(
         "use {} for last known good documents",
         folder.display()
@@ -303,6 +309,8 @@ pub(crate) fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> 
 pub struct Handle {
     control: Arc<Control>,
     tcp: Option<Arc<Control>>,
+    /// By which documents come through this door.
+    path: Path,
 }
 
 impl Handle {
@@ -316,7 +324,7 @@ impl Handle {
     /// # Errors
     /// The document is wrong; the last good one stays.
     pub fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
-        self.control.apply(name, doc)
+        self.control.apply_by(self.path, name, doc)
     }
 
     /// The same for a TCP service: its name is the port it is served on.
@@ -326,7 +334,7 @@ impl Handle {
     /// document is applied, and the port tried again.
     pub fn apply_tcp(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
         match &self.tcp {
-            Some(tcp) => tcp.apply(name, doc),
+            Some(tcp) => tcp.apply_by(self.path, name, doc),
             None => Err(ApplyError::Invalid {
                 name: name.to_owned(),
                 problem: "this balancer serves no TCP services".to_owned(),

@@ -1,6 +1,8 @@
 //! A balancer that follows an etcd by itself: what it serves while the store is well, ill, away, wiped or lied to.
 
 mod edge;
+mod faults;
+mod rollout;
 
 use std::time::{Duration, Instant};
 

@@ -78,9 +78,9 @@ impl Default for Timing {
         Self {
             connect: Duration::from_secs(2),
             call: Duration::from_secs(5),
-            ask: Duration::from_secs(1),
-            silence: Duration::from_secs(3),
-            lease: Duration::from_secs(15),
+            ask: Duration::from_secs(2),
+            silence: Duration::from_secs(5),
+            lease: Duration::from_secs(30),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod fake;
 pub mod feed;
 mod follow;
 pub mod memory;
+pub mod paths;
 pub mod watcher;
 
 #[cfg(any(test, feature = "contract"))]

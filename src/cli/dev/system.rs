@@ -12,11 +12,13 @@ use hancock_agent::{Agent, Options as AgentOptions, detect};
 use hancock_balancer::{Balancer, Options as BalancerOptions, TcpOptions};
 use hancock_master::{Master, Options as MasterOptions};
 use hancock_proto::ids::{BootId, NodeId};
+use hancock_registry::memory::Memory;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
 use super::{Runtime, pipe};
 use crate::boot::{self, DataDir};
+use crate::cli::etcd::Named;
 
 /// Time open requests have to end when everything stops.
 const REQUEST_GRACE: Duration = Duration::from_secs(5);
@@ -96,7 +98,12 @@ impl System {
     ///
     /// # Errors
     /// A part cannot start; the parts already started end with the process.
-    pub async fn start(data: &DataDir, sockets: Sockets, wanted: Runtime) -> anyhow::Result<Self> {
+    pub async fn start(
+        data: &DataDir,
+        sockets: Sockets,
+        wanted: Runtime,
+        registry: Option<Named>,
+    ) -> anyhow::Result<Self> {
         let addresses = sockets.addresses()?;
         let node: NodeId = data
             .keep("node", hostname)?
@@ -104,7 +111,7 @@ impl System {
             .context("the name in the data directory's file \"node\" cannot be used")?;
         let boot: BootId = boot::unique()?.parse()?;
         let engine = Engine::choose(data, wanted, &node).await?;
-        let balancer = Balancer::start(BalancerOptions {
+        let mut balancer = Balancer::start(BalancerOptions {
             node: node.clone(),
             http: sockets.http,
             admin: Some(sockets.admin),
@@ -121,11 +128,17 @@ impl System {
         })
         .await
         .context("cannot start the balancer")?;
+        if let Some(Named { registry, name }) = &registry {
+            // What is served is reported to the master: no word of it to the registry.
+            let memory = Memory::open(data.path(), name);
+            balancer.follow(registry.clone(), memory, None);
+        }
         let master = Master::start(MasterOptions {
             name: node.to_string(),
             data_dir: data.join("master"),
             api: sockets.api,
             proxy: Some(addresses.http.to_string()),
+            registry: registry.map(|named| named.registry),
         })
         .await
         .context("cannot start the master")?;

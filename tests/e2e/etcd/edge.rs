@@ -127,6 +127,12 @@ impl Edge {
         })
     }
 
+    /// Every document it has.
+    pub fn documents(&self) -> Value {
+        let answer = http::get(self.admin, "admin", "/upstreams").unwrap();
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
     /// How the registry stands.
     pub fn registry(&self) -> Value {
         self.status()["hancock"]["registry"].clone()
@@ -187,6 +193,10 @@ impl Origin {
             _daemon: daemon,
             _dir: dir,
         }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// A document that leads to it, as a Slardar's tools write it.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -32,6 +33,7 @@ pub struct Etcd {
 struct Member {
     client: SocketAddr,
     daemon: Option<Daemon>,
+    stopped: AtomicBool,
     command: Command,
     log: std::path::PathBuf,
     data: std::path::PathBuf,
@@ -62,6 +64,7 @@ impl Etcd {
             Member {
                 client: *client,
                 daemon: None,
+                stopped: AtomicBool::new(false),
                 command: command(&format!("m{n}"), &data, *client, *peer, &peers.join(",")),
                 log: dir.path().join(format!("m{n}.log")),
                 data,
@@ -113,8 +116,12 @@ impl Etcd {
 
     /// A signal to a running member.
     pub fn signal(&self, member: usize, signal: Signal) {
-        if let Some(daemon) = &self.members[member].daemon {
+        let Member {
+            daemon, stopped, ..
+        } = &self.members[member];
+        if let Some(daemon) = daemon {
             daemon.signal(signal);
+            stopped.store(signal == Signal::SIGSTOP, Ordering::Relaxed);
         }
     }
 
@@ -122,6 +129,7 @@ impl Etcd {
     pub fn crash(&mut self, member: usize) {
         if let Some(mut daemon) = self.members[member].daemon.take() {
             daemon.crash();
+            self.members[member].stopped.store(false, Ordering::Relaxed);
         }
     }
 
@@ -186,12 +194,7 @@ impl Etcd {
     /// When none does in time.
     #[track_caller]
     pub fn call(&self, method: &str, body: &Value) -> Value {
-        wait_for(method, START, || {
-            let answers = (0..self.count()).map(|member| self.ask(member, method, body));
-            answers
-                .reduce(|one, other| one.or(other))
-                .unwrap_or(Err("no members".to_owned()))
-        })
+        wait_for(method, START, || self.ask_any(method, body))
     }
 
     /// Writes a key, as any other program might.
@@ -240,11 +243,15 @@ impl Etcd {
         drop(compacted);
     }
 
+    /// Asks members that run, until one answers.
     fn ask_any(&self, method: &str, body: &Value) -> Result<Value, String> {
-        let answers = (0..self.count()).map(|member| self.ask(member, method, body));
-        answers
-            .reduce(|one, other| one.or(other))
-            .unwrap_or(Err("no members".to_owned()))
+        let mut told = Err("no member runs".to_owned());
+        for (at, member) in self.members.iter().enumerate() {
+            if told.is_err() && member.daemon.is_some() && !member.stopped.load(Ordering::Relaxed) {
+                told = self.ask(at, method, body);
+            }
+        }
+        told
     }
 
     /// From now on nobody gets in without being `user`, who may do everything below `prefix`; `root` has the same password.
