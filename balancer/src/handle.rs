@@ -376,6 +376,11 @@ impl Handle {
         self.control.subscribe()
     }
 
+    /// The document of an HTTP service that is served, or waits to be. None: there is no such service.
+    pub fn document(&self, name: &str) -> Option<Arc<UpstreamDoc>> {
+        self.control.document(name)
+    }
+
     /// Names of all services that were written by a master, as far as this balancer knows.
     pub fn names(&self) -> Vec<String> {
         self.control.owned_names()
