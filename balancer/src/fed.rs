@@ -17,6 +17,16 @@ use tokio::task::JoinHandle;
 use crate::control::Control;
 use crate::handle::Handle;
 
+/// A registry to be followed.
+pub struct Following {
+    /// The registry.
+    pub registry: Arc<dyn UpstreamRegistry>,
+    /// What is remembered of it.
+    pub memory: Memory,
+    /// Who it is told what is served by. None: nobody tells it.
+    pub reader: Option<Reader>,
+}
+
 /// The running feed.
 pub(crate) struct Fed {
     registry: Arc<dyn UpstreamRegistry>,
@@ -24,13 +34,13 @@ pub(crate) struct Fed {
 }
 
 impl Fed {
-    /// Follows `registry` from now on; what is remembered of it is its own from now on.
-    pub(crate) fn start(
-        registry: Arc<dyn UpstreamRegistry>,
-        memory: Memory,
-        reader: Option<Reader>,
-        handle: Handle,
-    ) -> Self {
+    /// Follows a registry from now on; what is remembered of it is its own from now on.
+    pub(crate) fn start(following: Following, handle: Handle) -> Self {
+        let Following {
+            registry,
+            memory,
+            reader,
+        } = following;
         let controls = handle.controls().map(Arc::clone);
         let controls: Vec<Arc<Control>> = controls.collect();
         let feed = Feed::new(registry.clone(), Arc::new(handle), memory);

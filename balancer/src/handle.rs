@@ -13,15 +13,12 @@ use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::upstream::{self, Level, UpstreamDoc};
-use hancock_registry::UpstreamRegistry;
-use hancock_registry::feed::Reader;
-use hancock_registry::memory::Memory;
 use hancock_registry::paths::Path;
 
 use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
 use crate::control::{Control, Parts};
-use crate::fed::Fed;
+use crate::fed::{Fed, Following};
 use crate::http::Engine;
 use crate::lastgood::{Log, Writer};
 use crate::listen::{Listeners, Served};
@@ -130,6 +127,26 @@ impl Balancer {
         options: Options,
         prober: Arc<dyn Prober>,
     ) -> Result<Balancer, StartError> {
+        Self::launch(options, prober, None).await
+    }
+
+    /// The same, following a registry: its documents are served beside those of the management interface, which may not write its names.
+    ///
+    /// # Errors
+    /// The data directory, a listener or a thread could not be used. A registry that does not answer is none: what was last known good
+    /// is served.
+    pub async fn start_following(
+        options: Options,
+        following: Following,
+    ) -> Result<Balancer, StartError> {
+        Self::launch(options, Arc::new(NetProber::new()), Some(following)).await
+    }
+
+    async fn launch(
+        options: Options,
+        prober: Arc<dyn Prober>,
+        following: Option<Following>,
+    ) -> Result<Balancer, StartError> {
         let parts = Parts {
             node: options.node,
             prober,
@@ -167,6 +184,23 @@ impl Balancer {
         }
         restore(&control, &options.data_dir)?;
         collect(&control, options.access.collector);
+        let tcp_control = tcp.as_ref().map(|tcp| tcp.control().clone());
+        let handle = Handle {
+            control: control.clone(),
+            tcp: tcp_control.clone(),
+            path: Path::Hub,
+        };
+        // Before anybody can ask or write: names have their owner from the start.
+        let fed = following.map(|following| {
+            let path = Path::Registry;
+            Fed::start(
+                following,
+                Handle {
+                    path,
+                    ..handle.clone()
+                },
+            )
+        });
         let access = Carriers::start(options.access.lines, control.table.clone())
             .map_err(failed("open the access log"))?;
         let address = options.http.local_addr();
@@ -178,7 +212,6 @@ impl Balancer {
         };
         let listeners =
             Listeners::start(options.http, options.threads, served).map_err(failed(deed))?;
-        let tcp_control = tcp.as_ref().map(|tcp| tcp.control().clone());
         let admin = options.admin.map(|listener| {
             let admin = Admin {
                 control: control.clone(),
@@ -200,29 +233,10 @@ impl Balancer {
                 tokio::spawn(Control::beat(me.clone(), options.check_interval)),
                 tokio::spawn(Control::run(me)),
             ],
-            handle: Handle {
-                control,
-                tcp: tcp_control,
-                path: Path::Hub,
-            },
+            handle,
             tcp,
-            fed: None,
+            fed,
         })
-    }
-
-    /// Follows a registry from now on: its documents are served beside those of the management interface, which may not write its names.
-    /// It is told what is served when there is a `reader`.
-    pub fn follow(
-        &mut self,
-        registry: Arc<dyn UpstreamRegistry>,
-        memory: Memory,
-        reader: Option<Reader>,
-    ) {
-        let handle = Handle {
-            path: Path::Registry,
-            ..self.handle()
-        };
-        self.fed = Some(Fed::start(registry, memory, reader, handle));
     }
 
     /// A door into it.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hancock_balancer::{AccessOptions, Balancer, Engine, Lines, Options, TcpOptions};
+use hancock_balancer::{AccessOptions, Balancer, Engine, Following, Lines, Options, TcpOptions};
 use hancock_proto::ids::NodeId;
 use hancock_proto::units::Span;
 use hancock_registry::feed::Reader;
@@ -116,7 +116,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         .keep("node", host_name)?
         .parse()
         .context("the name in the data directory's file \"node\" cannot be used")?;
-    let balancer = Balancer::start(Options {
+    let options = Options {
         node: node.clone(),
         http,
         admin: Some(admin),
@@ -128,12 +128,19 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         stream_admin: Some(stream_admin),
         token,
         access,
-    });
-    let mut balancer = balancer.await.context("cannot start the balancer")?;
-    if let Some(named) = registry {
-        let memory = Memory::open(data.path(), &named.name);
-        balancer.follow(named.registry, memory, Some(reader(&data, node)?));
-    }
+    };
+    let balancer = match registry {
+        Some(named) => {
+            let following = Following {
+                memory: Memory::open(data.path(), &named.name),
+                registry: named.registry,
+                reader: Some(reader(&data, node)?),
+            };
+            Balancer::start_following(options, following).await
+        }
+        None => Balancer::start(options).await,
+    };
+    let balancer = balancer.context("cannot start the balancer")?;
     let looking = tokio::spawn(look_up(args.access_log_to.clone()));
     let (http, admin) = addresses;
     println!(

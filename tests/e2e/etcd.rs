@@ -12,7 +12,6 @@ use hancock_testkit::fixture::missing;
 use hancock_testkit::port::{local, quiet_port};
 use hancock_testkit::skip::{skip, test_name};
 use hancock_testkit::{http, wait, wait_for};
-use nix::sys::signal::Signal;
 
 use crate::world::SOON;
 use edge::{Edge, Origin};
@@ -143,13 +142,10 @@ fn compaction_is_overcome_by_a_list() {
     etcd.put("edge/upstreams/gone", &origin.document());
     edge.wait_answer("gone", "v1");
     let second = Origin::start("v2");
-    edge.signal(Signal::SIGSTOP);
-    etcd.delete("edge/upstreams/gone");
-    etcd.put("edge/upstreams/web", &second.document());
-    etcd.compact();
-    etcd.crash_all();
-    etcd.restart_all();
-    edge.signal(Signal::SIGCONT);
+    edge.while_behind(&mut etcd, |etcd| {
+        etcd.delete("edge/upstreams/gone");
+        etcd.put("edge/upstreams/web", &second.document());
+    });
     edge.wait_answer("web", "v2");
     edge.wait("a second list", |r| {
         (r["lists"] == 2 && r["services"] == 1).then_some(())
@@ -294,13 +290,9 @@ fn equal_data_swaps_nothing() {
     let version = || edge.status()["shd_config_version"].clone();
     let before = version();
     etcd.put("edge/upstreams/web", &origin.document());
-    etcd.compact();
-    edge.signal(Signal::SIGSTOP);
-    (0..2).for_each(|_| etcd.put("edge/upstreams/web", &origin.document()));
-    etcd.compact();
-    etcd.crash_all();
-    etcd.restart_all();
-    edge.signal(Signal::SIGCONT);
+    edge.while_behind(&mut etcd, |etcd| {
+        (0..2).for_each(|_| etcd.put("edge/upstreams/web", &origin.document()));
+    });
     edge.wait("a second list", |r| (r["lists"] == 2).then_some(()));
     wait::stays("the version", Duration::from_secs(1), || {
         let now = version();

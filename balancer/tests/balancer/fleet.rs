@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hancock_balancer::{Balancer, Handle};
+use hancock_balancer::{Balancer, Following, Handle};
 use hancock_proto::ids::Term;
 use hancock_proto::registry::{Batch, Fence, MAX_BATCH, Outcome};
 use hancock_proto::upstream::{Level, Server, UpstreamDoc};
@@ -46,9 +46,12 @@ impl One {
         let folder = tempfile::tempdir().unwrap();
         let (mut options, _, _) = crate::world::options(folder.path());
         (options.admin, options.threads) = (None, 1);
-        let mut balancer = Balancer::start(options).await.unwrap();
-        let memory = Memory::open(folder.path(), "edge");
-        balancer.follow(Arc::new(registry(etcd, seed)), memory, None);
+        let following = Following {
+            registry: Arc::new(registry(etcd, seed)),
+            memory: Memory::open(folder.path(), "edge"),
+            reader: None,
+        };
+        let balancer = Balancer::start_following(options, following).await.unwrap();
         Self {
             handle: balancer.handle(),
             balancer,

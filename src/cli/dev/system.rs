@@ -9,7 +9,7 @@ use hancock_agent::link::grpc::GrpcLink;
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::runtime::docker::DockerRuntime;
 use hancock_agent::{Agent, Options as AgentOptions, detect};
-use hancock_balancer::{Balancer, Options as BalancerOptions, TcpOptions};
+use hancock_balancer::{Balancer, Following, Options as BalancerOptions, TcpOptions};
 use hancock_master::{Master, Options as MasterOptions};
 use hancock_proto::ids::{BootId, NodeId};
 use hancock_registry::memory::Memory;
@@ -111,7 +111,7 @@ impl System {
             .context("the name in the data directory's file \"node\" cannot be used")?;
         let boot: BootId = boot::unique()?.parse()?;
         let engine = Engine::choose(data, wanted, &node).await?;
-        let mut balancer = Balancer::start(BalancerOptions {
+        let options = BalancerOptions {
             node: node.clone(),
             http: sockets.http,
             admin: Some(sockets.admin),
@@ -125,14 +125,20 @@ impl System {
             stream_admin: None,
             token: None,
             access: Default::default(),
-        })
-        .await
-        .context("cannot start the balancer")?;
-        if let Some(Named { registry, name }) = &registry {
+        };
+        let balancer = match &registry {
             // What is served is reported to the master: no word of it to the registry.
-            let memory = Memory::open(data.path(), name);
-            balancer.follow(registry.clone(), memory, None);
-        }
+            Some(Named { registry, name }) => {
+                let following = Following {
+                    registry: registry.clone(),
+                    memory: Memory::open(data.path(), name),
+                    reader: None,
+                };
+                Balancer::start_following(options, following).await
+            }
+            None => Balancer::start(options).await,
+        };
+        let balancer = balancer.context("cannot start the balancer")?;
         let master = Master::start(MasterOptions {
             name: node.to_string(),
             data_dir: data.join("master"),

@@ -75,6 +75,19 @@ impl Edge {
         self.daemon.as_ref().unwrap().signal(signal);
     }
 
+    /// What is done meanwhile happens, and is compacted, while the balancer has no connection and cannot make one.
+    pub fn while_behind(&self, etcd: &mut Etcd, done: impl FnOnce(&Etcd)) {
+        etcd.crash_all();
+        self.wait("a broken connection", |r| {
+            (r["connected"] == false).then_some(())
+        });
+        self.signal(Signal::SIGSTOP);
+        etcd.restart_all();
+        done(etcd);
+        etcd.compact();
+        self.signal(Signal::SIGCONT);
+    }
+
     /// Etcd breaks every connection, and comes back.
     pub fn crash_of(&self, etcd: &mut Etcd) {
         etcd.crash_all();
