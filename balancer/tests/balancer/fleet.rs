@@ -1,6 +1,7 @@
 //! Many balancers that follow one etcd: how long from a document being written to every one of them routing by it.
 //!
-//! Small here; with `HANCOCK_LONG=1` and optimized (`tests/bench/run fleet`) as large as promised: 50 balancers, 10,000 services.
+//! Small here; with `HANCOCK_LONG=1` and optimized (`tests/bench/run fleet`) as large as promised: 50 balancers, 10,000 services. `BALANCERS`
+//! and `SERVICES` say otherwise.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,12 +108,19 @@ async fn routed(handle: Handle, name: String, number: u32) -> Instant {
     Instant::now()
 }
 
+/// What the environment says, or `usual`.
+fn sized(variable: &str, usual: usize) -> usize {
+    let given = std::env::var(variable).ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_written_document_is_soon_routed_by_everywhere() {
     if let Some(reason) = missing("etcd") {
         return skip(&test_name(), &reason);
     }
-    let (balancers, services) = (rounds(5, 50), rounds(200, 10_000));
+    let balancers = sized("BALANCERS", rounds(5, 50));
+    let services = sized("SERVICES", rounds(200, 10_000));
     let changes = rounds(40, 200);
     let etcd = Etcd::start();
     let writer = registry(&etcd, 0);
