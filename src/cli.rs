@@ -9,6 +9,7 @@ mod deed;
 mod demo_app;
 mod deployment;
 pub mod dev;
+mod etcd;
 mod events;
 pub mod exit;
 mod help;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hancock_balancer::{Handle, LocalInstance};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::{Condition, ServiceReport};
-use hancock_proto::service::{ServiceKind, ServiceName};
+use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::UpstreamDoc;
 use tokio::sync::watch;
 
@@ -31,10 +31,7 @@ pub trait LocalBalancer: Send + Sync {
 
 impl LocalBalancer for Handle {
     fn apply(&self, name: &ServiceName, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
-        let applied = match name.kind() {
-            ServiceKind::Http(host) => Handle::apply(self, host, doc),
-            ServiceKind::Tcp(port) => self.apply_tcp(&port.to_string(), doc),
-        };
+        let applied = self.apply_named(name, doc);
         applied.map_err(|error| error.to_string())
     }
 

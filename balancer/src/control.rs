@@ -21,6 +21,8 @@ use hancock_balancer_core::upstream::{InvalidUpstream, PeerKey, Upstream};
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_proto::upstream::UpstreamDoc;
+use hancock_registry::feed::Standing;
+use hancock_registry::paths::{Path, Paths};
 
 use crate::handle::ApplyError;
 use crate::lastgood::{Documents, Writer};
@@ -56,7 +58,9 @@ pub(crate) struct Control {
     follower: OnceLock<Arc<Control>>,
     /// Tells the follower one thing after the other.
     telling: Mutex<()>,
-    over_tcp: bool,
+    pub(crate) over_tcp: bool,
+    /// The registry some names are of, where this balancer follows one by itself. Set once.
+    pub(crate) standing: OnceLock<Arc<Standing>>,
     /// Set once, right after the documents were restored.
     writer: OnceLock<Writer>,
     /// Something became active.
@@ -73,6 +77,8 @@ struct Inner {
     /// What was known of the peers of deleted services.
     past: Past,
     rejected: Rejected,
+    /// What came by which path, where there are two.
+    paths: Paths,
     /// Counts accepted changes.
     version: u64,
     last_check: Option<Timestamp>,
@@ -108,6 +114,7 @@ impl Control {
             follower: OnceLock::new(),
             telling: Mutex::default(),
             over_tcp: parts.over_tcp,
+            standing: OnceLock::new(),
             writer: OnceLock::new(),
             wake: Arc::default(),
             inner: Mutex::default(),
@@ -146,6 +153,33 @@ impl Control {
             tracing::error!(
                 "the writer of last known good documents was set twice, the first one stays"
             );
+        }
+    }
+
+    /// One change of one service, from one of two writers that know nothing of each other.
+    pub(crate) fn apply_by(
+        &self,
+        path: Path,
+        name: &str,
+        doc: Option<Arc<UpstreamDoc>>,
+    ) -> Result<(), ApplyError> {
+        if self.standing().is_some() && !self.counts(path, name, doc.as_deref()) {
+            return Ok(());
+        }
+        self.apply(name, doc)
+    }
+
+    fn counts(&self, path: Path, name: &str, doc: Option<&UpstreamDoc>) -> bool {
+        let mut inner = self.lock();
+        let Inner {
+            paths, services, ..
+        } = &mut *inner;
+        match doc {
+            Some(doc) => paths.put(path, name, doc.index()),
+            None => {
+                let seen = services.get(name).map(|service| service.cutover.seen());
+                paths.delete(path, name, seen.unwrap_or_default())
+            }
         }
     }
 

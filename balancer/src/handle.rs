@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +13,12 @@ use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::upstream::{self, Level, UpstreamDoc};
+use hancock_registry::paths::Path;
 
 use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
 use crate::control::{Control, Parts};
+use crate::fed::{Fed, Following};
 use crate::http::Engine;
 use crate::lastgood::{Log, Writer};
 use crate::listen::{Listeners, Served};
@@ -105,6 +107,7 @@ pub struct Balancer {
     admin: Option<Server>,
     access: Carriers,
     tasks: [JoinHandle<()>; 2],
+    fed: Option<Fed>,
 }
 
 impl Balancer {
@@ -123,6 +126,26 @@ impl Balancer {
     pub async fn start_with(
         options: Options,
         prober: Arc<dyn Prober>,
+    ) -> Result<Balancer, StartError> {
+        Self::launch(options, prober, None).await
+    }
+
+    /// The same, following a registry: its documents are served beside those of the management interface, which may not write its names.
+    ///
+    /// # Errors
+    /// The data directory, a listener or a thread could not be used. A registry that does not answer is none: what was last known good
+    /// is served.
+    pub async fn start_following(
+        options: Options,
+        following: Following,
+    ) -> Result<Balancer, StartError> {
+        Self::launch(options, Arc::new(NetProber::new()), Some(following)).await
+    }
+
+    async fn launch(
+        options: Options,
+        prober: Arc<dyn Prober>,
+        following: Option<Following>,
     ) -> Result<Balancer, StartError> {
         let parts = Parts {
             node: options.node,
@@ -161,6 +184,23 @@ impl Balancer {
         }
         restore(&control, &options.data_dir)?;
         collect(&control, options.access.collector);
+        let tcp_control = tcp.as_ref().map(|tcp| tcp.control().clone());
+        let handle = Handle {
+            control: control.clone(),
+            tcp: tcp_control.clone(),
+            path: Path::Hub,
+        };
+        // Before anybody can ask or write: names have their owner from the start.
+        let fed = following.map(|following| {
+            let path = Path::Registry;
+            Fed::start(
+                following,
+                Handle {
+                    path,
+                    ..handle.clone()
+                },
+            )
+        });
         let access = Carriers::start(options.access.lines, control.table.clone())
             .map_err(failed("open the access log"))?;
         let address = options.http.local_addr();
@@ -172,7 +212,6 @@ impl Balancer {
         };
         let listeners =
             Listeners::start(options.http, options.threads, served).map_err(failed(deed))?;
-        let tcp_control = tcp.as_ref().map(|tcp| tcp.control().clone());
         let admin = options.admin.map(|listener| {
             let admin = Admin {
                 control: control.clone(),
@@ -194,11 +233,9 @@ impl Balancer {
                 tokio::spawn(Control::beat(me.clone(), options.check_interval)),
                 tokio::spawn(Control::run(me)),
             ],
-            handle: Handle {
-                control,
-                tcp: tcp_control,
-            },
+            handle,
             tcp,
+            fed,
         })
     }
 
@@ -214,7 +251,12 @@ impl Balancer {
                 tcp.shutdown(grace).await;
             }
         };
-        tokio::join!(self.listeners.shutdown(grace), tcp);
+        let fed = async {
+            if let Some(fed) = self.fed {
+                fed.shutdown().await;
+            }
+        };
+        tokio::join!(self.listeners.shutdown(grace), tcp, fed);
         if let Some(admin) = self.admin {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
         }
@@ -252,7 +294,7 @@ fn collect(control: &Control, collector: Option<(String, u16)>) {
 }
 
 /// Serves what was last known good, and writes down what is applied from now on.
-pub(crate) fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
+pub(crate) fn restore(control: &Arc<Control>, folder: &path::Path) -> Result<(), StartError> {
     let log = Log::open(folder).map_err(failed(format!(
         "use {} for last known good documents",
         folder.display()
@@ -281,15 +323,22 @@ pub(crate) fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> 
 pub struct Handle {
     control: Arc<Control>,
     tcp: Option<Arc<Control>>,
+    /// By which documents come through this door.
+    path: Path,
 }
 
 impl Handle {
+    /// Of both sides.
+    pub(crate) fn controls(&self) -> impl Iterator<Item = &Arc<Control>> {
+        std::iter::once(&self.control).chain(&self.tcp)
+    }
+
     /// One change of one service, from a registry watcher. None: really deleted.
     ///
     /// # Errors
     /// The document is wrong; the last good one stays.
     pub fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
-        self.control.apply(name, doc)
+        self.control.apply_by(self.path, name, doc)
     }
 
     /// The same for a TCP service: its name is the port it is served on.
@@ -299,7 +348,7 @@ impl Handle {
     /// document is applied, and the port tried again.
     pub fn apply_tcp(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
         match &self.tcp {
-            Some(tcp) => tcp.apply(name, doc),
+            Some(tcp) => tcp.apply_by(self.path, name, doc),
             None => Err(ApplyError::Invalid {
                 name: name.to_owned(),
                 problem: "this balancer serves no TCP services".to_owned(),
@@ -339,6 +388,11 @@ impl Handle {
     /// reaches zero.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.control.subscribe()
+    }
+
+    /// The document of an HTTP service that is served, or waits to be. None: there is no such service.
+    pub fn document(&self, name: &str) -> Option<Arc<UpstreamDoc>> {
+        self.control.document(name)
     }
 
     /// Names of all services that were written by a master, as far as this balancer knows.

@@ -12,6 +12,7 @@ mod admin;
 mod chance;
 mod control;
 mod farewell;
+mod fed;
 mod handle;
 mod http;
 mod lastgood;
@@ -24,6 +25,7 @@ mod tcp;
 
 pub use access::{AccessOptions, Lines};
 pub use admin::check;
+pub use fed::Following;
 pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};
 pub use http::Engine;
 pub use tcp::TcpOptions;

@@ -8,13 +8,14 @@ mod publish;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hancock_master_core::{Command, Plan, Reply, plan};
+use hancock_master_core::{Command, Plan, Reply, batch, plan};
 use hancock_proto::ids::Term;
-use hancock_registry::UpstreamRegistry;
+use hancock_proto::registry::Batch;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::publish::Publisher;
+pub(crate) use self::publish::Target;
 use crate::deps::Deps;
 use crate::raft::{HEARTBEAT, Leadership, ProposeError};
 
@@ -26,7 +27,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Leads whenever this master is elected, until the master ends.
-pub(crate) async fn run(deps: Arc<Deps>, registry: Arc<dyn UpstreamRegistry>) {
+pub(crate) async fn run(deps: Arc<Deps>, targets: Vec<Target>) {
     let mut leadership = deps.raft.leadership();
     loop {
         let elected = tokio::select! {
@@ -34,7 +35,7 @@ pub(crate) async fn run(deps: Arc<Deps>, registry: Arc<dyn UpstreamRegistry>) {
             () = deps.stop.cancelled() => None,
         };
         let Some(term) = elected else { break };
-        let leader = Leader::new(&deps, &*registry, term);
+        let leader = Leader::new(&deps, &targets, term);
         let ended = tokio::select! {
             ended = leader.lead() => ended,
             () = deposed(&mut leadership, term) => Ok(()),
@@ -81,11 +82,11 @@ struct Leader<'a> {
 }
 
 impl<'a> Leader<'a> {
-    fn new(deps: &'a Deps, registry: &'a dyn UpstreamRegistry, term: Term) -> Self {
+    fn new(deps: &'a Deps, targets: &'a [Target], term: Term) -> Self {
         Self {
             deps,
             term,
-            publisher: Publisher::new(registry, deps.fence(term)),
+            publisher: Publisher::new(targets, deps.fence(term), || published(deps)),
             turns: 0,
             pause: PAUSE.0,
         }
@@ -190,4 +191,13 @@ impl<'a> Leader<'a> {
         };
         planned.min(retry).min(LONGEST_SLEEP)
     }
+}
+
+/// Every app's documents that are published. Those on their way are published in turn.
+fn published(deps: &Deps) -> Vec<Batch> {
+    let applied = deps.raft.newest();
+    let state = applied.state();
+    let settled = state.apps.values().filter(|app| app.routes.is_published());
+    let batches = settled.filter_map(|app| batch(state, &app.name));
+    batches.filter(|batch| !batch.changes.is_empty()).collect()
 }

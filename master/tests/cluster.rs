@@ -75,6 +75,7 @@ async fn start_in(dir: &Path) -> (Master, SocketAddr) {
         data_dir: dir.to_owned(),
         api: listener,
         proxy: Some("127.0.0.1:8080".into()),
+        registry: None,
     };
     (Master::start(options).await.unwrap(), api)
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AppName, ClusterId, Revision, Term};
+use crate::ids::{AppName, BootId, ClusterId, DocIndex, NodeId, Revision, Term};
+use crate::report::ServiceReport;
 use crate::service::ServiceName;
 use crate::upstream::UpstreamDoc;
 
@@ -61,7 +62,34 @@ pub struct Listing {
     pub fence: Option<Fence>,
     /// All documents by service name.
     pub entries: BTreeMap<ServiceName, Entry>,
+    /// Names that are there with something that is no document, and what is wrong with it: they are not absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub damaged: BTreeMap<ServiceName, String>,
 }
+
+/// What a reader that is no agent serves, as it tells the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// Name of the reader's own key.
+    pub reader: String,
+    /// The node it serves on.
+    pub node: NodeId,
+    /// This start of it. A new one voids what was told before.
+    pub boot: BootId,
+    /// Every document up to this revision is served and on disk, but for those in `open`.
+    pub revision: Revision,
+    /// The highest index of a master's document among them.
+    pub index: DocIndex,
+    /// Services that wait, were refused, or still have something open on peers that left; at most [`MAX_OPEN`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub open: BTreeMap<ServiceName, ServiceReport>,
+    /// There are more such services than [`MAX_OPEN`]: who is not in `open` is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// Most services of one [`Confirmation::open`].
+pub const MAX_OPEN: usize = 256;
 
 /// One change of one name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,6 +174,7 @@ impl Store {
             revision: self.revision,
             fence: self.fence.clone(),
             entries: self.entries.clone(),
+            damaged: BTreeMap::new(),
         }
     }
 

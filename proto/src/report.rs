@@ -124,6 +124,13 @@ pub struct ServiceReport {
     pub draining: BTreeMap<InstanceId, Draining>,
 }
 
+impl ServiceReport {
+    /// Whether it says more than that the newest document is served.
+    pub fn is_open(&self) -> bool {
+        self.seen > self.confirmed || self.refused.is_some() || !self.draining.is_empty()
+    }
+}
+
 /// A balancer keeps its old set because an added peer does not pass its own probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {

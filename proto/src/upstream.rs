@@ -1,6 +1,7 @@
 //! The upstream document: what a balancer knows of one service. Readable by any Slardar; our own member is `hancock`.
 
 mod proxy;
+pub mod read;
 mod shape;
 
 use std::collections::BTreeMap;

@@ -11,9 +11,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hancock_balancer::{AccessOptions, Balancer, Engine, Lines, Options, TcpOptions};
+use hancock_balancer::{AccessOptions, Balancer, Engine, Following, Lines, Options, TcpOptions};
+use hancock_proto::ids::NodeId;
 use hancock_proto::units::Span;
+use hancock_registry::feed::Reader;
+use hancock_registry::memory::Memory;
 
+use super::etcd;
 use crate::boot::{self, DataDir, Stop};
 
 /// Time open requests have to end after Ctrl-C.
@@ -66,6 +70,8 @@ pub struct Args {
     /// File with the token that writers from other machines must show
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    registry: etcd::Args,
     /// TOML file with these options, like http = "0.0.0.0:80"; the command line goes before it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -97,6 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
+    let registry = args.registry.open()?;
     let http = boot::bind(args.http.unwrap_or(HTTP), "--http ADDR")?;
     let admin = boot::bind(args.admin.unwrap_or(ADMIN), "--admin ADDR")?;
     let stream_admin = args.stream_admin.unwrap_or(STREAM_ADMIN);
@@ -105,11 +112,12 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let (token, access) = (args.token()?, args.access()?);
     let data = DataDir::open(&args.data_dir())?;
     let addresses = (http.local_addr()?, admin.local_addr()?);
-    let balancer = Balancer::start(Options {
-        node: data
-            .keep("node", host_name)?
-            .parse()
-            .context("the name in the data directory's file \"node\" cannot be used")?,
+    let node: NodeId = data
+        .keep("node", host_name)?
+        .parse()
+        .context("the name in the data directory's file \"node\" cannot be used")?;
+    let options = Options {
+        node: node.clone(),
         http,
         admin: Some(admin),
         data_dir: data.join("documents"),
@@ -120,8 +128,19 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         stream_admin: Some(stream_admin),
         token,
         access,
-    });
-    let balancer = balancer.await.context("cannot start the balancer")?;
+    };
+    let balancer = match registry {
+        Some(named) => {
+            let following = Following {
+                memory: Memory::open(data.path(), &named.name),
+                registry: named.registry,
+                reader: Some(reader(&data, node)?),
+            };
+            Balancer::start_following(options, following).await
+        }
+        None => Balancer::start(options).await,
+    };
+    let balancer = balancer.context("cannot start the balancer")?;
     let looking = tokio::spawn(look_up(args.access_log_to.clone()));
     let (http, admin) = addresses;
     println!(
@@ -174,6 +193,7 @@ impl Args {
             access_log: self.access_log.or(file.access_log),
             data_dir: self.data_dir.or(file.data_dir),
             token_file: self.token_file.or(file.token_file),
+            registry: self.registry.over(file.registry),
             config: self.config,
         }
     }
@@ -257,6 +277,19 @@ fn engine(text: &str) -> Result<Engine, String> {
     }
 }
 
+/// Who this balancer is to a registry. More than one may run on a machine.
+fn reader(data: &DataDir, node: NodeId) -> anyhow::Result<Reader> {
+    let fresh = || {
+        boot::unique()
+            .map(|unique| format!("{node}-{}", unique.split('-').next().unwrap_or_default()))
+    };
+    Ok(Reader {
+        id: data.keep("reader", fresh)?,
+        node: node.clone(),
+        boot: boot::unique()?.parse()?,
+    })
+}
+
 fn threads() -> usize {
     let cores = std::thread::available_parallelism();
     cores.map_or(2, usize::from).max(2)
@@ -319,7 +352,7 @@ mod tests {
     fn the_command_line_goes_before_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("balancer.toml");
-        let text = "http = \"127.0.0.1:1\"\nadmin = \":2\"\ntcp-listen = [3, 4]\ncheck-interval = \"1s\"\n";
+        let text = "http = \"127.0.0.1:1\"\nadmin = \":2\"\ntcp-listen = [3, 4]\ncheck-interval = \"1s\"\nregistry = \"etcd://a/x\"\n";
         std::fs::write(&path, text).unwrap();
         let given = Args {
             http: Some("127.0.0.1:9".parse().unwrap()),
@@ -329,6 +362,8 @@ mod tests {
         assert_eq!(both.http, Some("127.0.0.1:9".parse().unwrap()));
         assert_eq!(both.admin, Some("0.0.0.0:2".parse().unwrap()));
         assert_eq!(both.tcp_listen, [3, 4]);
+        let registry = both.registry.open().unwrap().unwrap();
+        assert_eq!(registry.name, "etcd://a:2379/x");
         std::fs::write(&path, "htpp = \"x\"\n").unwrap();
         let error = config::read(&path).unwrap_err().to_string();
         assert!(

@@ -54,6 +54,8 @@ pub struct Args {
     /// Where state is kept [default: the user's state directory, ~/.local/state/hancock]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    registry: super::etcd::Args,
     /// Leave the instances running on Ctrl-C; the next start adopts them
     #[arg(long)]
     keep: bool,
@@ -94,6 +96,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
+    let registry = args.registry.open()?;
     let sockets = system::Sockets {
         http: boot::bind(args.http, "--http ADDR")?,
         admin: boot::bind(args.admin, "--admin ADDR")?,
@@ -101,7 +104,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     };
     let data = DataDir::open(&args.data_dir.clone().unwrap_or_else(boot::default_data_dir))?;
     let system = tokio::select! {
-        system = System::start(&data, sockets, args.runtime) => system?,
+        system = System::start(&data, sockets, args.runtime, registry) => system?,
         () = stop.asked() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let voice = Voice::to(std::io::stdout())?;

@@ -8,6 +8,7 @@ mod balancer;
 mod crash;
 mod demo;
 mod engine;
+mod etcd;
 mod failing;
 mod footprint;
 mod import;

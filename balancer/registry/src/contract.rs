@@ -85,11 +85,17 @@ async fn put(registry: &dyn UpstreamRegistry, name: &str, value: f64, fence: &Fe
     registry.publish(&batch, fence).await.unwrap()
 }
 
+/// The next item that says more than that the store is alive.
 async fn next(watch: &mut Watch) -> WatchItem {
-    tokio::time::timeout(Duration::from_secs(10), watch.recv())
-        .await
-        .expect("a watch item within 10 s")
-        .expect("a running watch")
+    loop {
+        let item = tokio::time::timeout(Duration::from_secs(10), watch.recv())
+            .await
+            .expect("a watch item within 10 s")
+            .expect("a running watch");
+        if !matches!(&item, WatchItem::Changes { changes, .. } if changes.is_empty()) {
+            return item;
+        }
+    }
 }
 
 async fn fence_is_raised_and_holds(s: &Subject) {

@@ -1,15 +1,20 @@
 //! Where upstream documents live: the seam between the master that writes them and every balancer that reads them.
 //!
-//! - **Role**: one trait, [`UpstreamRegistry`], with an embedded implementation (the master's replicated state) and an in-memory one
-//!   for tests; and [`watcher::Watcher`], the machine without I/O that tells removal from absence for every reader.
+//! - **Role**: one trait, [`UpstreamRegistry`], with an implementation over an etcd, an embedded one (the master's replicated state) and an
+//!   in-memory one for tests; [`watcher::Watcher`], the machine without I/O that tells removal from absence for every reader; and
+//!   [`feed::Feed`], the loop around it.
 //! - **Data in**: batches of documents under a fence. **Data out**: listings, changes, and from the watcher what a balancer shall apply.
 //! - **Invariants**: a batch is written whole or not at all; a former leader's fence loses; a document goes away only by a delete or
 //!   by a list that proves it (same cluster, revision not behind, fence present).
 //! - **Never**: empties a service because data is missing.
 
 pub mod embedded;
+pub mod etcd;
 pub mod fake;
+pub mod feed;
 mod follow;
+pub mod memory;
+pub mod paths;
 pub mod watcher;
 
 #[cfg(any(test, feature = "contract"))]
@@ -17,7 +22,8 @@ pub mod contract;
 
 use async_trait::async_trait;
 use hancock_proto::ids::Revision;
-use hancock_proto::registry::{Batch, Change, Fence, Listing, Outcome};
+use hancock_proto::registry::{Batch, Change, Confirmation, Fence, Listing, Outcome};
+use hancock_proto::service::ServiceName;
 use tokio::sync::mpsc;
 
 /// A store of upstream documents.
@@ -35,6 +41,17 @@ pub trait UpstreamRegistry: Send + Sync {
     /// The store could not be reached; nothing was written. A lost *answer* is [`Outcome::Unknown`], not an error.
     async fn publish(&self, batch: &Batch, fence: &Fence) -> Result<Outcome, RegistryError>;
 
+    /// Writes one batch into a store that has no fence, and so proves nothing about what it lacks. False: it has one, nothing was written.
+    /// A leader does it with everything, before [`UpstreamRegistry::raise`] makes absence mean something. Stores that cannot lose their
+    /// fence need not.
+    ///
+    /// # Errors
+    /// The store could not be reached, or no answer came; it may be repeated.
+    async fn fill(&self, batch: &Batch) -> Result<bool, RegistryError> {
+        let _ = batch;
+        Ok(false)
+    }
+
     /// Everything, as of one revision.
     ///
     /// # Errors
@@ -46,6 +63,19 @@ pub trait UpstreamRegistry: Send + Sync {
     /// # Errors
     /// The store could not be reached. A revision too old is not an error: the first item says [`WatchItem::Compacted`].
     async fn watch_from(&self, revision: Revision) -> Result<Watch, RegistryError>;
+
+    /// Tells the store what a reader serves, for as long as it is told again every few seconds. Stores whose readers report elsewhere
+    /// take no notice.
+    ///
+    /// # Errors
+    /// The store could not be reached, or refused.
+    async fn confirm(&self, reader: &Confirmation) -> Result<(), RegistryError> {
+        let _ = reader;
+        Ok(())
+    }
+
+    /// The reader ends: what it told goes at once.
+    async fn withdraw(&self) {}
 }
 
 /// A running watch; ends when dropped or when the store goes away.
@@ -54,14 +84,21 @@ pub type Watch = mpsc::Receiver<WatchItem>;
 /// What a watch tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WatchItem {
-    /// Changes, oldest first, complete up to `revision`.
+    /// Changes, oldest first, complete up to `revision`. None at all: the store is alive, and nothing happened.
     Changes {
         /// Where the watch is after these.
         revision: Revision,
         /// The changes.
         changes: Vec<Change>,
     },
-    /// The asked revision is gone: list, then watch from there.
+    /// What was written under a name is no document: the one before stays.
+    Damaged {
+        /// Service name.
+        name: ServiceName,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The asked revision is gone, or of another history: list, then watch from there.
     Compacted,
 }
 
@@ -75,6 +112,20 @@ pub enum RegistryError {
         store: String,
         /// What went wrong.
         reason: String,
+    },
+    /// The store answered, and did nothing.
+    #[error("registry {store} refused: {reason}")]
+    Refused {
+        /// Which store.
+        store: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The store has lost its fence, and so everything: all of it is to be written again before anything else.
+    #[error("registry {store} has lost what was written; everything is to be written again")]
+    Wiped {
+        /// Which store.
+        store: String,
     },
     /// A batch that is too large.
     #[error("batch of {count} names is larger than {max}; split the app's hosts over two apps")]

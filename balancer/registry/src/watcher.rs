@@ -78,6 +78,11 @@ impl Watcher {
         self.position
     }
 
+    /// Highest revision ever seen, and the cluster whose fence was: what [`Watcher::adopt`] is given after a restart.
+    pub fn proof(&self) -> (Option<ClusterId>, Option<Revision>) {
+        (self.cluster.clone(), self.highest)
+    }
+
     /// Services kept although the last list lacks them, because it proves nothing.
     pub fn orphaned(&self) -> impl Iterator<Item = &str> {
         self.known
@@ -208,6 +213,7 @@ impl Watcher {
             .known
             .keys()
             .filter(|name| !listing.entries.contains_key(*name))
+            .filter(|name| !listing.damaged.contains_key(*name))
             .cloned()
             .collect();
         if proves {

@@ -1,6 +1,7 @@
 //! Counters in Prometheus' text form. Series of a service, and of a peer, go with it; of peers there are so many at most.
 
 mod page;
+mod registry;
 mod services;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,9 @@ pub(super) fn page(admin: &Admin) -> String {
     );
     for (carrier, count) in admin.access.dropped() {
         dropped.sample(&[("carrier", carrier)], load(count));
+    }
+    if let Some(standing) = admin.control.standing() {
+        registry::page(&mut page, &standing.view());
     }
     if let Some(tcp) = &admin.tcp {
         crate::tcp::metrics(&mut page, tcp);

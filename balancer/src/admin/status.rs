@@ -42,10 +42,11 @@ pub(crate) fn document(control: &Control) -> Value {
     out.insert("conf_hash".to_owned(), Value::Null);
     out.insert("config_timer".to_owned(), json!({"worker-0": "alive"}));
     out.insert("slardar_version".to_owned(), SPEAKS.into());
-    out.insert(
-        "hancock".to_owned(),
-        json!({"node": control.node, "services": ours, "modes": modes}),
-    );
+    let mut hancock = json!({"node": control.node, "services": ours, "modes": modes});
+    if let Some(standing) = control.standing() {
+        hancock["registry"] = json!(standing.view());
+    }
+    out.insert("hancock".to_owned(), hancock);
     Value::Object(out)
 }
 

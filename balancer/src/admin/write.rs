@@ -1,16 +1,14 @@
 //! Changes through the management interface: the original's two forms of a document, its refusals word for word and in its order, and
 //! the stricter ones where the original would have harmed itself.
 
-mod order;
-
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use hancock_balancer_core::upstream::{Upstream, clipped};
-use hancock_proto::upstream::{Level, Proxy, UpstreamDoc};
+use hancock_proto::upstream::UpstreamDoc;
+use hancock_proto::upstream::read::{self, order_of_clusters};
 
 use crate::control::Control;
 
@@ -39,10 +37,10 @@ fn bad<T>(message: impl Into<String>) -> Done<T> {
 }
 
 pub(crate) fn put(control: &Control, name: &str, body: &[u8]) -> Done<()> {
-    let given = read(body)?;
+    let given = given(body)?;
     free(control, name)?;
     let doc = match given {
-        Given::Full(whole) => document(whole, &order::of_clusters(body))?,
+        Given::Full(whole) => document(whole, &order_of_clusters(body))?,
         Given::Short { options, servers } => {
             document(merge(control, name, options, servers)?, &[])?
         }
@@ -64,16 +62,15 @@ pub(crate) fn delete(control: &Control, name: &str) -> Done<()> {
     }
 }
 
-/// Names a master owns are written by the master alone.
+/// Names a master or a registry owns are written by their owner alone.
 fn free(control: &Control, name: &str) -> Done<()> {
-    match control.owner(name) {
-        None => Ok(()),
-        Some(app) => {
-            let message =
-                format!("upstream {name} is owned by app {app}; change the app's spec instead");
-            Err(Refused::new(StatusCode::CONFLICT, message))
-        }
-    }
+    let owned = match (control.owner(name), control.registry_of(name)) {
+        (Some(app), _) => format!("app {app}; change the app's spec instead"),
+        (None, Some(registry)) => format!("registry {registry}; change it there"),
+        (None, None) => return Ok(()),
+    };
+    let message = format!("upstream {name} is owned by {owned}");
+    Err(Refused::new(StatusCode::CONFLICT, message))
 }
 
 /// Whether a balancer would take this text as the document of `name`, were there none before.
@@ -82,8 +79,8 @@ fn free(control: &Control, name: &str) -> Done<()> {
 /// The refusal, in the words of the management interface.
 pub fn check(name: &str, body: &[u8]) -> Result<(), String> {
     let checked = || {
-        let doc = match read(body)? {
-            Given::Full(whole) => document(whole, &order::of_clusters(body))?,
+        let doc = match given(body)? {
+            Given::Full(whole) => document(whole, &order_of_clusters(body))?,
             Given::Short { options, servers } => document(with_servers(options, servers), &[])?,
         };
         let upstream = Upstream::new(name, Arc::new(doc));
@@ -100,7 +97,7 @@ enum Given {
     },
 }
 
-fn read(body: &[u8]) -> Done<Given> {
+fn given(body: &[u8]) -> Done<Given> {
     if body.is_empty() {
         return bad("body too big");
     }
@@ -211,102 +208,6 @@ fn with_servers(mut whole: Map<String, Value>, servers: Value) -> Map<String, Va
     whole
 }
 
-fn document(mut whole: Map<String, Value>, order: &[String]) -> Done<UpstreamDoc> {
-    let cluster = whole.insert("cluster".to_owned(), Value::Array(Vec::new()));
-    let cluster = levels(cluster.unwrap_or_default(), order)?;
-    loosely_written(&mut whole);
-    let doc: UpstreamDoc = typed(Value::Object(whole), "")?;
-    if let Some(member) = doc.proxy.iter().flat_map(Proxy::strangers).next() {
-        return bad(format!("document invalid: {member}: unknown member"));
-    }
-    Ok(UpstreamDoc { cluster, ..doc })
-}
-
-/// The refusal names the member, under `at`.
-fn typed<T: DeserializeOwned>(value: Value, at: &str) -> Done<T> {
-    serde_path_to_error::deserialize(value).or_else(|error| {
-        let (path, problem) = (error.path().to_string(), error.into_inner());
-        match format!("{at}{path}").as_str() {
-            "" | "." => bad(format!("document invalid: {problem}")),
-            path => bad(format!("document invalid: {path}: {problem}")),
-        }
-    })
-}
-
-/// Levels, named ones in the order of the text.
-fn levels(cluster: Value, order: &[String]) -> Done<Vec<Level>> {
-    let level = |value, at: &str| typed(with_numeric_ports(value), &format!("cluster{at}."));
-    match cluster {
-        Value::Array(list) => {
-            let list = list.into_iter().enumerate();
-            list.map(|(at, value)| level(value, &format!("[{at}]")))
-                .collect()
-        }
-        Value::Object(mut named) => {
-            let mut levels = Vec::with_capacity(named.len());
-            for name in order {
-                // A name given twice is in the order twice.
-                if let Some(value) = named.remove(name) {
-                    levels.push(Level {
-                        name: Some(name.clone()),
-                        ..level(value, &format!(".{name}"))?
-                    });
-                }
-            }
-            Ok(levels)
-        }
-        _ => Ok(Vec::new()),
-    }
-}
-
-/// Some languages have one form for an empty list and an empty object, and one kind of number.
-fn loosely_written(whole: &mut Map<String, Value>) {
-    if let Some(opts) = whole.get_mut("http_opts") {
-        empty_object(opts);
-        if let Some(statuses) = opts.get_mut("statuses") {
-            empty_object(statuses);
-        }
-    }
-    if let Some(sensibility) = whole.get_mut("sensibility") {
-        whole_number(sensibility);
-    }
-}
-
-fn empty_object(value: &mut Value) {
-    if value.as_array().is_some_and(Vec::is_empty) {
-        *value = Value::Object(Map::new());
-    }
-}
-
-fn whole_number(value: &mut Value) {
-    let number = value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e9);
-    if let Some(number) = number {
-        *value = (number as i64).into();
-    }
-}
-
-/// Ports given as digits, or with an empty fraction, route correctly in the original, so they are taken.
-fn with_numeric_ports(mut level: Value) -> Value {
-    let servers = level.get_mut("servers").and_then(Value::as_array_mut);
-    for server in servers.into_iter().flatten() {
-        let port = server.get("port").and_then(port);
-        if let (Some(port), Some(object)) = (port, server.as_object_mut()) {
-            object.insert("port".to_owned(), port.into());
-        }
-        if let Some(limit) = server.get_mut("max_fails") {
-            whole_number(limit);
-        }
-    }
-    level
-}
-
-fn port(given: &Value) -> Option<u16> {
-    match given {
-        Value::String(text) => text.parse().ok(),
-        Value::Number(number) => {
-            let whole = number.as_f64().filter(|n| n.fract() == 0.0)?;
-            (0.0..=65535.0).contains(&whole).then_some(whole as u16)
-        }
-        _ => None,
-    }
+fn document(whole: Map<String, Value>, order: &[String]) -> Done<UpstreamDoc> {
+    read::document(whole, order).or_else(|problem| bad(format!("document invalid: {problem}")))
 }

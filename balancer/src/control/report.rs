@@ -6,13 +6,14 @@ use std::sync::Arc;
 use hancock_balancer_core::health::PeerHealth;
 use hancock_balancer_core::peer::{Peer, Verdict};
 use hancock_balancer_core::upstream::{Mode, PeerSpec, ProbeKind, Upstream};
-use hancock_proto::ids::{AppName, InstanceId};
+use hancock_proto::ids::{AppName, DocIndex, InstanceId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::time::Timestamp;
 use hancock_proto::upstream::UpstreamDoc;
 
 use super::service::ServiceState;
 use super::{Control, Inner};
+use crate::fed::Unsettled;
 use crate::probe::RedisFacts;
 
 /// Everything the status document shows.
@@ -71,6 +72,26 @@ impl Control {
         reports
     }
 
+    /// What is not settled yet. Services that are do not cost more than a look.
+    pub(crate) fn unsettled(&self) -> Unsettled {
+        let mut inner = self.lock();
+        let Inner {
+            services, active, ..
+        } = &mut *inner;
+        let (mut unwritten, mut index, mut open) = (0, DocIndex(0), BTreeMap::new());
+        for (name, state) in services {
+            let ours = state.owner().is_some();
+            unwritten += usize::from(!ours && state.writing.is_some());
+            index = index.max(state.confirmed).max(state.cutover.seen());
+            if !state.is_at_rest() || active.contains(name) {
+                let report = state.report().filter(ServiceReport::is_open);
+                open.extend(report.map(|report| (name.clone(), report)));
+            }
+        }
+        inner.rejected.report(&mut open);
+        (unwritten, index, open)
+    }
+
     /// Names a master owns.
     pub(crate) fn owned_names(&self) -> Vec<String> {
         let inner = self.lock();
@@ -127,6 +148,12 @@ impl ServiceState {
 
     fn newest(&self) -> Option<&Arc<Upstream>> {
         self.cutover.waiting().or(self.cutover.serving())
+    }
+
+    /// A master's document is served and on disk, and nothing drains.
+    fn is_at_rest(&self) -> bool {
+        let settled = self.cutover.seen() <= self.confirmed && self.cutover.refused().is_none();
+        settled && self.draining.is_empty()
     }
 
     /// None: not a master's.

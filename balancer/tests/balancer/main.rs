@@ -6,6 +6,7 @@ mod checks;
 mod client;
 mod cutover;
 mod faults;
+mod fleet;
 mod framed;
 mod hostile;
 mod lingering;

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     /// Every option with a value that is not its default, as on the command line.
-    const ALL: [(&str, &str); 13] = [
+    const ALL: [(&str, &str); 18] = [
         ("http", "127.0.0.1:1"),
         ("admin", "127.0.0.1:2"),
         ("stream-admin", "127.0.0.1:3"),
@@ -104,6 +104,11 @@ mod tests {
         ("access-log", "/a/file"),
         ("data-dir", "/a/folder"),
         ("token-file", "/a/token"),
+        ("registry", "etcd://a/edge"),
+        ("registry-password-file", "/a/password"),
+        ("registry-ca", "/a/ca"),
+        ("registry-cert", "/a/cert"),
+        ("registry-key", "/a/key"),
     ];
 
     #[test]

@@ -9,14 +9,16 @@ use hancock_agent::link::grpc::GrpcLink;
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::runtime::docker::DockerRuntime;
 use hancock_agent::{Agent, Options as AgentOptions, detect};
-use hancock_balancer::{Balancer, Options as BalancerOptions, TcpOptions};
+use hancock_balancer::{Balancer, Following, Options as BalancerOptions, TcpOptions};
 use hancock_master::{Master, Options as MasterOptions};
 use hancock_proto::ids::{BootId, NodeId};
+use hancock_registry::memory::Memory;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
 use super::{Runtime, pipe};
 use crate::boot::{self, DataDir};
+use crate::cli::etcd::Named;
 
 /// Time open requests have to end when everything stops.
 const REQUEST_GRACE: Duration = Duration::from_secs(5);
@@ -96,7 +98,12 @@ impl System {
     ///
     /// # Errors
     /// A part cannot start; the parts already started end with the process.
-    pub async fn start(data: &DataDir, sockets: Sockets, wanted: Runtime) -> anyhow::Result<Self> {
+    pub async fn start(
+        data: &DataDir,
+        sockets: Sockets,
+        wanted: Runtime,
+        registry: Option<Named>,
+    ) -> anyhow::Result<Self> {
         let addresses = sockets.addresses()?;
         let node: NodeId = data
             .keep("node", hostname)?
@@ -104,7 +111,7 @@ impl System {
             .context("the name in the data directory's file \"node\" cannot be used")?;
         let boot: BootId = boot::unique()?.parse()?;
         let engine = Engine::choose(data, wanted, &node).await?;
-        let balancer = Balancer::start(BalancerOptions {
+        let options = BalancerOptions {
             node: node.clone(),
             http: sockets.http,
             admin: Some(sockets.admin),
@@ -118,14 +125,26 @@ impl System {
             stream_admin: None,
             token: None,
             access: Default::default(),
-        })
-        .await
-        .context("cannot start the balancer")?;
+        };
+        let balancer = match &registry {
+            // What is served is reported to the master: no word of it to the registry.
+            Some(Named { registry, name }) => {
+                let following = Following {
+                    registry: registry.clone(),
+                    memory: Memory::open(data.path(), name),
+                    reader: None,
+                };
+                Balancer::start_following(options, following).await
+            }
+            None => Balancer::start(options).await,
+        };
+        let balancer = balancer.context("cannot start the balancer")?;
         let master = Master::start(MasterOptions {
             name: node.to_string(),
             data_dir: data.join("master"),
             api: sockets.api,
             proxy: Some(addresses.http.to_string()),
+            registry: registry.map(|named| named.registry),
         })
         .await
         .context("cannot start the master")?;

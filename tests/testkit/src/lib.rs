@@ -10,10 +10,12 @@
 
 pub mod daemon;
 pub mod docker;
+pub mod etcd;
 pub mod fixture;
 pub mod http;
 pub mod image;
 pub mod load;
+pub mod lossy;
 pub mod port;
 pub mod proc;
 pub mod relay;

@@ -57,6 +57,7 @@ fn listing(revision: u64, fence: Option<Fence>, entries: &[(&str, Arc<UpstreamDo
                 )
             })
             .collect(),
+        damaged: BTreeMap::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 /// Names of the member `cluster` in the order of the text; empty when it is no object.
-pub(super) fn of_clusters(body: &[u8]) -> Vec<String> {
+pub fn order_of_clusters(body: &[u8]) -> Vec<String> {
     serde_json::from_slice(body).map_or_else(|_| Vec::new(), |Document(names)| names)
 }
 
@@ -68,13 +68,13 @@ impl<'de> Visitor<'de> for Names {
 
 #[cfg(test)]
 mod tests {
-    use super::of_clusters;
+    use super::order_of_clusters;
 
     #[test]
     fn names_come_in_the_order_of_the_text() {
         let text = br#"{"a":1,"cluster":{"z":{"servers":[]},"b":1,"m":[{}]},"x":{"y":2}}"#;
-        assert_eq!(of_clusters(text), ["z", "b", "m"]);
-        assert!(of_clusters(br#"{"cluster":[]}"#).is_empty());
-        assert!(of_clusters(b"[]").is_empty());
+        assert_eq!(order_of_clusters(text), ["z", "b", "m"]);
+        assert!(order_of_clusters(br#"{"cluster":[]}"#).is_empty());
+        assert!(order_of_clusters(b"[]").is_empty());
     }
 }

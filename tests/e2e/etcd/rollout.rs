@@ -1,0 +1,149 @@
+//! The whole system with an etcd: what an app's owner asks for goes by the store, and the store may go away.
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use hancock_testkit::etcd::Etcd;
+use hancock_testkit::{http, wait, wait_for};
+use serde_json::Value;
+
+use super::can_run;
+use super::edge::Edge;
+use crate::runtime::Runtime;
+use crate::spec::Spec;
+use crate::world::{LATE, SOON, World};
+
+const KEY: &str = "edge/upstreams/web.localhost";
+
+/// A system with its documents in an etcd, and an app that serves.
+fn serving() -> (Etcd, World) {
+    let etcd = Etcd::start();
+    let mut world = World::at_rest(Runtime::Process);
+    world.up(&["--registry", &etcd.url("edge")]);
+    world.apply(&Spec::web(Runtime::Process));
+    world.wait_answer("web", "v1");
+    (etcd, world)
+}
+
+/// How the registry stands, by the node's own balancer.
+fn standing(world: &World) -> Result<Value, String> {
+    let answer = http::get(world.admin, "admin", "/status")?;
+    let status: Value = serde_json::from_str(&answer.body).map_err(|e| e.to_string())?;
+    Ok(status["hancock"]["registry"].clone())
+}
+
+fn stored(etcd: &Etcd) -> Value {
+    let text = etcd.get(KEY).expect("a stored document");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn versions_roll_out_through_an_etcd_without_a_failed_request() {
+    if !can_run() {
+        return;
+    }
+    let (etcd, world) = serving();
+    let first = stored(&etcd);
+    assert_eq!(first["hancock"]["app"], "web");
+    // Another balancer elsewhere is led by the same documents.
+    let edge = Edge::start(&etcd.url("edge"));
+    edge.wait_answer("web.localhost", "v1");
+    let load = world.load("web", 100);
+    for version in ["v2", "v3"] {
+        world.apply(&Spec::web(Runtime::Process).version(version));
+        load.wait_until("answers of the new version", SOON, |t| {
+            t.answered(version) > 50
+        });
+        world.wait_serving("web", 3);
+        edge.wait_answer("web.localhost", version);
+    }
+    let tally = load.stop();
+    println!("{tally}");
+    tally.assert_none_failed();
+    assert!(stored(&etcd)["hancock"]["index"].as_u64() > first["hancock"]["index"].as_u64());
+    let seen = standing(&world).unwrap();
+    assert_eq!(
+        (&seen["connected"], &seen["services"]),
+        (&true.into(), &1.into())
+    );
+    world.run(&["app", "delete", "web", "--yes", "--wait"]).ok();
+    assert_eq!(etcd.get(KEY), None);
+    wait_for("no service", SOON, || {
+        match standing(&world)?["services"] == 0 {
+            true => Ok(()),
+            false => Err(standing(&world)?.to_string()),
+        }
+    });
+}
+
+/// A command that goes on beside the test.
+fn begin(world: &World, args: &[&str]) -> Child {
+    let mut command = world.client(args);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn a_deployment_waits_for_an_etcd_that_is_away_and_nothing_stops() {
+    if !can_run() {
+        return;
+    }
+    let (mut etcd, world) = serving();
+    let before = world.processes("web", 3);
+    let load = world.load("web", 100);
+    etcd.crash_all();
+    let spec = Spec::web(Runtime::Process).version("v2");
+    let file = world.write("v2.yaml", &spec.text());
+    let mut applying = begin(&world, &["app", "apply", &file, "--wait"]);
+    wait_for("the second set", LATE, || {
+        let there = world.instances("web")?;
+        if there.len() == 6 {
+            Ok(())
+        } else {
+            Err(format!("{}", there.len()))
+        }
+    });
+    wait::stays("the old set", Duration::from_secs(3), || {
+        match before.iter().all(|(_, process)| process.is_alive()) {
+            true => Ok(()),
+            false => Err("an old instance was stopped"),
+        }
+    });
+    etcd.restart_all();
+    world.wait_answer("web", "v2");
+    let ended = wait_for("the end of the deployment", LATE, || {
+        applying.try_wait().unwrap().ok_or("still running")
+    });
+    assert!(ended.success());
+    load.stop().assert_none_failed();
+    assert_eq!(stored(&etcd)["hancock"]["app"], "web");
+}
+
+#[test]
+fn a_wiped_etcd_is_filled_again() {
+    if !can_run() {
+        return;
+    }
+    let (mut etcd, world) = serving();
+    let load = world.load("web", 50);
+    etcd.wipe();
+    world.run(&["app", "scale", "web", "2", "--wait"]).ok();
+    assert_eq!(stored(&etcd)["hancock"]["app"], "web");
+    assert!(etcd.get("edge/hancock/fence").is_some());
+    // What somebody else wrote is gone by the next term.
+    let ours = stored(&etcd);
+    load.stop().assert_none_failed();
+    etcd.put(KEY, r#"{"servers":[{"host":"127.0.0.1","port":9}]}"#);
+    let mut world = world;
+    world.crash();
+    world.up(&["--registry", &etcd.url("edge")]);
+    wait_for("the owner's document", SOON, || {
+        let now = stored(&etcd);
+        if now["cluster"] == ours["cluster"] {
+            Ok(())
+        } else {
+            Err(now.to_string())
+        }
+    });
+    world.wait_answer("web", "v1");
+}
