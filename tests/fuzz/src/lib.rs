@@ -135,6 +135,17 @@ fn accepted(head: &Head, input: &[u8]) {
     let (lengths, codings) = (count(b"content-length:"), count(b"transfer-encoding:"));
     assert!(lengths + codings <= 1, "two framings pass");
     assert!(count(b"host:") <= 1, "two hosts pass");
+    let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    if as_sent(line).is_none() {
+        unchanged(head, text);
+    }
+    if let (false, Some(request)) = (head.upgrade, Request::read(text)) {
+        forwarded(&request, head.body);
+    }
+}
+
+/// It passes again as it is. Only without stand-ins for bytes that are no text: they are longer, and would be taken for the client's own.
+fn unchanged(head: &Head, text: &[u8]) {
     let again = Scanner::default().scan(text);
     let again = again
         .expect("what is handed on is fine")
@@ -143,14 +154,7 @@ fn accepted(head: &Head, input: &[u8]) {
         (again.length, again.body, again.upgrade),
         (text.len(), head.body, head.upgrade)
     );
-    let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
-    if as_sent(line).is_none() {
-        // Stand-ins for bytes that are no text would be taken for the client's own.
-        assert_eq!(again.text, Text::AsSent(0), "nothing is left to be mended");
-    }
-    if let (false, Some(request)) = (head.upgrade, Request::read(text)) {
-        forwarded(&request, head.body);
-    }
+    assert_eq!(again.text, Text::AsSent(0), "nothing is left to be mended");
 }
 
 /// What an origin is sent is one request, for the service's host.
