@@ -187,10 +187,16 @@ impl Loop {
             HubMessage::RegistryList(listing) => {
                 let applies = self.watcher.list(&listing);
                 self.apply(applies);
+                self.reporting.send_again();
             }
             HubMessage::RegistryChanges { revision, changes } => {
+                let deletes = changes.iter().any(|change| change.doc.is_none());
                 let applies = self.watcher.changes(revision, &changes);
                 self.apply(applies);
+                // Who let go of a service has to say so, even if it never had it.
+                if deletes {
+                    self.reporting.send_again();
+                }
             }
             HubMessage::Logs(request) => {
                 let (runtime, owner) = (Arc::clone(&self.runtime), self.node.owner());

@@ -56,8 +56,11 @@ impl Loop {
             generation: self.stored.session.generation,
             instances,
             services: self.balancer.services(),
+            registry: self.watcher.revision(),
         };
-        if self.reporting.last.as_ref() == Some(&report) {
+        // Where the watch is comes with whatever else changed: alone it would be told with every change of other apps.
+        let last = self.reporting.last.as_ref();
+        if last.is_some_and(|last| says_the_same(last, &mut report)) {
             return;
         }
         self.reporting.sequence += 1;
@@ -76,6 +79,14 @@ impl Loop {
             report.ready = ready(report, checked, verdicts.get(id));
         }
     }
+}
+
+/// But for where the watch is.
+fn says_the_same(last: &Report, report: &mut Report) -> bool {
+    let newest = std::mem::replace(&mut report.registry, last.registry);
+    let same = last == report;
+    report.registry = newest;
+    same
 }
 
 fn ready(report: &InstanceReport, checked: bool, verdict: Option<&Condition>) -> Option<Condition> {

@@ -104,6 +104,7 @@ impl Stage {
             generation: Generation(0),
             instances: BTreeMap::new(),
             services: BTreeMap::new(),
+            registry: None,
         };
         Self {
             agent: Some(agent),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hancock_balancer_core::health::PeerHealth;
 use hancock_balancer_core::peer::{Peer, Verdict};
 use hancock_balancer_core::upstream::{Mode, PeerSpec, ProbeKind, Upstream};
-use hancock_proto::ids::{AppName, InstanceId};
+use hancock_proto::ids::{AppName, DocIndex, InstanceId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::time::Timestamp;
 use hancock_proto::upstream::UpstreamDoc;
@@ -132,7 +132,9 @@ impl ServiceState {
     /// None: not a master's.
     fn report(&mut self) -> Option<ServiceReport> {
         let refused = self.cutover.refused().cloned();
+        let forgotten = self.deleted && self.writing.is_none();
         let ours = self.owner().is_some() || refused.is_some() || !self.draining.is_empty();
+        let ours = ours || (!forgotten && self.confirmed > DocIndex(0));
         if !ours {
             return None;
         }

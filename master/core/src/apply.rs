@@ -12,6 +12,7 @@ mod promote;
 mod registry;
 mod step;
 mod sweep;
+mod zones;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::ids::{LogIndex, Term};
@@ -26,6 +27,7 @@ pub(crate) use heal::{effect, is_replacement};
 pub(crate) use promote::{MAX_GENERATIONS, can_go_back};
 use step::Step;
 pub(crate) use sweep::QUARANTINE;
+pub(crate) use zones::taken_over;
 
 impl State {
     /// Carries out one replicated command: total, and the same everywhere.
@@ -66,6 +68,8 @@ fn wish(step: &mut Step<'_>, term: Term, command: &Command) -> Result<Reply, Api
         } => nodes::report(step, node, boot, *sequence, instances),
         C::NodeLost { node, .. } => nodes::lost(step, node),
         C::NodeFound { node, .. } => nodes::found(step, node),
+        C::PutZone { name, zone, .. } => zones::put(step, name, zone),
+        C::DeleteZone { name, .. } => zones::delete(step, name),
         other => turn(step, other),
     }
 }
@@ -132,6 +136,13 @@ fn acknowledged(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiErro
             unreported,
             ..
         } => cutover::settle(step, app, *index, unreported),
+        C::LeaveZones {
+            app,
+            index,
+            evidence,
+            ..
+        } => zones::leave_zones(step, app, *index, evidence),
+        C::LetGo { app, nodes, .. } => zones::let_go(step, app, nodes),
         // Everything else was carried out by the callers.
         _ => Ok(Reply::Done),
     }

@@ -2,7 +2,9 @@
 
 mod assignment;
 mod documents;
+mod stream;
 
 pub use assignment::assignment;
 pub(crate) use assignment::{assigned, derive_assigned, is_ready};
 pub use documents::{batch, documents};
+pub use stream::registry_news;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hancock_proto::hub::Hello;
-use hancock_proto::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Term};
+use hancock_proto::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Revision, Term};
 use hancock_proto::report::{Draining, InstanceReport, Life, Refusal, Report, ServiceReport};
 use hancock_proto::resources::Offer;
 use hancock_proto::service::ServiceName;
@@ -39,6 +39,8 @@ struct Seen {
     sequence: Option<u64>,
     generation: Generation,
     services: BTreeMap<ServiceName, ServiceReport>,
+    /// Revision of the registry that the last report is the outcome of.
+    registry: Option<Revision>,
     /// When each service's confirmation rose, oldest first, bounded.
     rises: BTreeMap<ServiceName, Vec<(DocIndex, Timestamp)>>,
 }
@@ -49,6 +51,7 @@ const MAX_RISES: usize = 16;
 impl Seen {
     fn take_services(&mut self, report: &Report, now: Timestamp) {
         self.services.clone_from(&report.services);
+        self.registry = report.registry;
         self.rises
             .retain(|name, _| report.services.contains_key(name));
         for (name, service) in &report.services {
@@ -95,6 +98,7 @@ impl LeaderView {
             sequence: None,
             generation: hello.generation,
             services: BTreeMap::new(),
+            registry: None,
             rises: BTreeMap::new(),
         };
         let node = hello.info.node.clone();
@@ -207,6 +211,19 @@ impl LeaderView {
             lowest = lowest.min(seen.services.get(name)?.confirmed);
         }
         Some(lowest)
+    }
+
+    /// Whether `boot` of the node has heard the registry up to `revision` and knows none of `names`.
+    pub(crate) fn lacks<'a>(
+        &self,
+        node: &NodeId,
+        boot: &BootId,
+        mut names: impl Iterator<Item = &'a ServiceName>,
+        revision: Revision,
+    ) -> bool {
+        let seen = self.nodes.get(node).filter(|seen| seen.boot == *boot);
+        let up_to_date = seen.filter(|seen| seen.registry.is_some_and(|at| at >= revision));
+        up_to_date.is_some_and(|seen| names.all(|name| !seen.services.contains_key(name)))
     }
 
     /// Since when the node is known to have confirmed `index` over `names`; None: it has not.

@@ -1,10 +1,11 @@
 //! Refusals: a stable code, and a sentence with the way out.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::app::Problem;
-use hancock_proto::ids::{AppName, DeploymentId};
+use hancock_proto::ids::{AppName, DeploymentId, ZoneName};
 use hancock_proto::service::{ServiceKind, ServiceName};
 
 use crate::apply::spoken;
@@ -22,6 +23,26 @@ pub(crate) fn app_not_found(app: &AppName) -> ApiError {
     error(
         "app_not_found",
         format!("there is no app {app}; `hancock app list` shows those there are"),
+    )
+}
+
+/// There is no such zone.
+pub(crate) fn zone_not_found(zone: &ZoneName) -> ApiError {
+    error(
+        "zone_not_found",
+        format!("there is no zone {zone}; `hancock zone list` shows those there are"),
+    )
+}
+
+/// A zone that services use stays as it is.
+pub(crate) fn zone_in_use(zone: &ZoneName, apps: &BTreeSet<AppName>) -> ApiError {
+    let apps: Vec<_> = apps.iter().map(ToString::to_string).collect();
+    error(
+        "zone_in_use",
+        format!(
+            "zone {zone} is used by {}; give their services another zone first",
+            apps.join(", ")
+        ),
     )
 }
 

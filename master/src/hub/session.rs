@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hancock_master_core::{Command, Reply, State, assignment};
+use hancock_master_core::{Command, Reply, State, assignment, registry_news};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::ids::{Generation, NodeId, Revision, Term};
 use hancock_proto::registry::Fence;
@@ -256,7 +256,10 @@ fn ending() -> Status {
 /// What the state says beyond what was sent.
 fn news(state: &State, term: Term, node: &NodeId, position: &mut Position) -> Vec<HubMessage> {
     let mut out = Vec::new();
-    out.extend(registry_news(state, position));
+    if let Some(message) = registry_news(state, node, position.revision) {
+        position.revision = Some(state.registry.revision());
+        out.push(message);
+    }
     if position.generation != Some(state.generation(node))
         && let Some(assignment) = assignment(state, term, node)
     {
@@ -264,20 +267,4 @@ fn news(state: &State, term: Term, node: &NodeId, position: &mut Position) -> Ve
         out.push(HubMessage::Assignment(assignment));
     }
     out
-}
-
-fn registry_news(state: &State, position: &mut Position) -> Option<HubMessage> {
-    let store = &state.registry;
-    if position.revision == Some(store.revision()) {
-        return None;
-    }
-    let changes = position.revision.and_then(|at| store.changes_after(at));
-    position.revision = Some(store.revision());
-    Some(match changes {
-        Some(changes) => HubMessage::RegistryChanges {
-            revision: store.revision(),
-            changes,
-        },
-        None => HubMessage::RegistryList(store.list()),
-    })
 }

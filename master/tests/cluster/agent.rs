@@ -313,6 +313,7 @@ impl Machine {
             generation: assigned.map(|a| a.generation).unwrap_or_default(),
             instances,
             services: services.collect(),
+            registry: self.watcher.revision(),
         }
     }
 }

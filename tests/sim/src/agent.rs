@@ -217,6 +217,7 @@ impl World {
             generation: daemon.record.session.generation,
             instances,
             services: daemon.balancer.reports(),
+            registry: daemon.watcher.revision(),
         };
         if daemon.last.as_ref() == Some(&report) {
             return;

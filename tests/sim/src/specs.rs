@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hancock_proto::app::{
     AppSpec, Balance, Placement, Restart, Service, ServiceProtocol, Stop, Update,
 };
+use hancock_proto::ids::ZoneName;
 use hancock_proto::units::Span;
 
 /// Apps there may be.
@@ -53,6 +54,7 @@ fn over_tcp(app: &str) -> Service {
         balance: Balance::RoundRobin,
         weight: 1,
         proxy: None,
+        zone: ZoneName::default(),
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn check(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
 
 fn problems(state: &State, spec: &AppSpec) -> Vec<Problem> {
     let mut problems = ports(spec);
+    problems.extend(zones(state, spec));
     let (mut seen, mut listens) = (BTreeSet::new(), BTreeSet::new());
     for (i, service) in spec.service.iter().enumerate() {
         for (j, host) in service.hosts.iter().enumerate() {
@@ -50,6 +51,18 @@ fn problems(state: &State, spec: &AppSpec) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Zones named by services exist.
+fn zones(state: &State, spec: &AppSpec) -> Vec<Problem> {
+    let services = spec.service.iter().enumerate();
+    let unknown = services.filter(|(_, s)| state.zone(&s.zone).is_none());
+    unknown
+        .map(|(i, s)| Problem {
+            path: format!("service[{i}].zone"),
+            message: refuse::zone_not_found(&s.zone).message,
+        })
+        .collect()
 }
 
 /// Ports named by service and healthcheck exist.

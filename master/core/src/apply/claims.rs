@@ -52,7 +52,7 @@ fn claimed(state: &State, app: &App) -> BTreeSet<ServiceName> {
 }
 
 /// Every spec an app runs by, did a moment ago, or is about to.
-fn specs<'a>(state: &'a State, app: &'a App) -> impl Iterator<Item = &'a AppSpec> {
+pub(super) fn specs<'a>(state: &'a State, app: &'a App) -> impl Iterator<Item = &'a AppSpec> {
     let now = [app.wanted_spec(), app.live_spec(), app.routed_spec()];
     let coming = state.active_of(app).filter_map(|d| app.spec(d.version));
     now.into_iter().flatten().chain(coming).map(|spec| &**spec)

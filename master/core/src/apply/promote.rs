@@ -9,6 +9,7 @@ use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
 use super::cutover::reroute;
 use super::heal::surplus;
 use super::step::{About, Step};
+use super::zones::stay;
 use crate::command::Reply;
 use crate::desired::is_ready;
 use crate::refuse;
@@ -77,6 +78,7 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
         .cloned()
         .collect();
     let doc = step.doc();
+    let before = app.carried();
     step.edit_app(&app.name, |app| {
         app.live = (!matches!(d.kind, Kind::Stop | Kind::Delete)).then_some(d.version);
         app.routes.version = d.version;
@@ -93,7 +95,9 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
             drain_at: None,
             silent: BTreeSet::new(),
             past: false,
+            moves: false,
         });
+        stay(app, before);
     });
     reroute(step, &app.name);
 }
@@ -181,6 +185,7 @@ fn withdraw(step: &mut Step<'_>, d: &Deployment) -> Option<BTreeSet<InstanceId>>
         .cloned()
         .collect();
     step.edit_app(&d.app, |app| {
+        let before = app.carried();
         app.live = d.from;
         app.routes.version = d.from.unwrap_or(app.routes.version);
         app.routes.serving.retain(|i| !d.new.contains(i));
@@ -195,7 +200,9 @@ fn withdraw(step: &mut Step<'_>, d: &Deployment) -> Option<BTreeSet<InstanceId>>
             drain_at: None,
             silent: BTreeSet::new(),
             past: false,
+            moves: false,
         });
+        stay(app, before);
     });
     Some(cutover.retiring)
 }

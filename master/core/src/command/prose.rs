@@ -30,6 +30,12 @@ impl fmt::Display for Command {
             }
             C::NodeLost { node, .. } => write!(f, "node {node} is lost"),
             C::NodeFound { node, .. } => write!(f, "node {node} is back"),
+            C::PutZone { name, zone, .. } => {
+                let labels = zone.selector.iter();
+                let labels: Vec<_> = labels.map(|(k, v)| format!("{k}={v}")).collect();
+                write!(f, "zone {name} is [{}]", labels.join(","))
+            }
+            C::DeleteZone { name, .. } => write!(f, "delete zone {name}"),
             C::RegistryRaise { fence, .. } => {
                 write!(f, "raise the registry's fence to term {}", fence.term)
             }
@@ -89,6 +95,15 @@ fn ending(command: &Command, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "stop {}", each.join(", "))
         }
         C::Settle { app, index, .. } => write!(f, "settle cutover {index} of {app}"),
+        C::LeaveZones {
+            app,
+            index,
+            evidence,
+            ..
+        } => write!(f, "leave zones of {app} after index {index}: {evidence}"),
+        C::LetGo { app, nodes, .. } => {
+            write!(f, "{} let go of {app}", list(nodes.keys()))
+        }
         C::FinishDeployment {
             deployment,
             holding,

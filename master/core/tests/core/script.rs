@@ -2,6 +2,7 @@
 //!
 //! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `plan APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
 //! `abort ID`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
+//! `zone NAME LABEL=VALUE… [settle=TIME]`, `unzone NAME`, `label NODE LABEL=VALUE…` (its daemon starts again with these), `show carried`,
 //! `elect`, `show deployment|ps|docs|history|events|apps APP`. `#` begins a comment.
 
 use std::fmt::Write;
@@ -9,9 +10,10 @@ use std::fmt::Write;
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::view::{self, Context};
 use hancock_proto::app::{AppSpec, Balance, Service, ServiceProtocol};
-use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId, ZoneName};
 use hancock_proto::report::Draining;
 use hancock_proto::units::Span;
+use hancock_proto::zone::Zone;
 
 use crate::world::World;
 
@@ -63,6 +65,7 @@ impl Player {
             ["settle"] => self.settle(),
             ["elect"] => self.world.elect(),
             ["kill", instance] => self.kill(instance),
+            ["label", node, labels @ ..] => self.label(node, labels),
             ["open", node, peer, n] => self.open(node, peer, n.parse().unwrap(), 0),
             ["sessions", node, peer, n] => self.open(node, peer, 0, n.parse().unwrap()),
             ["show", what, rest @ ..] => self.show(what, rest),
@@ -91,6 +94,15 @@ impl Player {
             ["rollback", name] => Command::Rollback {
                 app: app(name),
                 version: None,
+                at,
+            },
+            ["zone", name, labels @ ..] => Command::PutZone {
+                name: name.parse().unwrap(),
+                zone: zone(labels),
+                at,
+            },
+            ["unzone", name] => Command::DeleteZone {
+                name: name.parse().unwrap(),
                 at,
             },
             ["abort", id] => Command::Abort {
@@ -129,6 +141,13 @@ impl Player {
                 return;
             }
         }
+    }
+
+    fn label(&mut self, id: &str, labels: &[&str]) {
+        let node = self.world.node(id);
+        node.info.labels = zone(labels).selector;
+        node.reboot();
+        self.world.hello(&id.parse().unwrap());
     }
 
     fn kill(&mut self, instance: &str) {
@@ -191,6 +210,7 @@ impl Player {
             ("docs", _) => docs(ctx),
             ("history", Some(app)) => history(ctx, &app),
             ("nodes", _) => nodes(ctx),
+            ("carried", _) => carried(&self.world),
             ("events", _) => events(ctx),
             ("apps", _) => apps(ctx),
             other => panic!("cannot show {other:?}"),
@@ -202,7 +222,7 @@ impl Player {
 }
 
 /// A spec from `key=value` words: replicas, host, ready (ms), never, crash, cmd, port (fixed host port), cpu (millicores), `min_healthy`,
-/// `healthy`, hold, drain, `max_per_node`, proxy (JSON without blanks).
+/// `healthy`, hold, drain, `max_per_node`, zone, proxy (JSON without blanks).
 pub fn spec(app: &str, words: &[&str]) -> AppSpec {
     let mut spec: AppSpec = serde_json::from_value(serde_json::json!({
         "app": app, "kind": "service", "replicas": 1, "command": ["serve"],
@@ -238,9 +258,11 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
             balance: Balance::RoundRobin,
             weight: 1,
             proxy: None,
+            zone: ZoneName::default(),
         }),
         "host" => spec.service[0].hosts = value.split(',').map(str::to_owned).collect(),
         "proxy" => spec.service[0].proxy = Some(serde_json::from_str(value).unwrap()),
+        "zone" => spec.service[0].zone = value.parse().unwrap(),
         "weight" => spec.service[0].weight = value.parse().unwrap(),
         "cmd" => spec.command = vec![value.to_owned()],
         "port" => spec.ports[0].host = Some(value.parse().unwrap()),
@@ -309,8 +331,13 @@ fn docs(ctx: Context<'_>) -> Vec<String> {
         let retiring: Vec<_> = member.retiring.iter().map(peer).collect();
         let proxy = doc.proxy.as_ref();
         let proxy = proxy.map(|p| format!(" proxy {}", serde_json::to_string(p).unwrap()));
+        let zones: Vec<_> = member.zones.iter().map(ToString::to_string).collect();
+        let zones = match zones.is_empty() {
+            true => String::new(),
+            false => format!(" in {}", zones.join(",")),
+        };
         format!(
-            "{name} at {}: [{}] added [{}] retiring [{}]{}",
+            "{name} at {}: [{}] added [{}] retiring [{}]{zones}{}",
             member.index,
             peers.join(" "),
             added.join(" "),
@@ -354,6 +381,29 @@ fn nodes(ctx: Context<'_>) -> Vec<String> {
     let each = view::nodes(ctx).into_iter();
     each.map(|n| format!("{} {} {} instances", n.info.node, n.state, n.instances))
         .collect()
+}
+
+/// What each balancer carries.
+fn carried(world: &World) -> Vec<String> {
+    let each = world.nodes.iter();
+    each.map(|(id, node)| {
+        let services = node.balancer.carries();
+        let services: Vec<_> = services.map(|(n, at)| format!("{n} at {at}")).collect();
+        format!("{id}: {}", services.join(", "))
+    })
+    .collect()
+}
+
+/// A zone from `label=value` words and `settle=TIME`.
+fn zone(words: &[&str]) -> Zone {
+    let mut zone = Zone::default();
+    for word in words {
+        match word.split_once('=').unwrap() {
+            ("settle", time) => zone.external_settle = Some(time.parse().unwrap()),
+            (key, value) => drop(zone.selector.insert(key.to_owned(), value.to_owned())),
+        }
+    }
+    zone
 }
 
 fn events(ctx: Context<'_>) -> Vec<String> {

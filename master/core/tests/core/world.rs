@@ -200,12 +200,15 @@ impl World {
         wrong
     }
 
-    /// Every balancer has enough living peers.
+    /// Every balancer that serves has enough living peers, and somebody does serve.
     fn check_capacity(&self) {
         let Some(least) = self.least else { return };
         let alive = self.alive();
-        for (id, node) in &self.nodes {
-            let peers = node.balancer.selectable();
+        let serving = |node: &&Node| node.balancer.carries().any(|(_, at)| at.0 > 0);
+        let serving: Vec<_> = self.nodes.values().filter(serving).collect();
+        assert!(!serving.is_empty(), "nobody serves\n{}", self.tail());
+        for node in serving {
+            let (id, peers) = (&node.info.node, node.balancer.selectable());
             let living = peers
                 .iter()
                 .filter(|p| alive.get(*p) == Some(&true))
@@ -260,8 +263,10 @@ impl World {
         }
         let alive = self.alive();
         let listing = self.state.registry.list();
-        for node in self.nodes.values_mut().filter(|n| n.up) {
-            if node.linked {
+        for (id, node) in self.nodes.iter_mut().filter(|(_, n)| n.up) {
+            if let Some(known) = self.state.nodes.get(id).filter(|_| node.linked) {
+                let zones = self.state.zones_of_node(id);
+                let listing = listing.clone().for_zones(&zones, known.zoned);
                 node.balancer.receive(&listing, now);
             }
             node.balancer.act(&alive, now);

@@ -130,6 +130,7 @@ impl Node {
                 .map(|(id, i)| (id.clone(), i.facts.clone()))
                 .collect(),
             services: self.balancer.report(),
+            registry: self.balancer.revision,
         }
     }
 }
