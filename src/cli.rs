@@ -25,6 +25,7 @@ mod table;
 mod testing;
 mod upstream;
 mod wait;
+mod zone;
 
 use std::process::ExitCode;
 
@@ -102,6 +103,9 @@ enum Command {
     /// Look at nodes
     #[command(subcommand, arg_required_else_help = true)]
     Node(node::Command),
+    /// Look at zones of nodes and what they carry
+    #[command(subcommand, arg_required_else_help = true)]
+    Zone(zone::Command),
     /// Print what an app's instances print
     Logs(logs::Args),
     /// List what happened
@@ -186,6 +190,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Deployment(command) => deployment::run(context, command).await,
         Command::Ps(args) => ps::run(context, &args).await,
         Command::Node(command) => node::run(context, &command).await,
+        Command::Zone(command) => zone::run(context, command).await,
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,

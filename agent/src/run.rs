@@ -6,6 +6,7 @@ mod logs;
 mod parking;
 mod reporting;
 mod session;
+mod traffic;
 mod turn;
 
 use std::sync::Arc;
@@ -95,6 +96,7 @@ pub(crate) struct Loop {
     limits: Limits,
     listing: Listing,
     reporting: Reporting,
+    traffic: traffic::Meter,
     /// When the core wants to be asked again.
     wake_at: Option<Timestamp>,
     /// When a failed write of the journal is tried again.
@@ -138,6 +140,7 @@ impl Loop {
         Self {
             link: Link::new(link),
             reporting: Reporting::default(),
+            traffic: traffic::Meter::default(),
             limits: Limits::default(),
             listing: Listing::default(),
             tasks: JoinSet::new(),

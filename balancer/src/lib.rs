@@ -10,6 +10,7 @@
 mod access;
 mod admin;
 mod chance;
+pub mod choose;
 mod control;
 mod farewell;
 mod handle;
@@ -24,6 +25,6 @@ mod tcp;
 
 pub use access::{AccessOptions, Lines};
 pub use admin::check;
-pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};
+pub use handle::{ApplyError, Balancer, Counts, Handle, LocalInstance, Options, StartError};
 pub use http::Engine;
 pub use tcp::TcpOptions;

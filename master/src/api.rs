@@ -11,13 +11,14 @@ mod deployments;
 mod error;
 mod logs;
 mod query;
+mod zones;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use hancock_master_core::{Command, Reply};
 use hancock_proto::api::ApplyReply;
 
@@ -58,6 +59,15 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/deployments/{id}/abort", post(deployments::abort))
         .route("/v1/instances", get(cluster::instances))
         .route("/v1/nodes", get(cluster::nodes))
+        .route("/v1/zones", get(zones::list))
+        .route("/v1/zones/{zone}", put(zones::put).delete(zones::delete))
+        .route(
+            "/v1/zones/{zone}/upstreams",
+            get(zones::upstreams)
+                .post(zones::add)
+                .delete(zones::delete_upstream),
+        )
+        .route("/v1/top", get(zones::top))
         .route("/v1/events", get(cluster::events))
         .route("/v1/status", get(cluster::status))
         .fallback(unknown_path)

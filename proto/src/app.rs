@@ -16,7 +16,7 @@ use crate::ids::{AppName, ZoneName};
 use crate::service::ServiceName;
 use crate::units::{Cpu, Size, Span};
 
-pub use decode::Problem;
+pub use decode::{Problem, host_problem};
 pub use proxy::{ServiceProxy, StickyCookie};
 
 /// One app.

@@ -47,7 +47,7 @@ pub enum Level {
 }
 
 /// Every kind of event there is.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 22] = [
     "app_applied",
     "app_deleted",
     "app_stopped",
@@ -69,4 +69,5 @@ pub const KINDS: [&str; 21] = [
     "zone_changed",
     "zone_deleted",
     "zones_left",
+    "upstream_changed",
 ];

@@ -109,6 +109,13 @@ impl InstanceId {
     }
 }
 
+impl AppName {
+    /// Stands for upstreams that no app owns: under it a master publishes what operators keep by hand. No app may be called so.
+    pub fn by_hand() -> Self {
+        Self("by-hand".to_owned())
+    }
+}
+
 impl Default for ZoneName {
     /// The zone of all nodes, which is always there.
     fn default() -> Self {

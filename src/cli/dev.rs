@@ -54,6 +54,9 @@ pub struct Args {
     /// Where state is kept [default: the user's state directory, ~/.local/state/hancock]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// A label of this node, for the selectors of zones; may be given several times
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = super::zone::label)]
+    label: Vec<(String, String)>,
     /// Leave the instances running on Ctrl-C; the next start adopts them
     #[arg(long)]
     keep: bool,
@@ -100,8 +103,9 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         api: boot::bind(args.api, "--api ADDR")?,
     };
     let data = DataDir::open(&args.data_dir.clone().unwrap_or_else(boot::default_data_dir))?;
+    let labels = args.label.iter().cloned().collect();
     let system = tokio::select! {
-        system = System::start(&data, sockets, args.runtime) => system?,
+        system = System::start(&data, sockets, args.runtime, labels) => system?,
         () = stop.asked() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let voice = Voice::to(std::io::stdout())?;

@@ -20,3 +20,4 @@ mod start;
 mod streams;
 mod tell;
 mod world;
+mod zones;

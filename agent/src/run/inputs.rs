@@ -13,6 +13,7 @@ use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::registry::Fence;
 use hancock_registry::watcher::Apply;
+use tokio::time::Instant;
 
 use crate::detect;
 use crate::runtime::{ContainerRuntime, LogQuery, RuntimeError};
@@ -61,7 +62,8 @@ impl Loop {
 
     pub(super) fn offer(&mut self) {
         if let Some(open) = self.link.open() {
-            let offer = detect::offer(&self.options.info, &self.options.data_dir);
+            let mut offer = detect::offer(&self.options.info, &self.options.data_dir);
+            offer.traffic = self.traffic.since(self.balancer.counts(), Instant::now());
             open.offer(AgentMessage::Offer(offer));
         }
     }

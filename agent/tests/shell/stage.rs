@@ -8,7 +8,7 @@ use hancock_agent::balancer::LocalBalancer;
 use hancock_agent::link::channel::{ChannelLink, HubSession};
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::{Agent, AgentError, Options, detect};
-use hancock_balancer::LocalInstance;
+use hancock_balancer::{Counts, LocalInstance};
 use hancock_proto::app::{Resources, Restart};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
 use hancock_proto::hub::{AgentMessage, HubMessage};
@@ -61,6 +61,10 @@ impl LocalBalancer for Recorder {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    fn counts(&self) -> BTreeMap<ServiceName, Counts> {
+        BTreeMap::new()
     }
 
     fn names(&self) -> Vec<ServiceName> {

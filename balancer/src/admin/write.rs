@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use hancock_balancer_core::upstream::{Upstream, clipped};
+use hancock_proto::ids::AppName;
 use hancock_proto::upstream::{Level, Proxy, UpstreamDoc};
 
 use crate::control::Control;
@@ -69,8 +70,12 @@ fn free(control: &Control, name: &str) -> Done<()> {
     match control.owner(name) {
         None => Ok(()),
         Some(app) => {
-            let message =
-                format!("upstream {name} is owned by app {app}; change the app's spec instead");
+            let message = match app == AppName::by_hand() {
+                true => format!("upstream {name} is the master's; `hancock zone` changes it"),
+                false => {
+                    format!("upstream {name} is owned by app {app}; change the app's spec instead")
+                }
+            };
             Err(Refused::new(StatusCode::CONFLICT, message))
         }
     }

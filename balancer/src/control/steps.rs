@@ -171,7 +171,7 @@ impl Inner {
         };
         let serving = state.cutover.serving().cloned();
         state.rounds = match &serving {
-            Some(up) if up.handover.is_none() && up.checks.enabled => match state.rounds.take() {
+            Some(up) if up.has_rounds() && up.checks.enabled => match state.rounds.take() {
                 Some(running) if running.1.is_for(&up.doc) => Some(running),
                 _ => Some((generation, tasks::rounds(control, up, generation))),
             },

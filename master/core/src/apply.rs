@@ -6,6 +6,7 @@ mod claims;
 mod cutover;
 mod deployments;
 mod heal;
+mod kept;
 mod nodes;
 mod place;
 mod promote;
@@ -69,6 +70,10 @@ fn wish(step: &mut Step<'_>, term: Term, command: &Command) -> Result<Reply, Api
         C::NodeLost { node, .. } => nodes::lost(step, node),
         C::NodeFound { node, .. } => nodes::found(step, node),
         C::PutZone { name, zone, .. } => zones::put(step, name, zone),
+        C::AddServer {
+            zone, name, server, ..
+        } => kept::add_server(step, zone, name, server),
+        C::DeleteUpstream { zone, name, .. } => kept::delete(step, zone, name),
         C::DeleteZone { name, .. } => zones::delete(step, name),
         other => turn(step, other),
     }

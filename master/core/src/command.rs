@@ -16,7 +16,9 @@ use hancock_proto::ids::{
 use hancock_proto::registry::{Batch, Fence, Outcome};
 use hancock_proto::report::InstanceReport;
 use hancock_proto::resources::NodeInfo;
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
+use hancock_proto::upstream::Server;
 use hancock_proto::zone::Zone;
 use serde::{Deserialize, Serialize};
 
@@ -265,6 +267,26 @@ pub enum Command {
         /// The leader's clock.
         at: Timestamp,
     },
+    /// An operator adds a server to an upstream that no app owns.
+    AddServer {
+        /// The zone whose balancers carry it.
+        zone: ZoneName,
+        /// The upstream.
+        name: ServiceName,
+        /// The server.
+        server: Server,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// An operator wants an upstream gone that no app owns.
+    DeleteUpstream {
+        /// The zone whose balancers carry it.
+        zone: ZoneName,
+        /// The upstream.
+        name: ServiceName,
+        /// The leader's clock.
+        at: Timestamp,
+    },
     /// The balancers of an app's new zones serve it: those of the zones it has left let go.
     LeaveZones {
         /// The app.
@@ -372,6 +394,8 @@ impl Command {
             | C::PlaceAgain { at, .. }
             | C::PutZone { at, .. }
             | C::DeleteZone { at, .. }
+            | C::AddServer { at, .. }
+            | C::DeleteUpstream { at, .. }
             | C::LeaveZones { at, .. }
             | C::LetGo { at, .. }
             | C::RegistryPublish { at, .. }

@@ -63,6 +63,11 @@ pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan
 }
 
 fn publications(state: &State) -> Vec<Publication> {
+    let kept = state.kept.unpublished().map(|(index, batch)| Publication {
+        app: batch.app.clone(),
+        index,
+        batch,
+    });
     let behind = state.apps.values().filter(|a| !a.routes.is_published());
     behind
         .filter_map(|app| {
@@ -72,6 +77,7 @@ fn publications(state: &State) -> Vec<Publication> {
                 batch: desired::batch(state, &app.name)?,
             })
         })
+        .chain(kept)
         .collect()
 }
 

@@ -1,6 +1,5 @@
 //! Refusals: a stable code, and a sentence with the way out.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use hancock_proto::api::ApiError;
@@ -35,13 +34,22 @@ pub(crate) fn zone_not_found(zone: &ZoneName) -> ApiError {
 }
 
 /// A zone that services use stays as it is.
-pub(crate) fn zone_in_use(zone: &ZoneName, apps: &BTreeSet<AppName>) -> ApiError {
-    let apps: Vec<_> = apps.iter().map(ToString::to_string).collect();
+pub(crate) fn zone_in_use(zone: &ZoneName, users: &[String]) -> ApiError {
     error(
         "zone_in_use",
         format!(
             "zone {zone} is used by {}; give their services another zone first",
-            apps.join(", ")
+            users.join(", ")
+        ),
+    )
+}
+
+/// There is no such upstream kept by hand.
+pub(crate) fn upstream_not_found(zone: &ZoneName, name: &ServiceName) -> ApiError {
+    error(
+        "upstream_not_found",
+        format!(
+            "zone {zone} keeps no upstream {name}; `hancock zone upstreams {zone}` shows those there are"
         ),
     )
 }
@@ -79,7 +87,10 @@ pub(crate) fn name_taken(name: &ServiceName, owner: &AppName, problems: Vec<Prob
         ServiceKind::Tcp(_) => ("port_taken", "port"),
     };
     let name = spoken(name);
-    let message = format!("{name} belongs to app {owner}; choose another {what} or delete {owner}");
+    let message = match *owner == AppName::by_hand() {
+        true => format!("{name} is kept by hand; choose another {what} or delete the upstream"),
+        false => format!("{name} belongs to app {owner}; choose another {what} or delete {owner}"),
+    };
     ApiError {
         problems,
         ..error(code, message)

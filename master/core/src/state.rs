@@ -5,6 +5,7 @@
 mod app;
 mod deployment;
 mod instance;
+mod kept;
 mod node;
 mod zones;
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use app::{App, AppVersion, Cutover, Routes};
 pub use deployment::{Deployment, Kind, Phase};
 pub use instance::{Instance, Origin, Stage};
+pub use kept::{Kept, KeptUpstream};
 pub use node::{Node, NodeState, Released};
 pub(crate) use zones::Carry;
 
@@ -63,6 +65,9 @@ pub struct State {
     pub departed: Arc<VecDeque<Arc<Instance>>>,
     /// Newest events, oldest first.
     pub events: Arc<VecDeque<Arc<Event>>>,
+    /// Upstreams no app owns.
+    #[serde(default)]
+    pub kept: Arc<Kept>,
     /// The embedded registry.
     pub registry: Arc<Store>,
     /// Highest number given to an instance; never used again.

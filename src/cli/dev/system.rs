@@ -1,5 +1,6 @@
 //! Everything `hancock dev` runs, started in the order an edge node needs: sockets, balancer (serves the last known good), master, agent.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +97,12 @@ impl System {
     ///
     /// # Errors
     /// A part cannot start; the parts already started end with the process.
-    pub async fn start(data: &DataDir, sockets: Sockets, wanted: Runtime) -> anyhow::Result<Self> {
+    pub async fn start(
+        data: &DataDir,
+        sockets: Sockets,
+        wanted: Runtime,
+        labels: BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
         let addresses = sockets.addresses()?;
         let node: NodeId = data
             .keep("node", hostname)?
@@ -131,8 +137,13 @@ impl System {
         .context("cannot start the master")?;
         let hub = CancellationToken::new();
         let channel = pipe::serve(master.hub(), hub.clone());
-        let agent =
-            start_agent(data, node, boot, &engine, GrpcLink::new(channel), &balancer).await?;
+        let overrides = detect::Overrides {
+            node: Some(node),
+            labels,
+            ..detect::Overrides::default()
+        };
+        let link = GrpcLink::new(channel);
+        let agent = start_agent(data, overrides, boot, &engine, link, &balancer).await?;
         Ok(Self {
             balancer,
             master,
@@ -208,7 +219,7 @@ fn tcp(addresses: Addresses) -> TcpOptions {
 
 async fn start_agent(
     data: &DataDir,
-    node: NodeId,
+    overrides: detect::Overrides,
     boot: BootId,
     engine: &Engine,
     link: GrpcLink,
@@ -217,10 +228,6 @@ async fn start_agent(
     let runtime: Arc<dyn ContainerRuntime> = engine.runtime();
     let dir = data.join("agent");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let overrides = detect::Overrides {
-        node: Some(node),
-        ..detect::Overrides::default()
-    };
     let info = detect::node_info(overrides, engine.describe(), &dir)?;
     let options = AgentOptions {
         info,

@@ -7,6 +7,7 @@ use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, DocIndex, InstanceId, NodeId, Revision};
 
 use super::deployments::{advance, end};
+use super::kept;
 use super::step::{About, Step};
 use super::sweep;
 use crate::acks::{self, settled_at};
@@ -48,6 +49,9 @@ pub(super) fn published(
     index: DocIndex,
     revision: Revision,
 ) -> Result<Reply, ApiError> {
+    if kept::reserved(name) {
+        return kept::published(step, index, revision);
+    }
     let app = step.app(name)?;
     if index > app.routes.index {
         return Err(refuse::outdated(format!("publish {name} at {index}")));

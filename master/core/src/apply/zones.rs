@@ -76,8 +76,9 @@ fn unused(state: &State, zone: &ZoneName) -> Result<(), ApiError> {
     }
 }
 
-/// Apps with a service in the zone: now, a moment ago, or soon. What is published counts, whatever is decided by now.
-fn users(state: &State, zone: &ZoneName) -> BTreeSet<AppName> {
+/// Apps with a service in the zone: now, a moment ago, or soon. What is published counts, whatever is decided by now. And upstreams kept by
+/// hand.
+fn users(state: &State, zone: &ZoneName) -> Vec<String> {
     let apps = state.apps.values();
     let by_spec = apps.filter(|app| {
         let mut specs = claims::specs(state, app);
@@ -88,7 +89,11 @@ fn users(state: &State, zone: &ZoneName) -> BTreeSet<AppName> {
     let members = entries.filter_map(|entry| entry.doc.hancock.clone());
     let published = members.filter(|member| member.zones.contains(zone));
     let by_spec = by_spec.map(|app| app.name.clone());
-    by_spec.chain(published.map(|member| member.app)).collect()
+    let apps = by_spec.chain(published.map(|member| member.app));
+    let apps: BTreeSet<_> = apps.filter(|app| *app != AppName::by_hand()).collect();
+    let kept = state.kept.upstreams.iter().filter(|(_, k)| k.zone == *zone);
+    let kept = kept.map(|(name, _)| format!("upstream {name}"));
+    apps.iter().map(ToString::to_string).chain(kept).collect()
 }
 
 /// The app's services have changed: zones that carried them before do so until the new ones' balancers have taken over. `before`: what

@@ -35,6 +35,16 @@ impl fmt::Display for Command {
                 let labels: Vec<_> = labels.map(|(k, v)| format!("{k}={v}")).collect();
                 write!(f, "zone {name} is [{}]", labels.join(","))
             }
+            C::AddServer {
+                zone, name, server, ..
+            } => write!(
+                f,
+                "add {}:{} to {name} in zone {zone}",
+                server.host, server.port
+            ),
+            C::DeleteUpstream { zone, name, .. } => {
+                write!(f, "delete upstream {name} of zone {zone}")
+            }
             C::DeleteZone { name, .. } => write!(f, "delete zone {name}"),
             C::RegistryRaise { fence, .. } => {
                 write!(f, "raise the registry's fence to term {}", fence.term)

@@ -2,7 +2,8 @@
 //!
 //! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `plan APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
 //! `abort ID`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
-//! `zone NAME LABEL=VALUE… [settle=TIME]`, `unzone NAME`, `label NODE LABEL=VALUE…` (its daemon starts again with these), `show carried`,
+//! `zone NAME LABEL=VALUE… [settle=TIME]`, `unzone NAME`, `label NODE LABEL=VALUE…` (its daemon starts again with these), `show carried|zones|upstreams`,
+//! `keep ZONE NAME HOST:PORT`, `drop ZONE NAME` (upstreams kept by hand),
 //! `elect`, `show deployment|ps|docs|history|events|apps APP`. `#` begins a comment.
 
 use std::fmt::Write;
@@ -13,6 +14,7 @@ use hancock_proto::app::{AppSpec, Balance, Service, ServiceProtocol};
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId, ZoneName};
 use hancock_proto::report::Draining;
 use hancock_proto::units::Span;
+use hancock_proto::upstream::Server;
 use hancock_proto::zone::Zone;
 
 use crate::world::World;
@@ -99,6 +101,24 @@ impl Player {
             ["zone", name, labels @ ..] => Command::PutZone {
                 name: name.parse().unwrap(),
                 zone: zone(labels),
+                at,
+            },
+            ["keep", zone, name, server] => {
+                let (host, port) = server.rsplit_once(':').unwrap();
+                Command::AddServer {
+                    zone: zone.parse().unwrap(),
+                    name: name.parse().unwrap(),
+                    server: Server {
+                        host: host.to_owned(),
+                        port: port.parse().unwrap(),
+                        ..Server::default()
+                    },
+                    at,
+                }
+            }
+            ["drop", zone, name] => Command::DeleteUpstream {
+                zone: zone.parse().unwrap(),
+                name: name.parse().unwrap(),
                 at,
             },
             ["unzone", name] => Command::DeleteZone {
@@ -210,6 +230,8 @@ impl Player {
             ("docs", _) => docs(ctx),
             ("history", Some(app)) => history(ctx, &app),
             ("nodes", _) => nodes(ctx),
+            ("zones", _) => zones(ctx),
+            ("upstreams", _) => upstreams(ctx),
             ("carried", _) => carried(&self.world),
             ("events", _) => events(ctx),
             ("apps", _) => apps(ctx),
@@ -355,15 +377,19 @@ fn plan(ctx: Context<'_>, spec: &AppSpec) -> Vec<String> {
             let changes = changes.map(|c| format!("{}: {} -> {}", c.path, c.old, c.new));
             std::iter::once(format!("{:?}", plan.action))
                 .chain(changes)
+                .chain(plan.notes.iter().cloned())
                 .collect()
         }
         Err(error) => vec![format!("refused: {}", error.message)],
     }
 }
 
-fn peer(server: &hancock_proto::upstream::Server) -> String {
-    let id = server.instance.as_ref().unwrap();
-    format!("{id}={}:{}", server.host, server.port)
+fn peer(server: &Server) -> String {
+    let address = format!("{}:{}", server.host, server.port);
+    match &server.instance {
+        Some(id) => format!("{id}={address}"),
+        None => address,
+    }
 }
 
 fn history(ctx: Context<'_>, app: &AppName) -> Vec<String> {
@@ -381,6 +407,43 @@ fn nodes(ctx: Context<'_>) -> Vec<String> {
     let each = view::nodes(ctx).into_iter();
     each.map(|n| format!("{} {} {} instances", n.info.node, n.state, n.instances))
         .collect()
+}
+
+fn zones(ctx: Context<'_>) -> Vec<String> {
+    let each = view::zones(ctx).into_iter();
+    each.map(|z| {
+        let nodes: Vec<_> = z.nodes.iter().map(ToString::to_string).collect();
+        format!(
+            "{}: {} services on [{}]",
+            z.zone,
+            z.services,
+            nodes.join(" ")
+        )
+    })
+    .collect()
+}
+
+/// The services of every zone.
+fn upstreams(ctx: Context<'_>) -> Vec<String> {
+    let zones = view::zones(ctx).into_iter();
+    let each = zones.flat_map(|z| {
+        let list = view::upstreams(ctx, &z.zone).unwrap().into_iter();
+        list.map(move |u| (z.zone.clone(), u))
+    });
+    each.map(|(zone, u)| {
+        let peers = u.peers.iter();
+        let peers: Vec<_> = peers
+            .map(|p| format!("{} {}", p.address, p.health))
+            .collect();
+        let owner = u.app.map_or("by hand".to_owned(), |app| app.to_string());
+        let (confirmed, all) = (u.confirmed, u.balancers);
+        format!(
+            "{zone}: {} of {owner}, {confirmed} of {all} confirmed: {}",
+            u.name,
+            peers.join(", ")
+        )
+    })
+    .collect()
 }
 
 /// What each balancer carries.
