@@ -16,6 +16,7 @@ mod logs;
 mod node;
 mod out;
 mod ps;
+mod registry;
 mod show;
 pub mod spec_file;
 mod spec_text;
@@ -106,6 +107,9 @@ enum Command {
     /// Look at zones of nodes and what they carry
     #[command(subcommand, arg_required_else_help = true)]
     Zone(zone::Command),
+    /// Look at the upstream registry, or switch to another one
+    #[command(subcommand, arg_required_else_help = true)]
+    Registry(registry::Command),
     /// Print what an app's instances print
     Logs(logs::Args),
     /// List what happened
@@ -191,6 +195,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Ps(args) => ps::run(context, &args).await,
         Command::Node(command) => node::run(context, &command).await,
         Command::Zone(command) => zone::run(context, command).await,
+        Command::Registry(command) => registry::run(context, &command).await,
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,

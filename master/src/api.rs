@@ -11,6 +11,7 @@ mod deployments;
 mod error;
 mod logs;
 mod query;
+mod registry;
 mod zones;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post, put};
 use hancock_master_core::{Command, Reply};
 use hancock_proto::api::ApplyReply;
+use hancock_registry::Opener;
 
 use self::error::Failure;
 use crate::deps::Deps;
@@ -36,6 +38,8 @@ pub(crate) struct Api {
     pub(crate) sessions: Arc<Sessions>,
     /// Where requests enter on this machine.
     pub(crate) proxy: Option<Arc<str>>,
+    /// What can be chosen.
+    pub(crate) registries: Opener,
 }
 
 /// All routes.
@@ -67,6 +71,7 @@ pub(crate) fn router(api: Api) -> Router {
                 .post(zones::add)
                 .delete(zones::delete_upstream),
         )
+        .route("/v1/registry", get(registry::show).put(registry::choose))
         .route("/v1/top", get(zones::top))
         .route("/v1/events", get(cluster::events))
         .route("/v1/status", get(cluster::status))

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hancock_proto::ids::ClusterId;
 use hancock_proto::time::SystemClock;
+use hancock_registry::Opener;
 use hancock_registry::embedded::Embedded;
 use hancock_wire::hub_server::HubServer;
 use tokio::task::JoinHandle;
@@ -35,6 +36,8 @@ pub struct Options {
     pub api: TcpListener,
     /// Where requests enter on this machine, shown in the status.
     pub proxy: Option<String>,
+    /// Opens registries outside.
+    pub registries: Opener,
 }
 
 /// Why a master did not start.
@@ -88,7 +91,8 @@ impl Master {
             Arc::new(SystemClock),
         ));
         let registry = Arc::new(Embedded::new(deps.clone()));
-        let leader = tokio::spawn(lead::run(deps.clone(), registry));
+        let registries = options.registries;
+        let leader = tokio::spawn(lead::run(deps.clone(), registry, registries.clone()));
         let mut leading = deps.leading();
         let led = tokio::time::timeout(LEAD_DEADLINE, leading.wait_for(Option::is_some)).await;
         if led.is_err() {
@@ -101,6 +105,7 @@ impl Master {
             deps: deps.clone(),
             sessions,
             proxy: options.proxy.map(Into::into),
+            registries,
         };
         let api = serve(options.api, api).map_err(StartError::Api)?;
         Ok(Self {

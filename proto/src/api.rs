@@ -24,6 +24,8 @@
 //! | `GET /v1/zones/{zone}/upstreams` | | list of [`UpstreamView`] |
 //! | `POST /v1/zones/{zone}/upstreams` | [`AddServerRequest`] | `null` |
 //! | `DELETE /v1/zones/{zone}/upstreams` | [`DeleteUpstreamRequest`] | `null` |
+//! | `GET /v1/registry` | | [`RegistryView`] |
+//! | `PUT /v1/registry` | [`RegistryRequest`] | [`RegistryView`] |
 //! | `GET /v1/top?zone=ZONE` | | list of [`TopLine`] |
 //! | `GET /v1/status` | | [`StatusView`] |
 //!
@@ -38,6 +40,7 @@ use crate::ids::{
     AppName, ClusterId, DeploymentId, DocIndex, Generation, InstanceId, LogIndex, NodeId, Revision,
     Term, Version, ZoneName,
 };
+use crate::registry::RegistryUrl;
 use crate::report::{Condition, Life};
 use crate::resources::{NodeInfo, Offer, Usage};
 use crate::service::ServiceName;
@@ -374,6 +377,38 @@ pub struct TopLine {
     pub latency_ms: f64,
     /// Balancers that told of it.
     pub balancers: u32,
+}
+
+/// Choose another registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryRequest {
+    /// What is chosen.
+    pub url: RegistryUrl,
+}
+
+/// Which registry is in force, and the switch under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistryView {
+    /// In force, without its password.
+    pub url: String,
+    /// `settled`; `filling`: the new one gets every document; `confirming`: nodes begin to follow it.
+    pub phase: String,
+    /// On the way in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Since when a switch is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Nodes that follow the newest choice.
+    pub following: u32,
+    /// Nodes there are.
+    pub nodes: u32,
+    /// Those that do not follow it yet, a few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<NodeId>,
+    /// Revision of the masters' own registry.
+    pub revision: Revision,
 }
 
 /// How the cluster is.

@@ -47,7 +47,7 @@ pub enum Level {
 }
 
 /// Every kind of event there is.
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 24] = [
     "app_applied",
     "app_deleted",
     "app_stopped",
@@ -70,4 +70,6 @@ pub const KINDS: [&str; 22] = [
     "zone_deleted",
     "zones_left",
     "upstream_changed",
+    "registry_changed",
+    "registry_repaired",
 ];

@@ -1,6 +1,8 @@
 //! The upstream registry's model: a small revisioned store of documents, with one fence. Pure; shared by the embedded registry (as
 //! replicated state) and the in-memory one, so that both behave the same.
 
+mod choice;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AppName, ClusterId, Revision, Term, ZoneName};
 use crate::service::ServiceName;
 use crate::upstream::UpstreamDoc;
+
+pub use choice::{Choice, InvalidRegistryUrl, RegistryUrl};
 
 /// Who may write: compared on every publish, raised when a term starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

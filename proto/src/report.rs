@@ -26,6 +26,18 @@ pub struct Report {
     /// Revision of the master's registry that `services` is the outcome of, as far as it was heard; None: nothing of it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<Revision>,
+    /// The chosen registry that is followed, and how far; None: none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Follows>,
+}
+
+/// How far a node follows the chosen registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follows {
+    /// Number of the choice.
+    pub choice: u64,
+    /// Where its watch of that registry is.
+    pub revision: Revision,
 }
 
 /// One instance as observed.

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use hancock_proto::api::{
     AddServerRequest, ApiError, AppDetail, AppSummary, ApplyReply, DeleteUpstreamRequest,
-    DeploymentView, InstanceView, NodeView, PlanReply, RollbackRequest, ScaleRequest, StatusView,
-    TopLine, UpstreamView, VersionInfo, ZoneView,
+    DeploymentView, InstanceView, NodeView, PlanReply, RegistryRequest, RegistryView,
+    RollbackRequest, ScaleRequest, StatusView, TopLine, UpstreamView, VersionInfo, ZoneView,
 };
 use hancock_proto::app::AppSpec;
 use hancock_proto::event::Event;
 use hancock_proto::ids::{AppName, DeploymentId, LogIndex, Version, ZoneName};
+use hancock_proto::registry::RegistryUrl;
 use hancock_proto::service::ServiceName;
 use hancock_proto::zone::Zone;
 use reqwest::{Method, StatusCode, Url};
@@ -225,6 +226,18 @@ impl Client {
     pub async fn top(&self, zone: Option<&ZoneName>) -> Result<Vec<TopLine>, ClientError> {
         let query = zone.map(|zone| format!("?zone={zone}")).unwrap_or_default();
         self.get(&format!("/v1/top{query}")).await
+    }
+
+    /// Which registry is in force.
+    pub async fn registry(&self) -> Result<RegistryView, ClientError> {
+        self.get("/v1/registry").await
+    }
+
+    /// Chooses another one.
+    pub async fn choose_registry(&self, url: &RegistryUrl) -> Result<RegistryView, ClientError> {
+        let url = url.clone();
+        let body = RegistryRequest { url };
+        self.send(Method::PUT, "/v1/registry", Some(&body)).await
     }
 
     /// How the cluster is.

@@ -21,6 +21,7 @@ Cluster:
   node         list: machines, what they have and what is used
   zone         list · create · delete · upstreams · add · delete-upstream
                pick · top: sets of nodes and what their balancers carry
+  registry     show · set: where balancers outside read upstream documents
   events       What happened, newest last
 
 By itself:
@@ -79,6 +80,7 @@ milliseconds since 1970.
                        hash?, peer?, own?, failing: [address],
                        shares: [{peer, share}]}
   zone top             [TopLine]
+  registry show, set   RegistryView
   logs                 a line each: {instance, at, stream, text}
   events               an event each: {number, index, at, level, kind, app?,
                        deployment?, instance?, node?, message}
@@ -113,6 +115,8 @@ ZoneView        zone, selector: {label: value}, external_settle?, nodes: [name],
 UpstreamView    name, app?, index, confirmed, balancers, peers: [{address,
                 weight, instance?, node?, health}], doc
 TopLine         name, app?, requests, errors, latency_ms, balancers
+RegistryView    url, phase (settled filling confirming), next?, since?,
+                following, nodes, waiting?: [name], revision
 StatusView      cluster, version, leader?, term, applied, nodes: {state: n},
                 instances: {life: n}, apps, deployments, registry, proxy?";
 

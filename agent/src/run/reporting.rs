@@ -46,6 +46,7 @@ impl Loop {
     /// Reports, when something changed since the session's last report. Coalesced: only the newest waits to be sent.
     pub(super) fn report(&mut self, mut instances: BTreeMap<InstanceId, InstanceReport>) {
         self.judge(&mut instances);
+        let follows = self.follows();
         let Some(open) = self.link.open() else {
             return;
         };
@@ -56,7 +57,8 @@ impl Loop {
             generation: self.stored.session.generation,
             instances,
             services: self.balancer.services(),
-            registry: self.watcher.revision(),
+            registry: self.paths.revision(),
+            follows,
         };
         // Where the watch is comes with whatever else changed: alone it would be told with every change of other apps.
         let last = self.reporting.last.as_ref();
@@ -81,11 +83,12 @@ impl Loop {
     }
 }
 
-/// But for where the watch is.
+/// But for where the watches are.
 fn says_the_same(last: &Report, report: &mut Report) -> bool {
     let newest = std::mem::replace(&mut report.registry, last.registry);
+    let follows = std::mem::replace(&mut report.follows, last.follows);
     let same = last == report;
-    report.registry = newest;
+    (report.registry, report.follows) = (newest, follows);
     same
 }
 

@@ -10,7 +10,11 @@
 pub mod embedded;
 pub mod fake;
 mod follow;
+mod open;
+pub mod paths;
 pub mod watcher;
+
+pub use open::Opener;
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -75,6 +79,14 @@ pub enum RegistryError {
         store: String,
         /// What went wrong.
         reason: String,
+    },
+    /// No registry of this kind is known.
+    #[error(
+        "{url} cannot be used: this version knows no such registry; `embedded` is always there"
+    )]
+    Unsupported {
+        /// The address.
+        url: String,
     },
     /// A batch that is too large.
     #[error("batch of {count} names is larger than {max}; split the app's hosts over two apps")]

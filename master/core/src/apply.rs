@@ -106,6 +106,17 @@ fn turn(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiError> {
         C::FailDeployment {
             deployment, reason, ..
         } => deployments::fail(step, *deployment, reason),
+        C::ChooseRegistry { url, .. } => registry::choose(step, url),
+        C::RegistryFilled {
+            number, revision, ..
+        } => registry::filled(step, *number, *revision),
+        C::RegistrySwitched { number, nodes, .. } => registry::switched(step, *number, nodes),
+        C::RegistryRepaired {
+            number,
+            names,
+            count,
+            ..
+        } => registry::repaired(step, *number, names, *count),
         C::RegistryPublish { batch, fence, .. } => registry::publish(step, batch, fence),
         C::RegistryRaise { fence, .. } => registry::raise(step, fence),
         other => acknowledged(step, other),

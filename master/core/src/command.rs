@@ -13,7 +13,7 @@ use hancock_proto::ids::{
     AppName, BootId, ClusterId, DeploymentId, DocIndex, InstanceId, NodeId, Revision, Term,
     Version, ZoneName,
 };
-use hancock_proto::registry::{Batch, Fence, Outcome};
+use hancock_proto::registry::{Batch, Fence, Outcome, RegistryUrl};
 use hancock_proto::report::InstanceReport;
 use hancock_proto::resources::NodeInfo;
 use hancock_proto::service::ServiceName;
@@ -307,6 +307,42 @@ pub enum Command {
         /// The leader's clock.
         at: Timestamp,
     },
+    /// An operator chooses another registry.
+    ChooseRegistry {
+        /// Which.
+        url: RegistryUrl,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// The registry chosen holds every document.
+    RegistryFilled {
+        /// The choice.
+        number: u64,
+        /// Its revision.
+        revision: Revision,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// Every node follows the registry chosen: it is in force.
+    RegistrySwitched {
+        /// The choice.
+        number: u64,
+        /// Nodes, and the boots that said so.
+        nodes: BTreeMap<NodeId, BootId>,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// A registry held other documents than it should, and was put right.
+    RegistryRepaired {
+        /// The choice.
+        number: u64,
+        /// Names that were wrong, a few of them.
+        names: BTreeSet<ServiceName>,
+        /// How many were wrong.
+        count: u64,
+        /// The leader's clock.
+        at: Timestamp,
+    },
     /// The embedded registry writes one batch.
     RegistryPublish {
         /// The documents.
@@ -398,6 +434,10 @@ impl Command {
             | C::DeleteUpstream { at, .. }
             | C::LeaveZones { at, .. }
             | C::LetGo { at, .. }
+            | C::ChooseRegistry { at, .. }
+            | C::RegistryFilled { at, .. }
+            | C::RegistrySwitched { at, .. }
+            | C::RegistryRepaired { at, .. }
             | C::RegistryPublish { at, .. }
             | C::RegistryRaise { at, .. } => *at,
         }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use hancock_proto::hub::Hello;
 use hancock_proto::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Revision, Term};
-use hancock_proto::report::{Draining, InstanceReport, Life, Refusal, Report, ServiceReport};
+use hancock_proto::report::{
+    Draining, Follows, InstanceReport, Life, Refusal, Report, ServiceReport,
+};
 use hancock_proto::resources::Offer;
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
@@ -41,6 +43,7 @@ struct Seen {
     services: BTreeMap<ServiceName, ServiceReport>,
     /// Revision of the registry that the last report is the outcome of.
     registry: Option<Revision>,
+    follows: Option<Follows>,
     /// When each service's confirmation rose, oldest first, bounded.
     rises: BTreeMap<ServiceName, Vec<(DocIndex, Timestamp)>>,
 }
@@ -52,6 +55,7 @@ impl Seen {
     fn take_services(&mut self, report: &Report, now: Timestamp) {
         self.services.clone_from(&report.services);
         self.registry = report.registry;
+        self.follows = report.follows;
         self.rises
             .retain(|name, _| report.services.contains_key(name));
         for (name, service) in &report.services {
@@ -99,6 +103,7 @@ impl LeaderView {
             generation: hello.generation,
             services: BTreeMap::new(),
             registry: None,
+            follows: None,
             rises: BTreeMap::new(),
         };
         let node = hello.info.node.clone();
@@ -224,6 +229,19 @@ impl LeaderView {
         let seen = self.nodes.get(node).filter(|seen| seen.boot == *boot);
         let up_to_date = seen.filter(|seen| seen.registry.is_some_and(|at| at >= revision));
         up_to_date.is_some_and(|seen| names.all(|name| !seen.services.contains_key(name)))
+    }
+
+    /// Whether `boot` of the node follows a choice of registry, up to `revision`.
+    pub(crate) fn follows(
+        &self,
+        node: &NodeId,
+        boot: &BootId,
+        choice: u64,
+        revision: Revision,
+    ) -> bool {
+        let seen = self.nodes.get(node).filter(|seen| seen.boot == *boot);
+        let follows = seen.and_then(|seen| seen.follows);
+        follows.is_some_and(|f| f.choice == choice && f.revision >= revision)
     }
 
     /// Since when the node is known to have confirmed `index` over `names`; None: it has not.

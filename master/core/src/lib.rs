@@ -26,7 +26,7 @@ mod schedule;
 mod snapshot;
 
 pub use command::{Command, Reply};
-pub use desired::{assignment, batch, documents, registry_news};
+pub use desired::{assignment, batch, chosen, documents, registry_news, repairs};
 pub use leader::LeaderView;
 pub use plan::{Plan, Publication, plan};
 pub use snapshot::{FORMAT, SnapshotError};

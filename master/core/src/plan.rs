@@ -4,6 +4,7 @@ mod cutovers;
 mod deployments;
 mod heal;
 mod nodes;
+mod registry;
 
 pub(crate) use deployments::{manner, peers};
 
@@ -46,6 +47,7 @@ pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan
     let _ = seed;
     let mut turn = Turn::new(state, view, now);
     nodes::plan(&mut turn);
+    registry::plan(&mut turn);
     for app in state.apps.values() {
         let before = turn.commands.len();
         cutovers::plan(&mut turn, app);

@@ -3,6 +3,7 @@
 //! Entities live behind [`Arc`], so a clone shares them and an apply copies only what it changes.
 
 mod app;
+mod choosing;
 mod deployment;
 mod instance;
 mod kept;
@@ -22,6 +23,7 @@ use hancock_proto::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 pub use app::{App, AppVersion, Cutover, Routes};
+pub use choosing::{Choosing, Switch};
 pub use deployment::{Deployment, Kind, Phase};
 pub use instance::{Instance, Origin, Stage};
 pub use kept::{Kept, KeptUpstream};
@@ -68,6 +70,9 @@ pub struct State {
     /// Upstreams no app owns.
     #[serde(default)]
     pub kept: Arc<Kept>,
+    /// Which registry is in force besides the embedded one.
+    #[serde(default)]
+    pub choosing: Choosing,
     /// The embedded registry.
     pub registry: Arc<Store>,
     /// Highest number given to an instance; never used again.

@@ -5,6 +5,7 @@ mod deployments;
 mod instances;
 mod nodes;
 mod preview;
+mod registry;
 mod waiting;
 mod zones;
 
@@ -19,6 +20,7 @@ pub use deployments::{deployment, newest_deployment};
 pub use instances::instances;
 pub use nodes::{nodes, status};
 pub use preview::preview;
+pub use registry::registry;
 pub use zones::{top, upstreams, zone, zones};
 
 /// State, what the leader saw, and the time: everything a view is rendered from. A follower passes an empty leader's view.

@@ -1,6 +1,7 @@
 //! Writes an app's documents under the term's fence. An unknown end is not a failed one: it is read back before anything else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hancock_master_core::{Command, Publication};
 use hancock_proto::ids::{AppName, Revision};
@@ -12,8 +13,8 @@ use hancock_registry::{RegistryError, UpstreamRegistry};
 const TRIES: u32 = 4;
 
 /// Publishes for one term.
-pub(super) struct Publisher<'a> {
-    registry: &'a dyn UpstreamRegistry,
+pub(super) struct Publisher {
+    registry: Arc<dyn UpstreamRegistry>,
     fence: Fence,
     raised: bool,
     /// A higher fence rules: nothing is published any more in this term.
@@ -29,8 +30,8 @@ enum End {
     Open,
 }
 
-impl<'a> Publisher<'a> {
-    pub(super) fn new(registry: &'a dyn UpstreamRegistry, fence: Fence) -> Self {
+impl Publisher {
+    pub(super) fn new(registry: Arc<dyn UpstreamRegistry>, fence: Fence) -> Self {
         Self {
             registry,
             fence,
@@ -83,6 +84,21 @@ impl<'a> Publisher<'a> {
                 self.complain(&error);
                 None
             }
+        }
+    }
+
+    /// Writes documents that nobody waits for. False: not known to be written.
+    pub(super) async fn repair(&mut self, batch: &Batch) -> bool {
+        if !self.raised || self.lost {
+            return false;
+        }
+        match self.write(batch).await {
+            Ok(End::Written(_)) => true,
+            Ok(End::Lost(higher)) => {
+                self.lose(&higher);
+                false
+            }
+            Ok(End::Open) | Err(_) => false,
         }
     }
 
@@ -141,8 +157,6 @@ fn holds(listing: &Listing, batch: &Batch) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::Arc;
-
     use hancock_proto::ids::{DocIndex, Term};
     use hancock_proto::upstream::UpstreamDoc;
     use hancock_registry::fake::{Fake, Fault};
@@ -182,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_answer_is_read_back() {
         let fake = Fake::new();
-        let mut publisher = Publisher::new(&fake, fence(1));
+        let mut publisher = Publisher::new(Arc::new(fake.clone()), fence(1));
         fake.inject(Fault::WrittenAnswerLost);
         let done = publisher.publish(&publication(1), Timestamp(1)).await;
         assert_eq!(index_of(done), Some(1));
@@ -194,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_newer_goes_out_before_the_end_is_known() {
         let fake = Fake::new();
-        let mut publisher = Publisher::new(&fake, fence(1));
+        let mut publisher = Publisher::new(Arc::new(fake.clone()), fence(1));
         for _ in 0..TRIES {
             fake.inject(Fault::NothingWrittenAnswerLost);
         }
@@ -209,9 +223,9 @@ mod tests {
     #[tokio::test]
     async fn a_former_leader_stops_publishing() {
         let fake = Fake::new();
-        let mut former = Publisher::new(&fake, fence(1));
+        let mut former = Publisher::new(Arc::new(fake.clone()), fence(1));
         former.raise().await;
-        let mut leader = Publisher::new(&fake, fence(2));
+        let mut leader = Publisher::new(Arc::new(fake.clone()), fence(2));
         leader.raise().await;
         assert_eq!(former.publish(&publication(1), Timestamp(1)).await, None);
         assert!(!former.is_waiting(), "it does not try again");
@@ -222,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn an_unreachable_store_is_tried_again() {
         let fake = Fake::new();
-        let mut publisher = Publisher::new(&fake, fence(1));
+        let mut publisher = Publisher::new(Arc::new(fake.clone()), fence(1));
         fake.inject(Fault::Unreachable);
         assert_eq!(publisher.publish(&publication(1), Timestamp(1)).await, None);
         assert!(publisher.is_waiting());

@@ -13,6 +13,7 @@ use hancock_agent::{Agent, Options as AgentOptions, detect};
 use hancock_balancer::{Balancer, Options as BalancerOptions, TcpOptions};
 use hancock_master::{Master, Options as MasterOptions};
 use hancock_proto::ids::{BootId, NodeId};
+use hancock_registry::Opener;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
@@ -132,6 +133,7 @@ impl System {
             data_dir: data.join("master"),
             api: sockets.api,
             proxy: Some(addresses.http.to_string()),
+            registries: Opener::default(),
         })
         .await
         .context("cannot start the master")?;
@@ -234,6 +236,7 @@ async fn start_agent(
         boot,
         data_dir: dir,
         offer_interval: OFFER_INTERVAL,
+        registries: Opener::default(),
     };
     Agent::start(options, runtime, Arc::new(link), balancer.handle())
         .await

@@ -218,6 +218,7 @@ impl World {
             instances,
             services: daemon.balancer.reports(),
             registry: daemon.watcher.revision(),
+            follows: None,
         };
         if daemon.last.as_ref() == Some(&report) {
             return;

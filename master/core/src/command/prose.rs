@@ -46,6 +46,23 @@ impl fmt::Display for Command {
                 write!(f, "delete upstream {name} of zone {zone}")
             }
             C::DeleteZone { name, .. } => write!(f, "delete zone {name}"),
+            C::ChooseRegistry { url, .. } => write!(f, "choose registry {url}"),
+            C::RegistryFilled {
+                number, revision, ..
+            } => write!(
+                f,
+                "registry {number} holds everything at revision {revision}"
+            ),
+            C::RegistrySwitched { number, nodes, .. } => {
+                write!(
+                    f,
+                    "registry {number} is in force, {} nodes follow it",
+                    nodes.len()
+                )
+            }
+            C::RegistryRepaired { number, count, .. } => {
+                write!(f, "registry {number} was put right in {count} names")
+            }
             C::RegistryRaise { fence, .. } => {
                 write!(f, "raise the registry's fence to term {}", fence.term)
             }

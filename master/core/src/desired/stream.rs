@@ -29,3 +29,13 @@ pub fn registry_news(
         None => HubMessage::RegistryList(store.list().for_zones(&zones, zoned)),
     })
 }
+
+/// The registry a node shall follow beside its session.
+pub fn chosen(state: &State, node: &NodeId) -> HubMessage {
+    let choosing = &state.choosing;
+    HubMessage::Registry {
+        choice: choosing.newest().clone(),
+        zones: state.zones_of_node(node),
+        filled: choosing.next.as_ref().and_then(|next| next.filled),
+    }
+}

@@ -3,7 +3,7 @@
 //! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `plan APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
 //! `abort ID`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
 //! `zone NAME LABEL=VALUE… [settle=TIME]`, `unzone NAME`, `label NODE LABEL=VALUE…` (its daemon starts again with these), `show carried|zones|upstreams`,
-//! `keep ZONE NAME HOST:PORT`, `drop ZONE NAME` (upstreams kept by hand),
+//! `registry URL`, `filled REVISION` (what its keeper says), `show registry`, `keep ZONE NAME HOST:PORT`, `drop ZONE NAME` (upstreams kept by hand),
 //! `elect`, `show deployment|ps|docs|history|events|apps APP`. `#` begins a comment.
 
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use std::fmt::Write;
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::view::{self, Context};
 use hancock_proto::app::{AppSpec, Balance, Service, ServiceProtocol};
-use hancock_proto::ids::{AppName, DeploymentId, InstanceId, ZoneName};
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId, Revision, ZoneName};
 use hancock_proto::report::Draining;
 use hancock_proto::units::Span;
 use hancock_proto::upstream::Server;
@@ -119,6 +119,15 @@ impl Player {
             ["drop", zone, name] => Command::DeleteUpstream {
                 zone: zone.parse().unwrap(),
                 name: name.parse().unwrap(),
+                at,
+            },
+            ["registry", url] => Command::ChooseRegistry {
+                url: url.parse().unwrap(),
+                at,
+            },
+            ["filled", revision] => Command::RegistryFilled {
+                number: self.world.state.choosing.newest().number,
+                revision: Revision(revision.parse().unwrap()),
                 at,
             },
             ["unzone", name] => Command::DeleteZone {
@@ -230,6 +239,7 @@ impl Player {
             ("docs", _) => docs(ctx),
             ("history", Some(app)) => history(ctx, &app),
             ("nodes", _) => nodes(ctx),
+            ("registry", _) => vec![registry(ctx)],
             ("zones", _) => zones(ctx),
             ("upstreams", _) => upstreams(ctx),
             ("carried", _) => carried(&self.world),
@@ -421,6 +431,21 @@ fn zones(ctx: Context<'_>) -> Vec<String> {
         )
     })
     .collect()
+}
+
+fn registry(ctx: Context<'_>) -> String {
+    let view = view::registry(ctx);
+    let next = view.next.map(|next| format!(", {next} on its way"));
+    let waiting: Vec<_> = view.waiting.iter().map(ToString::to_string).collect();
+    format!(
+        "{} in force{}, {}: {} of {} nodes follow, not [{}]",
+        view.url,
+        next.unwrap_or_default(),
+        view.phase,
+        view.following,
+        view.nodes,
+        waiting.join(" ")
+    )
 }
 
 /// The services of every zone.

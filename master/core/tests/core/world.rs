@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::state::{Phase, Stage, State};
-use hancock_master_core::{LeaderView, assignment, invariants, plan};
-use hancock_proto::hub::Hello;
+use hancock_master_core::{LeaderView, assignment, chosen, invariants, plan};
+use hancock_proto::hub::{Hello, HubMessage};
 use hancock_proto::ids::{DeploymentId, InstanceId, LogIndex, NodeId, Term};
 use hancock_proto::registry::{Fence, Outcome};
-use hancock_proto::report::Report;
+use hancock_proto::report::{Follows, Report};
 use hancock_proto::resources::Offer;
 use hancock_proto::time::Timestamp;
 
@@ -279,9 +279,18 @@ impl World {
         nodes.flat_map(|n| n.answering()).collect()
     }
 
+    /// A balancer that is not mute follows the registry chosen as far as the leader waits for it.
     fn collect_reports(&mut self) {
-        for node in self.nodes.values_mut().filter(|n| n.up && n.linked) {
-            self.mail.push(node.report());
+        for (id, node) in self.nodes.iter_mut().filter(|(_, n)| n.up && n.linked) {
+            let HubMessage::Registry { choice, filled, .. } = chosen(&self.state, id) else {
+                continue;
+            };
+            let mut report = node.report();
+            report.follows = (!node.balancer.mute).then(|| Follows {
+                choice: choice.number,
+                revision: filled.unwrap_or_default(),
+            });
+            self.mail.push(report);
         }
     }
 

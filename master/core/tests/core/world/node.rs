@@ -131,6 +131,7 @@ impl Node {
                 .collect(),
             services: self.balancer.report(),
             registry: self.balancer.revision,
+            follows: None,
         }
     }
 }
