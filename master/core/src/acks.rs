@@ -10,11 +10,12 @@ use std::time::Duration;
 use hancock_proto::app::{Stop, Update};
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Draining, Refusal};
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 
 use crate::command::{Confirmation, Evidence, StopCause};
 use crate::leader::{LEASE, LeaderView};
-use crate::state::{App, Carry, Cutover, Instance, Kind, Node, State};
+use crate::state::{App, Carry, Cutover, Instance, Kind, LettingGo, Node, State};
 
 /// Balancers close sessions at their limit, reset what is not closed 5 s later, and report; only then the instance is stopped.
 const CLOSING: Duration = Duration::from_secs(8);
@@ -107,9 +108,13 @@ pub(crate) fn lets_go(
 ) -> bool {
     match app.routes.leaving.get(id) {
         None => true,
-        Some(None) => false,
-        Some(Some(told)) => {
-            let names = carry.others(&node.info.labels);
+        Some(LettingGo { told: None, .. }) => false,
+        Some(LettingGo {
+            told: Some(told),
+            names,
+        }) => {
+            let carried = |name: &&ServiceName| carry.names(&node.info.labels).any(|n| n == *name);
+            let names = names.iter().filter(|name| !carried(name));
             view.lacks(id, &node.boot, names, *told)
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A confirmation counts only when it was reported in this term by the boot that is registered; nothing seen means not confirmed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hancock_proto::hub::Hello;
@@ -273,6 +273,13 @@ impl LeaderView {
             let refused = service.refused.as_ref()?;
             (refused.index >= index && service.confirmed < index).then_some(refused)
         })
+    }
+
+    /// Whether anything is open on one of these peers, as far as the node told.
+    pub(crate) fn has_open(&self, node: &NodeId, peers: &BTreeSet<InstanceId>) -> bool {
+        let services = self.nodes.get(node).into_iter();
+        let mut services = services.flat_map(|seen| seen.services.values());
+        services.any(|s| s.draining.keys().any(|peer| peers.contains(peer)))
     }
 
     /// What is still open on a peer, over every service the node knows: requests may have come by a host the app no longer has.

@@ -133,7 +133,13 @@ impl Publisher {
         Ok(End::Open)
     }
 
+    /// Another fence is there. A lower one of our own is of a store put back to an earlier state: ours is raised again.
     fn lose(&mut self, higher: &Fence) {
+        if higher.cluster == self.fence.cluster && higher.term < self.fence.term {
+            tracing::warn!(ours = ?self.fence, found = ?higher, "the registry has gone back to an earlier fence");
+            self.raised = false;
+            return;
+        }
         tracing::warn!(ours = ?self.fence, ruling = ?higher, "another fence rules the registry; publishing stops for this term");
         self.lost = true;
     }
@@ -231,6 +237,21 @@ mod tests {
         assert!(!former.is_waiting(), "it does not try again");
         let done = leader.publish(&publication(1), Timestamp(1)).await;
         assert_eq!(index_of(done), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_went_back_gets_the_fence_again() {
+        let fake = Fake::new();
+        let mut former = Publisher::new(Arc::new(fake.clone()), fence(1));
+        former.publish(&publication(1), Timestamp(1)).await;
+        let mut leader = Publisher::new(Arc::new(fake.clone()), fence(2));
+        leader.raise().await;
+        fake.wipe();
+        former.raise().await;
+        assert_eq!(leader.publish(&publication(2), Timestamp(1)).await, None);
+        assert!(leader.is_waiting(), "it tries again");
+        let done = leader.publish(&publication(2), Timestamp(1)).await;
+        assert_eq!(index_of(done), Some(2));
     }
 
     #[tokio::test]

@@ -14,6 +14,17 @@ pub(crate) const APPS: [&str; 2] = ["web", "api"];
 /// Versions of each app there may be.
 pub(crate) const VERSIONS: usize = 8;
 
+/// Those in zones come after them.
+pub(crate) const IN_ZONES: usize = 3;
+
+/// Zones there are, each of the nodes with a label of its name; nodes of the last one are in none.
+pub(crate) const CITIES: [&str; 3] = ["oslo", "bergen", "lund"];
+
+/// The city of a node when nobody moved it.
+pub(crate) fn city(node: usize) -> &'static str {
+    CITIES[node % CITIES.len()]
+}
+
 /// A version of an app.
 pub(crate) fn spec(app: &str, version: usize, replicas: u32) -> Arc<AppSpec> {
     let mut spec = plain(app, replicas);
@@ -39,9 +50,21 @@ pub(crate) fn spec(app: &str, version: usize, replicas: u32) -> Arc<AppSpec> {
         }
         6 => spec.update.min_healthy_time = Span::seconds(2),
         7 => spec.update.max_unavailable = 1,
+        8 => zone(&mut spec, CITIES[0]),
+        9 => zone(&mut spec, CITIES[1]),
+        // Moves without new instances, where it follows the first version.
+        10 => {
+            spec.command = vec!["serve".to_owned(), "v0".to_owned()];
+            zone(&mut spec, CITIES[1]);
+        }
         _ => {}
     }
     Arc::new(spec)
+}
+
+fn zone(spec: &mut AppSpec, name: &str) {
+    // Names of zones are this crate's own.
+    spec.service[0].zone = name.parse().unwrap_or_default();
 }
 
 /// The same instances reached by a port of every node.

@@ -66,8 +66,8 @@ pub(super) fn published(
         if index == app.routes.index {
             app.routes.names = app.names();
             // The embedded registry holds them too: that is where balancers are told from.
-            for told in app.routes.leaving.values_mut() {
-                told.get_or_insert(told_at);
+            for leaving in app.routes.leaving.values_mut() {
+                leaving.told.get_or_insert(told_at);
             }
         }
         stamp(app, at);

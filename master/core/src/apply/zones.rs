@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::event::Level;
-use hancock_proto::ids::{AppName, BootId, DocIndex, NodeId, ZoneName};
+use hancock_proto::ids::{AppName, BootId, DocIndex, NodeId, Revision, ZoneName};
 use hancock_proto::service::ServiceName;
 use hancock_proto::zone::Zone;
 
@@ -135,17 +135,7 @@ pub(super) fn leave_zones(
             cutover.moves = false;
         }
     });
-    let after = Carry::of(step.state, &*step.app(name)?);
-    let nodes = step.state.nodes.iter();
-    let leaving = nodes.filter(|(_, node)| {
-        let labels = &node.info.labels;
-        before.names(labels).count() > after.names(labels).count()
-    });
-    let leaving: Vec<NodeId> = leaving.map(|(id, _)| id.clone()).collect();
-    step.edit_app(name, |app| {
-        let leaving = leaving.into_iter().map(|id| (id, None));
-        app.routes.leaving.extend(leaving);
-    });
+    part(step, name, &before, false);
     reroute(step, name);
     let message = format!("the balancers of the zones {name} has left let go of it");
     tell(step, "zones_left", message);
@@ -186,21 +176,54 @@ pub(super) fn relabelled(step: &mut Step<'_>, id: &NodeId, former: &BTreeMap<Str
     for name in step.state.apps.keys().cloned().collect::<Vec<_>>() {
         let Ok(app) = step.app(&name) else { continue };
         let carry = Carry::of(step.state, &app);
-        let lost = carry
-            .names(former)
-            .any(|n| carry.names(labels).all(|m| m != n));
-        let whole = carry.others(labels).next().is_none();
-        let known = app.routes.leaving.contains_key(id);
-        match (lost, whole) {
-            (true, _) => step.edit_app(&name, |app| {
-                app.routes.leaving.insert(id.clone(), Some(revision));
-            }),
-            (false, true) if known => step.edit_app(&name, |app| {
-                app.routes.leaving.remove(id);
-            }),
-            (false, _) => {}
+        let lost = lost(&carry, former, &carry, labels);
+        if !lost.is_empty() {
+            leave(step, &name, id, lost, Some(revision));
         }
     }
+}
+
+/// The app has changed, and with it what nodes carry: those that lost names are to let go of them. `whole`: only those that carry nothing
+/// of it any more, as others confirm what comes instead.
+pub(super) fn part(step: &mut Step<'_>, name: &AppName, before: &Carry, whole: bool) {
+    let Ok(app) = step.app(name) else { return };
+    let after = Carry::of(step.state, &app);
+    let nodes = step.state.nodes.iter();
+    let leaving = nodes.filter_map(|(id, node)| {
+        let labels = &node.info.labels;
+        let lost = lost(before, labels, &after, labels);
+        let stays = lost.is_empty() || (whole && after.any(labels));
+        (!stays).then(|| (id.clone(), lost))
+    });
+    for (id, lost) in leaving.collect::<Vec<_>>() {
+        leave(step, name, &id, lost, None);
+    }
+}
+
+/// Names a node carried that it no longer does.
+fn lost(
+    before: &Carry,
+    former: &BTreeMap<String, String>,
+    after: &Carry,
+    labels: &BTreeMap<String, String>,
+) -> BTreeSet<ServiceName> {
+    let kept: BTreeSet<_> = after.names(labels).collect();
+    let lost = before.names(former).filter(|name| !kept.contains(name));
+    lost.cloned().collect()
+}
+
+fn leave(
+    step: &mut Step<'_>,
+    app: &AppName,
+    node: &NodeId,
+    names: BTreeSet<ServiceName>,
+    told: Option<Revision>,
+) {
+    step.edit_app(app, |app| {
+        let leaving = app.routes.leaving.entry(node.clone()).or_default();
+        leaving.names.extend(names);
+        leaving.told = told;
+    });
 }
 
 /// Nodes have let go of an app: they are not asked any more.
@@ -211,7 +234,7 @@ pub(super) fn let_go(
 ) -> Result<Reply, ApiError> {
     let app = step.app(name)?;
     let sound = |(id, boot): (&NodeId, &BootId)| {
-        let told = app.routes.leaving.get(id).copied().flatten();
+        let told = app.routes.leaving.get(id).and_then(|leaving| leaving.told);
         let node = step.state.nodes.get(id);
         told.is_some() && node.is_some_and(|node| node.boot == *boot)
     };

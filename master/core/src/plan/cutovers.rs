@@ -59,9 +59,13 @@ fn let_go(turn: &mut Turn<'_>, app: &App) {
         return;
     }
     let carry = Carry::of(turn.state, app);
-    let told = app.routes.leaving.iter().filter(|(_, told)| told.is_some());
-    let known = told.filter_map(|(id, _)| turn.state.nodes.get_key_value(id));
-    let gone = known.filter(|(id, node)| lets_go(turn.view, app, &carry, id, node));
+    let known = app.routes.leaving.keys();
+    let known = known.filter_map(|id| turn.state.nodes.get_key_value(id));
+    // Whoever is asked no more must have nothing open either: nobody would count it.
+    let gone = known.filter(|(id, node)| {
+        let open = turn.view.has_open(id, &app.instances);
+        !open && lets_go(turn.view, app, &carry, id, node)
+    });
     let nodes: BTreeMap<_, _> = gone.map(|(id, n)| (id.clone(), n.boot.clone())).collect();
     if !nodes.is_empty() {
         let at = turn.now;

@@ -75,10 +75,18 @@ pub struct Routes {
     /// Zones that carry a name besides the one its service is in, because they did before: until the new one's balancers have taken over.
     #[serde(default)]
     pub staying: BTreeMap<ServiceName, BTreeSet<ZoneName>>,
-    /// Nodes that carried a name and are to let go of it, with the revision of the registry that tells them; None: not published yet.
-    /// Until they have they must confirm like all others.
+    /// Nodes that carried names and are to let go of them. Until they have they must confirm like all others.
     #[serde(default)]
-    pub leaving: BTreeMap<NodeId, Option<Revision>>,
+    pub leaving: BTreeMap<NodeId, LettingGo>,
+}
+
+/// What a node is to let go of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LettingGo {
+    /// Names it carried; those it is to carry again do not count.
+    pub names: BTreeSet<ServiceName>,
+    /// Revision of the registry that tells it; None: not published yet.
+    pub told: Option<Revision>,
 }
 
 /// One acknowledged change of the routed set: who comes, who goes, how far it got.

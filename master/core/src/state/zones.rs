@@ -71,15 +71,6 @@ impl Carry {
         holding.map(|(name, _)| name)
     }
 
-    /// Services it does not.
-    pub(crate) fn others(&self, labels: &Labels) -> impl Iterator<Item = &ServiceName> {
-        let holding = self
-            .0
-            .iter()
-            .filter(|(_, zones)| !zones.iter().any(|z| z.holds(labels)));
-        holding.map(|(name, _)| name)
-    }
-
     /// Whether a node with these labels carries any of them.
     pub(crate) fn any(&self, labels: &Labels) -> bool {
         self.names(labels).next().is_some()
