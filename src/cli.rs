@@ -17,6 +17,7 @@ mod logs;
 mod node;
 mod out;
 mod ps;
+mod registry;
 mod show;
 pub mod spec_file;
 mod spec_text;
@@ -26,6 +27,7 @@ mod table;
 mod testing;
 mod upstream;
 mod wait;
+mod zone;
 
 use std::process::ExitCode;
 
@@ -103,6 +105,12 @@ enum Command {
     /// Look at nodes
     #[command(subcommand, arg_required_else_help = true)]
     Node(node::Command),
+    /// Look at zones of nodes and what they carry
+    #[command(subcommand, arg_required_else_help = true)]
+    Zone(zone::Command),
+    /// Look at the upstream registry, or switch to another one
+    #[command(subcommand, arg_required_else_help = true)]
+    Registry(registry::Command),
     /// Print what an app's instances print
     Logs(logs::Args),
     /// List what happened
@@ -187,6 +195,8 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Deployment(command) => deployment::run(context, command).await,
         Command::Ps(args) => ps::run(context, &args).await,
         Command::Node(command) => node::run(context, &command).await,
+        Command::Zone(command) => zone::run(context, command).await,
+        Command::Registry(command) => registry::run(context, &command).await,
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hancock_proto::ids::BootId;
 use hancock_proto::resources::NodeInfo;
+use hancock_registry::Opener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -26,6 +27,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Time between offers.
     pub offer_interval: Duration,
+    /// Opens registries outside of the masters.
+    pub registries: Opener,
 }
 
 /// Why an agent did not start.

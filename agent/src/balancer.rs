@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hancock_balancer::{Handle, LocalInstance};
+use hancock_balancer::{Counts, Handle, LocalInstance};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::service::ServiceName;
@@ -25,6 +25,8 @@ pub trait LocalBalancer: Send + Sync {
     fn services(&self) -> BTreeMap<ServiceName, ServiceReport>;
     /// Bumped when one of the two above would answer something else.
     fn changed(&self) -> watch::Receiver<u64>;
+    /// What every service carried since the balancer started.
+    fn counts(&self) -> BTreeMap<ServiceName, Counts>;
     /// Services it serves from an earlier run.
     fn names(&self) -> Vec<ServiceName>;
 }
@@ -53,6 +55,14 @@ impl LocalBalancer for Handle {
 
     fn changed(&self) -> watch::Receiver<u64> {
         Handle::changed(self)
+    }
+
+    fn counts(&self) -> BTreeMap<ServiceName, Counts> {
+        let hosts = Handle::counts(self).into_iter();
+        let hosts = hosts.filter_map(|(name, counts)| Some((host(&name)?, counts)));
+        let ports = self.tcp_counts().into_iter();
+        let ports = ports.filter_map(|(name, counts)| Some((port(&name)?, counts)));
+        hosts.chain(ports).collect()
     }
 
     fn names(&self) -> Vec<ServiceName> {

@@ -152,6 +152,7 @@ pub fn offer(info: &NodeInfo, data_dir: &Path) -> Offer {
         memory_free: memory("MemAvailable:"),
         disk_free: disk_free(data_dir),
         ports_in_use: ports_in_use(info.ports),
+        traffic: BTreeMap::new(),
     }
 }
 

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use hancock_agent_core::instance;
 use hancock_agent_core::session;
 
+use crate::run::Chosen;
+
 /// First word of the file.
 const MAGIC: &str = "hancock-agent-journal";
 
@@ -31,6 +33,9 @@ pub struct Record {
     /// A registry revision that was reached; a list must not be behind it to prove that a service is gone.
     #[serde(default)]
     pub registry: Option<Revision>,
+    /// The registry to follow beside the master's stream.
+    #[serde(default)]
+    pub chosen: Chosen,
 }
 
 /// Why a journal cannot be used.

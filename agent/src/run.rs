@@ -3,9 +3,11 @@
 mod deeds;
 mod inputs;
 mod logs;
+mod outside;
 mod parking;
 mod reporting;
 mod session;
+mod traffic;
 mod turn;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use hancock_proto::hub::HubMessage;
 use hancock_proto::ids::InstanceId;
 use hancock_proto::registry::Fence;
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
+use hancock_registry::paths::Paths;
 use hancock_registry::watcher::Watcher;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -32,6 +35,8 @@ use crate::runtime::{ContainerRuntime, RuntimeError};
 use deeds::Limits;
 use reporting::Reporting;
 use session::Link;
+
+pub use outside::Chosen;
 
 /// The runtime is listed at least this often, because a notice of change may be lost.
 const LIST_INTERVAL: Duration = Duration::from_secs(10);
@@ -70,6 +75,7 @@ enum Input {
     Task(Output),
     Hub(Fence, HubMessage),
     SessionEnded,
+    Outside(outside::News),
     Opened(Result<crate::link::Session, crate::link::LinkError>),
     RuntimeChanged,
     BalancerChanged,
@@ -90,11 +96,13 @@ pub(crate) struct Loop {
     record: Record,
     node: Node,
     link: Link,
-    watcher: Watcher,
+    paths: Paths,
+    following: outside::Following,
     tasks: JoinSet<Output>,
     limits: Limits,
     listing: Listing,
     reporting: Reporting,
+    traffic: traffic::Meter,
     /// When the core wants to be asked again.
     wake_at: Option<Timestamp>,
     /// When a failed write of the journal is tried again.
@@ -138,6 +146,7 @@ impl Loop {
         Self {
             link: Link::new(link),
             reporting: Reporting::default(),
+            traffic: traffic::Meter::default(),
             limits: Limits::default(),
             listing: Listing::default(),
             tasks: JoinSet::new(),
@@ -150,7 +159,8 @@ impl Loop {
             journal,
             record,
             node,
-            watcher,
+            paths: Paths::new(watcher),
+            following: outside::Following::default(),
         }
     }
 
@@ -162,6 +172,7 @@ impl Loop {
         offers.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         tracing::info!(node = %self.options.info.node, generation = %self.record.session.generation, "agent started");
         self.list();
+        self.begin_following();
         loop {
             self.turn();
             let due = self.due();
@@ -171,7 +182,8 @@ impl Loop {
                     Err(_) => return,
                 },
                 Some(Ok(output)) = self.tasks.join_next() => Input::Task(output),
-                input = self.link.next(|| hello(&self.options, &self.record, &self.watcher)) => input,
+                input = self.link.next(|| hello(&self.options, &self.record, self.paths.revision())) => input,
+                news = self.following.next() => Input::Outside(news),
                 () = bumped(&mut runtime) => Input::RuntimeChanged,
                 () = bumped(&mut balancer) => Input::BalancerChanged,
                 _ = offers.tick() => Input::Offer,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "shell/follow.rs"]
+mod follow;
 #[path = "shell/stage.rs"]
 mod stage;
 

@@ -22,7 +22,6 @@ use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_registry::feed::Standing;
-use hancock_registry::paths::{Path, Paths};
 
 use crate::handle::ApplyError;
 use crate::lastgood::{Documents, Writer};
@@ -77,8 +76,6 @@ struct Inner {
     /// What was known of the peers of deleted services.
     past: Past,
     rejected: Rejected,
-    /// What came by which path, where there are two.
-    paths: Paths,
     /// Counts accepted changes.
     version: u64,
     last_check: Option<Timestamp>,
@@ -153,33 +150,6 @@ impl Control {
             tracing::error!(
                 "the writer of last known good documents was set twice, the first one stays"
             );
-        }
-    }
-
-    /// One change of one service, from one of two writers that know nothing of each other.
-    pub(crate) fn apply_by(
-        &self,
-        path: Path,
-        name: &str,
-        doc: Option<Arc<UpstreamDoc>>,
-    ) -> Result<(), ApplyError> {
-        if self.standing().is_some() && !self.counts(path, name, doc.as_deref()) {
-            return Ok(());
-        }
-        self.apply(name, doc)
-    }
-
-    fn counts(&self, path: Path, name: &str, doc: Option<&UpstreamDoc>) -> bool {
-        let mut inner = self.lock();
-        let Inner {
-            paths, services, ..
-        } = &mut *inner;
-        match doc {
-            Some(doc) => paths.put(path, name, doc.index()),
-            None => {
-                let seen = services.get(name).map(|service| service.cutover.seen());
-                paths.delete(path, name, seen.unwrap_or_default())
-            }
         }
     }
 

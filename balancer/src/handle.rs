@@ -1,19 +1,20 @@
 //! The door for the rest of the process: start, apply, ask, stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{self, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use hancock_balancer_core::peer::Verdict;
 use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::upstream::{self, Level, UpstreamDoc};
-use hancock_registry::paths::Path;
 
 use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
@@ -22,6 +23,7 @@ use crate::fed::{Fed, Following};
 use crate::http::Engine;
 use crate::lastgood::{Log, Writer};
 use crate::listen::{Listeners, Served};
+use crate::live::Service;
 use crate::probe::Prober;
 use crate::probe::net::NetProber;
 use crate::tcp::{self, Tcp, TcpOptions};
@@ -188,19 +190,9 @@ impl Balancer {
         let handle = Handle {
             control: control.clone(),
             tcp: tcp_control.clone(),
-            path: Path::Hub,
         };
         // Before anybody can ask or write: names have their owner from the start.
-        let fed = following.map(|following| {
-            let path = Path::Registry;
-            Fed::start(
-                following,
-                Handle {
-                    path,
-                    ..handle.clone()
-                },
-            )
-        });
+        let fed = following.map(|following| Fed::start(following, handle.clone()));
         let access = Carriers::start(options.access.lines, control.table.clone())
             .map_err(failed("open the access log"))?;
         let address = options.http.local_addr();
@@ -294,7 +286,7 @@ fn collect(control: &Control, collector: Option<(String, u16)>) {
 }
 
 /// Serves what was last known good, and writes down what is applied from now on.
-pub(crate) fn restore(control: &Arc<Control>, folder: &path::Path) -> Result<(), StartError> {
+pub(crate) fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
     let log = Log::open(folder).map_err(failed(format!(
         "use {} for last known good documents",
         folder.display()
@@ -318,13 +310,46 @@ pub(crate) fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> 
     move |source| StartError::Io { deed, source }
 }
 
+/// What one service carried since the balancer started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests answered or given up, or TCP connections taken.
+    pub requests: u64,
+    /// Of these, answered with a status from 500 on, or not at all.
+    pub errors: u64,
+    /// Milliseconds from requests to the ends of their answers, all together.
+    pub total_ms: u64,
+    /// Addresses of peers whose verdict is bad now.
+    pub failing: BTreeSet<String>,
+}
+
+fn counts(control: &Control) -> BTreeMap<String, Counts> {
+    let each = control.table.all().into_iter();
+    each.map(|service| (service.name.to_string(), count(&service)))
+        .collect()
+}
+
+/// Either kind of counter stands still where it is not the service's.
+fn count(service: &Service) -> Counts {
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (http, tcp) = (&service.stats.traffic, &service.stats.tcp);
+    let view = service.load();
+    let entries = view.view.entries().iter();
+    let bad = entries.filter(|e| e.peer.verdict() == Verdict::Err);
+    let unserved = load(&tcp.unserved);
+    Counts {
+        requests: http.answers.iter().map(load).sum::<u64>() + load(&tcp.sessions) + unserved,
+        errors: load(&http.answers[0]) + load(&http.answers[5]) + unserved + load(&tcp.broken),
+        total_ms: load(&http.total_ms),
+        failing: bad.map(|e| e.peer.key().to_string()).collect(),
+    }
+}
+
 /// A door into a running balancer; cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     control: Arc<Control>,
     tcp: Option<Arc<Control>>,
-    /// By which documents come through this door.
-    path: Path,
 }
 
 impl Handle {
@@ -338,7 +363,7 @@ impl Handle {
     /// # Errors
     /// The document is wrong; the last good one stays.
     pub fn apply(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
-        self.control.apply_by(self.path, name, doc)
+        self.control.apply(name, doc)
     }
 
     /// The same for a TCP service: its name is the port it is served on.
@@ -348,7 +373,7 @@ impl Handle {
     /// document is applied, and the port tried again.
     pub fn apply_tcp(&self, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Result<(), ApplyError> {
         match &self.tcp {
-            Some(tcp) => tcp.apply_by(self.path, name, doc),
+            Some(tcp) => tcp.apply(name, doc),
             None => Err(ApplyError::Invalid {
                 name: name.to_owned(),
                 problem: "this balancer serves no TCP services".to_owned(),
@@ -377,6 +402,17 @@ impl Handle {
     /// The verdicts on local instances; absent while not judged yet.
     pub fn readiness(&self) -> BTreeMap<InstanceId, Condition> {
         self.control.readiness()
+    }
+
+    /// What every service carried since the start, and which of its peers are bad.
+    pub fn counts(&self) -> BTreeMap<String, Counts> {
+        counts(&self.control)
+    }
+
+    /// [`Handle::counts`] of TCP services.
+    pub fn tcp_counts(&self) -> BTreeMap<String, Counts> {
+        let tcp = self.tcp.as_ref();
+        tcp.map(|tcp| counts(tcp)).unwrap_or_default()
     }
 
     /// What is served, refused and still draining, per service of a master's documents.

@@ -10,6 +10,7 @@
 mod access;
 mod admin;
 mod chance;
+pub mod choose;
 mod control;
 mod farewell;
 mod fed;
@@ -26,6 +27,6 @@ mod tcp;
 pub use access::{AccessOptions, Lines};
 pub use admin::check;
 pub use fed::Following;
-pub use handle::{ApplyError, Balancer, Handle, LocalInstance, Options, StartError};
+pub use handle::{ApplyError, Balancer, Counts, Handle, LocalInstance, Options, StartError};
 pub use http::Engine;
 pub use tcp::TcpOptions;

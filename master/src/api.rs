@@ -11,15 +11,18 @@ mod deployments;
 mod error;
 mod logs;
 mod query;
+mod registry;
+mod zones;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use hancock_master_core::{Command, Reply};
 use hancock_proto::api::ApplyReply;
+use hancock_registry::Opener;
 
 use self::error::Failure;
 use crate::deps::Deps;
@@ -35,6 +38,8 @@ pub(crate) struct Api {
     pub(crate) sessions: Arc<Sessions>,
     /// Where requests enter on this machine.
     pub(crate) proxy: Option<Arc<str>>,
+    /// What can be chosen.
+    pub(crate) registries: Opener,
 }
 
 /// All routes.
@@ -58,6 +63,16 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/deployments/{id}/abort", post(deployments::abort))
         .route("/v1/instances", get(cluster::instances))
         .route("/v1/nodes", get(cluster::nodes))
+        .route("/v1/zones", get(zones::list))
+        .route("/v1/zones/{zone}", put(zones::put).delete(zones::delete))
+        .route(
+            "/v1/zones/{zone}/upstreams",
+            get(zones::upstreams)
+                .post(zones::add)
+                .delete(zones::delete_upstream),
+        )
+        .route("/v1/registry", get(registry::show).put(registry::choose))
+        .route("/v1/top", get(zones::top))
         .route("/v1/events", get(cluster::events))
         .route("/v1/status", get(cluster::status))
         .fallback(unknown_path)

@@ -3,19 +3,20 @@
 //! Everything it does can be repeated by the next leader from the replicated state; what a former leader still does is refused by the
 //! log or by the fence.
 
+mod outside;
 mod publish;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hancock_master_core::{Command, Plan, Reply, batch, plan};
+use hancock_master_core::{Command, Plan, Reply, plan};
 use hancock_proto::ids::Term;
-use hancock_proto::registry::Batch;
+use hancock_registry::{Opener, UpstreamRegistry};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::outside::Outside;
 use self::publish::Publisher;
-pub(crate) use self::publish::Target;
 use crate::deps::Deps;
 use crate::raft::{HEARTBEAT, Leadership, ProposeError};
 
@@ -27,7 +28,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Leads whenever this master is elected, until the master ends.
-pub(crate) async fn run(deps: Arc<Deps>, targets: Vec<Target>) {
+pub(crate) async fn run(deps: Arc<Deps>, registry: Arc<dyn UpstreamRegistry>, registries: Opener) {
     let mut leadership = deps.raft.leadership();
     loop {
         let elected = tokio::select! {
@@ -35,9 +36,11 @@ pub(crate) async fn run(deps: Arc<Deps>, targets: Vec<Target>) {
             () = deps.stop.cancelled() => None,
         };
         let Some(term) = elected else { break };
-        let leader = Leader::new(&deps, &targets, term);
+        let outside = Outside::new(registries.clone(), deps.fence(term));
+        let leader = Leader::new(&deps, registry.clone(), term, &outside);
         let ended = tokio::select! {
             ended = leader.lead() => ended,
+            () = kept(&deps, &outside, term) => Ok(()),
             () = deposed(&mut leadership, term) => Ok(()),
             () = deps.stop.cancelled() => Ok(()),
         };
@@ -55,6 +58,15 @@ pub(crate) async fn run(deps: Arc<Deps>, targets: Vec<Target>) {
         }
     }
     deps.set_leading(None);
+}
+
+/// Registries outside are looked after once the term has begun.
+async fn kept(deps: &Deps, outside: &Outside, term: Term) {
+    let mut leading = deps.leading();
+    // An error means that the master ends.
+    if leading.wait_for(|now| *now == Some(term)).await.is_ok() {
+        outside.keep(deps).await;
+    }
 }
 
 /// The next term this master leads; None: Raft has ended.
@@ -76,17 +88,24 @@ async fn deposed(leadership: &mut watch::Receiver<Leadership>, term: Term) {
 struct Leader<'a> {
     deps: &'a Deps,
     term: Term,
-    publisher: Publisher<'a>,
+    publisher: Publisher,
+    outside: &'a Outside,
     turns: u64,
     pause: Duration,
 }
 
 impl<'a> Leader<'a> {
-    fn new(deps: &'a Deps, targets: &'a [Target], term: Term) -> Self {
+    fn new(
+        deps: &'a Deps,
+        registry: Arc<dyn UpstreamRegistry>,
+        term: Term,
+        outside: &'a Outside,
+    ) -> Self {
         Self {
             deps,
             term,
-            publisher: Publisher::new(targets, deps.fence(term), || published(deps)),
+            publisher: Publisher::new(registry, deps.fence(term)),
+            outside,
             turns: 0,
             pause: PAUSE.0,
         }
@@ -157,9 +176,14 @@ impl<'a> Leader<'a> {
             tried += 1;
             done += u32::from(self.carry_out(command).await?);
         }
+        let mut away = false;
         for publication in &plan.publish {
             tried += 1;
-            if let Some(published) = self.publisher.publish(publication, deps.now()).await {
+            let written = self.publisher.publish(publication, deps.now()).await;
+            let Some(published) = written else { continue };
+            // A registry that is away is waited for once in a turn, not once for each app.
+            away = away || !self.outside.publish(deps, publication).await;
+            if !away {
                 done += u32::from(self.carry_out(&published).await?);
             }
         }
@@ -191,13 +215,4 @@ impl<'a> Leader<'a> {
         };
         planned.min(retry).min(LONGEST_SLEEP)
     }
-}
-
-/// Every app's documents that are published. Those on their way are published in turn.
-fn published(deps: &Deps) -> Vec<Batch> {
-    let applied = deps.raft.newest();
-    let state = applied.state();
-    let settled = state.apps.values().filter(|app| app.routes.is_published());
-    let batches = settled.filter_map(|app| batch(state, &app.name));
-    batches.filter(|batch| !batch.changes.is_empty()).collect()
 }

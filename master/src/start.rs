@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hancock_proto::ids::ClusterId;
 use hancock_proto::time::SystemClock;
-use hancock_registry::UpstreamRegistry;
+use hancock_registry::Opener;
 use hancock_registry::embedded::Embedded;
 use hancock_wire::hub_server::HubServer;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::api::{self, Api};
 use crate::deps::Deps;
 use crate::hub::{Service, Sessions};
-use crate::lead::{self, Target};
+use crate::lead;
 use crate::raft::{Raft, StoreError};
 
 /// Largest frame taken from an agent: a whole report of a full node fits many times.
@@ -36,8 +36,8 @@ pub struct Options {
     pub api: TcpListener,
     /// Where requests enter on this machine, shown in the status.
     pub proxy: Option<String>,
-    /// A registry outside that upstream documents are written to as well. None: they live in the master's own state only.
-    pub registry: Option<Arc<dyn UpstreamRegistry>>,
+    /// Opens registries outside.
+    pub registries: Opener,
 }
 
 /// Why a master did not start.
@@ -90,17 +90,9 @@ impl Master {
             raft,
             Arc::new(SystemClock),
         ));
-        let embedded = Target {
-            registry: Arc::new(Embedded::new(deps.clone())),
-            outside: false,
-        };
-        let outside = options.registry.map(|registry| Target {
-            registry,
-            outside: true,
-        });
-        // The one outside first: what agents hear by the hub is written wherever others look.
-        let targets = outside.into_iter().chain([embedded]).collect();
-        let leader = tokio::spawn(lead::run(deps.clone(), targets));
+        let registry = Arc::new(Embedded::new(deps.clone()));
+        let registries = options.registries;
+        let leader = tokio::spawn(lead::run(deps.clone(), registry, registries.clone()));
         let mut leading = deps.leading();
         let led = tokio::time::timeout(LEAD_DEADLINE, leading.wait_for(Option::is_some)).await;
         if led.is_err() {
@@ -113,6 +105,7 @@ impl Master {
             deps: deps.clone(),
             sessions,
             proxy: options.proxy.map(Into::into),
+            registries,
         };
         let api = serve(options.api, api).map_err(StartError::Api)?;
         Ok(Self {

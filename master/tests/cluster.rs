@@ -9,6 +9,8 @@ mod deploy;
 mod http;
 #[path = "cluster/logs.rs"]
 mod logs;
+#[path = "cluster/registry.rs"]
+mod registry;
 #[path = "cluster/requests.rs"]
 mod requests;
 #[path = "cluster/restart.rs"]
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use hancock_master::{Master, Options};
 use hancock_proto::api::ApplyReply;
+use hancock_registry::Opener;
 use hancock_wire::hub_server::HubServer;
 use serde_json::{Value, json};
 
@@ -31,23 +34,35 @@ struct Cluster {
     master: Master,
     api: SocketAddr,
     dir: tempfile::TempDir,
+    registries: Opener,
 }
 
 impl Cluster {
     async fn start() -> Self {
+        Self::start_with(Opener::default()).await
+    }
+
+    /// One that can choose what `registries` opens.
+    async fn start_with(registries: Opener) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (master, api) = start_in(dir.path()).await;
-        Self { master, api, dir }
+        let (master, api) = start_in(dir.path(), registries.clone()).await;
+        Self {
+            master,
+            api,
+            dir,
+            registries,
+        }
     }
 
     /// Ends the master and starts it again on the same folder.
     async fn restart(self) -> Self {
         self.master.shutdown(DEADLINE).await;
-        let (master, api) = start_in(self.dir.path()).await;
+        let (master, api) = start_in(self.dir.path(), self.registries.clone()).await;
         Self {
             master,
             api,
             dir: self.dir,
+            registries: self.registries,
         }
     }
 
@@ -67,7 +82,7 @@ impl Cluster {
     }
 }
 
-async fn start_in(dir: &Path) -> (Master, SocketAddr) {
+async fn start_in(dir: &Path, registries: Opener) -> (Master, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let api = listener.local_addr().unwrap();
     let options = Options {
@@ -75,7 +90,7 @@ async fn start_in(dir: &Path) -> (Master, SocketAddr) {
         data_dir: dir.to_owned(),
         api: listener,
         proxy: Some("127.0.0.1:8080".into()),
-        registry: None,
+        registries,
     };
     (Master::start(options).await.unwrap(), api)
 }

@@ -18,6 +18,15 @@
 //! | `GET /v1/nodes` | | list of [`NodeView`] |
 //! | `GET /v1/events?after=N&wait=10s` | | list of [`crate::event::Event`] |
 //! | `GET /v1/apps/{app}/logs?follow=&tail=&since=` | | JSON lines of [`crate::hub::LogLine`] |
+//! | `GET /v1/zones` | | list of [`ZoneView`] |
+//! | `PUT /v1/zones/{zone}` | [`crate::zone::Zone`] | [`ZoneView`] |
+//! | `DELETE /v1/zones/{zone}` | | `null` |
+//! | `GET /v1/zones/{zone}/upstreams` | | list of [`UpstreamView`] |
+//! | `POST /v1/zones/{zone}/upstreams` | [`AddServerRequest`] | `null` |
+//! | `DELETE /v1/zones/{zone}/upstreams` | [`DeleteUpstreamRequest`] | `null` |
+//! | `GET /v1/registry` | | [`RegistryView`] |
+//! | `PUT /v1/registry` | [`RegistryRequest`] | [`RegistryView`] |
+//! | `GET /v1/top?zone=ZONE` | | list of [`TopLine`] |
 //! | `GET /v1/status` | | [`StatusView`] |
 //!
 //! A mistake is answered with [`ApiError`] and a status: 400 malformed, 404 unknown, 409 conflict, 422 refused spec, 503 no leader.
@@ -29,11 +38,15 @@ use serde::{Deserialize, Serialize};
 use crate::app::{AppSpec, Problem};
 use crate::ids::{
     AppName, ClusterId, DeploymentId, DocIndex, Generation, InstanceId, LogIndex, NodeId, Revision,
-    Term, Version,
+    Term, Version, ZoneName,
 };
+use crate::registry::RegistryUrl;
 use crate::report::{Condition, Life};
 use crate::resources::{NodeInfo, Offer, Usage};
+use crate::service::ServiceName;
 use crate::time::Timestamp;
+use crate::units::Span;
+use crate::upstream::UpstreamDoc;
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +73,9 @@ pub struct PlanReply {
     pub placements: Vec<PlannedInstance>,
     /// Why some would not find a place; empty when all do.
     pub unplaceable: Vec<String>,
+    /// What else is to be known, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Reserved in total while old and new run side by side.
     pub peak: Usage,
     /// The spec with every default filled in.
@@ -267,6 +283,132 @@ pub struct NodeView {
     pub generation: Generation,
     /// Newest offer.
     pub offer: Option<Offer>,
+}
+
+/// A zone and who is in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ZoneView {
+    /// Its name.
+    pub zone: ZoneName,
+    /// Labels its nodes have.
+    pub selector: BTreeMap<String, String>,
+    /// Time given to readers that do not confirm; None: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_settle: Option<Span>,
+    /// Its nodes.
+    pub nodes: Vec<NodeId>,
+    /// Services its balancers carry because they are in it.
+    pub services: u32,
+}
+
+/// A server to be added to an upstream kept by hand.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddServerRequest {
+    /// The upstream: a host, or `:port`.
+    pub name: ServiceName,
+    /// The server's address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Its share beside the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+}
+
+/// An upstream kept by hand that is to go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteUpstreamRequest {
+    /// The upstream.
+    pub name: ServiceName,
+}
+
+/// A service as a zone's balancers carry it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamView {
+    /// The service.
+    pub name: ServiceName,
+    /// The app that owns it; None: kept by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// Index of its document.
+    pub index: DocIndex,
+    /// Balancers of the zone that confirmed it.
+    pub confirmed: u32,
+    /// Balancers of the zone.
+    pub balancers: u32,
+    /// Its peers, in the document's order.
+    pub peers: Vec<PeerView>,
+    /// The document.
+    pub doc: UpstreamDoc,
+}
+
+/// A peer of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Host and port.
+    pub address: String,
+    /// Its share beside the others.
+    pub weight: f64,
+    /// The instance behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceId>,
+    /// The instance's node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// `ok`; `not ready`, by its node's balancer; `failing`, as every balancer of the zone says that tells its traffic, or `failing on 1 of 3`.
+    pub health: String,
+}
+
+/// What goes on in one service, over all balancers that told of it in their last offer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopLine {
+    /// The service.
+    pub name: ServiceName,
+    /// The app that owns it; None: kept by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// Requests, or TCP connections, per second.
+    pub requests: f64,
+    /// Of these, answered with a status from 500 on, or not at all.
+    pub errors: f64,
+    /// Mean time of an answer in milliseconds.
+    pub latency_ms: f64,
+    /// Balancers that told of it.
+    pub balancers: u32,
+}
+
+/// Choose another registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryRequest {
+    /// What is chosen.
+    pub url: RegistryUrl,
+}
+
+/// Which registry is in force, and the switch under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistryView {
+    /// In force, without its password.
+    pub url: String,
+    /// `settled`; `filling`: the new one gets every document; `confirming`: nodes begin to follow it.
+    pub phase: String,
+    /// On the way in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Since when a switch is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Nodes that follow the newest choice.
+    pub following: u32,
+    /// Nodes there are.
+    pub nodes: u32,
+    /// Those that do not follow it yet, a few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<NodeId>,
+    /// Revision of the masters' own registry.
+    pub revision: Revision,
 }
 
 /// How the cluster is.

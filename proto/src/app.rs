@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::AppName;
+use crate::ids::{AppName, ZoneName};
 use crate::service::ServiceName;
 use crate::units::{Cpu, Size, Span};
 
-pub use decode::Problem;
+pub use decode::{Problem, host_problem};
 pub use proxy::{ServiceProxy, StickyCookie};
 
 /// One app.
@@ -126,6 +126,9 @@ pub struct Service {
     /// How requests are carried. None: as the balancer does it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ServiceProxy>,
+    /// The zone whose balancers carry it.
+    #[serde(default, skip_serializing_if = "ZoneName::is_default")]
+    pub zone: ZoneName,
 }
 
 impl Service {

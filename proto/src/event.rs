@@ -47,7 +47,7 @@ pub enum Level {
 }
 
 /// Every kind of event there is.
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 24] = [
     "app_applied",
     "app_deleted",
     "app_stopped",
@@ -66,4 +66,10 @@ pub const KINDS: [&str; 18] = [
     "stopped_unconfirmed",
     "node_joined",
     "node_lost",
+    "zone_changed",
+    "zone_deleted",
+    "zones_left",
+    "upstream_changed",
+    "registry_changed",
+    "registry_repaired",
 ];

@@ -1,10 +1,12 @@
 //! The words between an agent and the leader. The fence (cluster, term) travels beside them in the frame.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
-use crate::ids::{BootId, Generation, InstanceId, NodeId, Revision};
-use crate::registry::{Change, Listing};
+use crate::ids::{BootId, Generation, InstanceId, NodeId, Revision, ZoneName};
+use crate::registry::{Change, Choice, Listing};
 use crate::report::Report;
 use crate::resources::{NodeInfo, Offer};
 use crate::time::Timestamp;
@@ -51,6 +53,16 @@ pub enum HubMessage {
         revision: Revision,
         /// Oldest first.
         changes: Vec<Change>,
+    },
+    /// The registry to follow beside this session, and what of it is for this node.
+    Registry {
+        /// Which.
+        choice: Choice,
+        /// Documents of these zones.
+        zones: BTreeSet<ZoneName>,
+        /// The leader waits for a report from there on; None: not yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filled: Option<Revision>,
     },
     /// Send an instance's log.
     Logs(LogRequest),

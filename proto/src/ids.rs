@@ -82,6 +82,11 @@ text_id!(
     "1 to 128 of letters, digits, \"-\", \"_\", \".\" and \":\""
 );
 text_id!(
+    /// A zone: a named set of nodes whose balancers carry a service.
+    ZoneName, "zone name", 48, lower,
+    "1 to 48 of a-z, 0-9 and \"-\", neither first nor last a \"-\""
+);
+text_id!(
     /// One start of one daemon. A new boot voids the confirmations and counts of the one before.
     BootId, "boot id", 64, token,
     "1 to 64 of letters, digits, \"-\", \"_\", \".\" and \":\""
@@ -101,6 +106,27 @@ impl InstanceId {
     /// The instance `number` of `app`.
     pub fn new(app: &AppName, number: u64) -> Self {
         Self(format!("{app}-{number}"))
+    }
+}
+
+impl AppName {
+    /// Stands for upstreams that no app owns: under it a master publishes what operators keep by hand. No app may be called so.
+    pub fn by_hand() -> Self {
+        Self("by-hand".to_owned())
+    }
+}
+
+impl Default for ZoneName {
+    /// The zone of all nodes, which is always there.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl ZoneName {
+    /// Whether it is the zone of all nodes.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

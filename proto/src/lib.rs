@@ -19,3 +19,4 @@ pub mod template;
 pub mod time;
 pub mod units;
 pub mod upstream;
+pub mod zone;

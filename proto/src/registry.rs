@@ -1,15 +1,19 @@
 //! The upstream registry's model: a small revisioned store of documents, with one fence. Pure; shared by the embedded registry (as
 //! replicated state) and the in-memory one, so that both behave the same.
 
-use std::collections::BTreeMap;
+mod choice;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AppName, BootId, ClusterId, DocIndex, NodeId, Revision, Term};
+use crate::ids::{AppName, BootId, ClusterId, DocIndex, NodeId, Revision, Term, ZoneName};
 use crate::report::ServiceReport;
 use crate::service::ServiceName;
 use crate::upstream::UpstreamDoc;
+
+pub use choice::{Choice, InvalidRegistryUrl, RegistryUrl};
 
 /// Who may write: compared on every publish, raised when a term starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +94,26 @@ pub struct Confirmation {
 
 /// Most services of one [`Confirmation::open`].
 pub const MAX_OPEN: usize = 256;
+impl Listing {
+    /// What a reader of these zones gets, who has belonged to just these since `since`: what it let go of before is newer now.
+    #[must_use]
+    pub fn for_zones(mut self, zones: &BTreeSet<ZoneName>, since: Revision) -> Self {
+        self.entries.retain(|_, entry| entry.doc.is_for(zones));
+        for entry in self.entries.values_mut() {
+            entry.revision = entry.revision.max(since);
+        }
+        self
+    }
+}
+
+impl Change {
+    /// What a reader of these zones gets: a document of others is gone for it.
+    #[must_use]
+    pub fn for_zones(mut self, zones: &BTreeSet<ZoneName>) -> Self {
+        self.doc = self.doc.filter(|doc| doc.is_for(zones));
+        self
+    }
+}
 
 /// One change of one name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,6 +190,12 @@ impl Store {
                 self.compacted = old.revision;
             }
         }
+    }
+
+    /// A new revision without a change: what is sent to somebody from here on is newer than anything sent before.
+    pub fn advance(&mut self) -> Revision {
+        self.revision = self.revision.next();
+        self.revision
     }
 
     /// Everything, as of now.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Version};
+use crate::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Revision, Version};
 use crate::service::ServiceName;
 use crate::time::Timestamp;
 
@@ -23,6 +23,21 @@ pub struct Report {
     pub instances: BTreeMap<InstanceId, InstanceReport>,
     /// What the node's balancer says, per service name.
     pub services: BTreeMap<ServiceName, ServiceReport>,
+    /// Revision of the master's registry that `services` is the outcome of, as far as it was heard; None: nothing of it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<Revision>,
+    /// The chosen registry that is followed, and how far; None: none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Follows>,
+}
+
+/// How far a node follows the chosen registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follows {
+    /// Number of the choice.
+    pub choice: u64,
+    /// Where its watch of that registry is.
+    pub revision: Revision,
 }
 
 /// One instance as observed.

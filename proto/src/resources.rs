@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Resources;
 use crate::ids::NodeId;
+use crate::service::ServiceName;
 use crate::units::{Cpu, Size};
 
 /// What a node is and has. Registered with the master; replicated.
@@ -60,6 +61,29 @@ pub struct Offer {
     /// Host ports in use by anything on the node, as far as the agent knows.
     #[serde(default)]
     pub ports_in_use: BTreeSet<u16>,
+    /// What the node's balancer carried since the offer before: the busiest services and those with failing peers, [`MOST_TRAFFIC`] at most.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub traffic: BTreeMap<ServiceName, Traffic>,
+}
+
+/// Most services an offer tells the traffic of.
+pub const MOST_TRAFFIC: usize = 256;
+
+/// Most failing peers told of one service.
+pub const MOST_FAILING: usize = 16;
+
+/// What one balancer carried of one service, per second.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Requests answered, or TCP connections taken.
+    pub requests: f64,
+    /// Of these, answered with a status from 500 on, or not at all.
+    pub errors: f64,
+    /// Mean time from a request to the end of its answer, in milliseconds; 0 of TCP.
+    pub latency_ms: f64,
+    /// Addresses of peers its checks say are bad, [`MOST_FAILING`] at most.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub failing: BTreeSet<String>,
 }
 
 /// Reserved amounts, added up.

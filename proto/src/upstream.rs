@@ -4,12 +4,12 @@ mod proxy;
 pub mod read;
 mod shape;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::HealthCheck;
-use crate::ids::{AppName, DocIndex, InstanceId};
+use crate::ids::{AppName, DocIndex, InstanceId, ZoneName};
 
 pub use proxy::{ForwardedFor, NoPeer, Proxy, SameSite, Seconds, Sticky};
 
@@ -149,6 +149,9 @@ pub struct Member {
     /// Checked port per instance, where it is not the served one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub check_ports: BTreeMap<InstanceId, u16>,
+    /// Zones whose balancers carry it. Empty: all balancers do.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub zones: BTreeSet<ZoneName>,
 }
 
 impl UpstreamDoc {

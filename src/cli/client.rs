@@ -6,12 +6,16 @@ mod logs;
 use std::time::Duration;
 
 use hancock_proto::api::{
-    ApiError, AppDetail, AppSummary, ApplyReply, DeploymentView, InstanceView, NodeView, PlanReply,
-    RollbackRequest, ScaleRequest, StatusView, VersionInfo,
+    AddServerRequest, ApiError, AppDetail, AppSummary, ApplyReply, DeleteUpstreamRequest,
+    DeploymentView, InstanceView, NodeView, PlanReply, RegistryRequest, RegistryView,
+    RollbackRequest, ScaleRequest, StatusView, TopLine, UpstreamView, VersionInfo, ZoneView,
 };
 use hancock_proto::app::AppSpec;
 use hancock_proto::event::Event;
-use hancock_proto::ids::{AppName, DeploymentId, LogIndex, Version};
+use hancock_proto::ids::{AppName, DeploymentId, LogIndex, Version, ZoneName};
+use hancock_proto::registry::RegistryUrl;
+use hancock_proto::service::ServiceName;
+use hancock_proto::zone::Zone;
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -172,6 +176,68 @@ impl Client {
         let path = format!("/v1/events?after={after}&wait={}ms", wait.as_millis());
         self.call(Method::GET, &path, None::<&()>, wait + ANSWER)
             .await
+    }
+
+    /// All zones.
+    pub async fn zones(&self) -> Result<Vec<ZoneView>, ClientError> {
+        self.get("/v1/zones").await
+    }
+
+    /// Makes or changes a zone.
+    pub async fn put_zone(&self, name: &ZoneName, zone: &Zone) -> Result<ZoneView, ClientError> {
+        let path = format!("/v1/zones/{name}");
+        self.send(Method::PUT, &path, Some(zone)).await
+    }
+
+    /// Deletes a zone.
+    pub async fn delete_zone(&self, name: &ZoneName) -> Result<(), ClientError> {
+        let path = format!("/v1/zones/{name}");
+        self.send(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// The services of a zone.
+    pub async fn upstreams(&self, zone: &ZoneName) -> Result<Vec<UpstreamView>, ClientError> {
+        self.get(&format!("/v1/zones/{zone}/upstreams")).await
+    }
+
+    /// Adds a server to an upstream kept by hand.
+    pub async fn add_server(
+        &self,
+        zone: &ZoneName,
+        request: &AddServerRequest,
+    ) -> Result<(), ClientError> {
+        let path = format!("/v1/zones/{zone}/upstreams");
+        self.send(Method::POST, &path, Some(request)).await
+    }
+
+    /// Deletes an upstream kept by hand.
+    pub async fn delete_upstream(
+        &self,
+        zone: &ZoneName,
+        name: &ServiceName,
+    ) -> Result<(), ClientError> {
+        let path = format!("/v1/zones/{zone}/upstreams");
+        let name = name.clone();
+        let body = DeleteUpstreamRequest { name };
+        self.send(Method::DELETE, &path, Some(&body)).await
+    }
+
+    /// What goes on, in a zone or everywhere.
+    pub async fn top(&self, zone: Option<&ZoneName>) -> Result<Vec<TopLine>, ClientError> {
+        let query = zone.map(|zone| format!("?zone={zone}")).unwrap_or_default();
+        self.get(&format!("/v1/top{query}")).await
+    }
+
+    /// Which registry is in force.
+    pub async fn registry(&self) -> Result<RegistryView, ClientError> {
+        self.get("/v1/registry").await
+    }
+
+    /// Chooses another one.
+    pub async fn choose_registry(&self, url: &RegistryUrl) -> Result<RegistryView, ClientError> {
+        let url = url.clone();
+        let body = RegistryRequest { url };
+        self.send(Method::PUT, "/v1/registry", Some(&body)).await
     }
 
     /// How the cluster is.

@@ -56,6 +56,9 @@ pub struct Args {
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     registry: super::etcd::Args,
+    /// A label of this node, for the selectors of zones; may be given several times
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = super::zone::label)]
+    label: Vec<(String, String)>,
     /// Leave the instances running on Ctrl-C; the next start adopts them
     #[arg(long)]
     keep: bool,
@@ -96,17 +99,23 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    let registry = args.registry.open()?;
+    let registry = args.registry.chosen()?;
+    let registries = args.registry.opener()?;
     let sockets = system::Sockets {
         http: boot::bind(args.http, "--http ADDR")?,
         admin: boot::bind(args.admin, "--admin ADDR")?,
         api: boot::bind(args.api, "--api ADDR")?,
     };
     let data = DataDir::open(&args.data_dir.clone().unwrap_or_else(boot::default_data_dir))?;
+    let labels = args.label.iter().cloned().collect();
     let system = tokio::select! {
-        system = System::start(&data, sockets, args.runtime, registry) => system?,
+        system = System::start(&data, sockets, args.runtime, labels, registries) => system?,
         () = stop.asked() => return Ok(ExitCode::from(INTERRUPTED)),
     };
+    if let Some(registry) = &registry {
+        let client = Client::new(&system.api_url())?;
+        client.choose_registry(registry).await?;
+    }
     let voice = Voice::to(std::io::stdout())?;
     voice.say(system.banner());
     let outcome = tokio::select! {

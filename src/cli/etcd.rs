@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use hancock_registry::UpstreamRegistry;
-use hancock_registry::etcd::{Address, Etcd, Options, Timing, Tls};
+use hancock_proto::registry::RegistryUrl;
+use hancock_registry::etcd::{Address, Etcd, Options, Tls};
+use hancock_registry::{Opener, UpstreamRegistry};
 
 /// Where upstream documents live, when not in the master's own state.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -57,14 +58,38 @@ impl Args {
             return Ok(None);
         };
         let name = address.to_string();
-        let options = Options {
-            address,
-            tls: self.tls()?,
-            timing: Timing::default(),
-            seed: usize::try_from(std::process::id()).unwrap_or_default(),
-        };
-        let registry = Arc::new(Etcd::new(options));
+        let tls = self.tls()?;
+        let registry = Arc::new(Etcd::new(Options {
+            tls,
+            ..Options::new(address)
+        }));
         Ok(Some(Named { registry, name }))
+    }
+
+    /// The same as the masters know it: without its password, which stays with this process. None: none is named.
+    ///
+    /// # Errors
+    /// As [`Args::open`].
+    pub fn chosen(&self) -> anyhow::Result<Option<RegistryUrl>> {
+        let address = self.address()?;
+        let url = address.map(|address| address.to_string().parse());
+        url.transpose().context("cannot use the registry")
+    }
+
+    /// Opens registries that are chosen while it runs: with these certificates, and this one with its password.
+    ///
+    /// # Errors
+    /// As [`Args::open`].
+    pub fn opener(&self) -> anyhow::Result<Opener> {
+        let (known, tls) = (self.address()?, self.tls()?);
+        Ok(Opener::new(move |url| {
+            let named = Address::of(url)?;
+            let known = known.iter().find(|k| k.to_string() == named.to_string());
+            Ok(Arc::new(Etcd::new(Options {
+                tls: tls.clone(),
+                ..Options::new(known.cloned().unwrap_or(named))
+            })))
+        }))
     }
 
     fn address(&self) -> anyhow::Result<Option<Address>> {

@@ -19,6 +19,9 @@ Apps:
 Cluster:
   status       How everything is, on one page
   node         list: machines, what they have and what is used
+  zone         list · create · delete · upstreams · add · delete-upstream
+               pick · top: sets of nodes and what their balancers carry
+  registry     show · set: where balancers outside read upstream documents
   events       What happened, newest last
 
 By itself:
@@ -68,6 +71,16 @@ milliseconds since 1970.
   deployment abort     DeploymentView
   ps                   [InstanceView]
   node list            [NodeView]
+  zone list            [ZoneView]
+  zone create          ZoneView
+  zone delete, add, delete-upstream
+                       {done}
+  zone upstreams       [UpstreamView]
+  zone pick            {name, mode, looks_at (nothing path client header),
+                       hash?, peer?, own?, failing: [address],
+                       shares: [{peer, share}]}
+  zone top             [TopLine]
+  registry show, set   RegistryView
   logs                 a line each: {instance, at, stream, text}
   events               an event each: {number, index, at, level, kind, app?,
                        deployment?, instance?, node?, message}
@@ -83,7 +96,8 @@ AppDetail       summary: AppSummary, spec, instances: [InstanceView],
 VersionInfo     version, at, image?, deployment?, stable, digest
 PlanReply       app, action (create replace scale reroute nothing),
                 changes: [{path, old, new}], placements: [{node, reason}],
-                unplaceable: [text], peak: {cpu, memory, disk}, spec
+                unplaceable: [text], notes?: [text],
+                peak: {cpu, memory, disk}, spec
 ApplyReply      app, version, deployment?, index
 DeploymentView  id, app, version, phase (queued placing starting promoting
                 draining stopping failing; successful failed aborted
@@ -96,6 +110,13 @@ InstanceView    id, app, version, node?, address?, life (pending placed pulling
 NodeView        info: {node, address, runtime, capacity, …}, state (alive
                 unknown lost), heard_ms?, used: {cpu, memory, disk},
                 instances, generation, offer?
+ZoneView        zone, selector: {label: value}, external_settle?, nodes: [name],
+                services
+UpstreamView    name, app?, index, confirmed, balancers, peers: [{address,
+                weight, instance?, node?, health}], doc
+TopLine         name, app?, requests, errors, latency_ms, balancers
+RegistryView    url, phase (settled filling confirming), next?, since?,
+                following, nodes, waiting?: [name], revision
 StatusView      cluster, version, leader?, term, applied, nodes: {state: n},
                 instances: {life: n}, apps, deployments, registry, proxy?";
 

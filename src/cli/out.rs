@@ -20,6 +20,7 @@ pub struct Out {
     colours: bool,
     live: bool,
     width: Option<usize>,
+    height: Option<usize>,
 }
 
 /// What a word's colour says.
@@ -46,7 +47,8 @@ impl Out {
             colours: terminal && !refused && !dumb,
             // The moving part of a display goes to standard error.
             live: terminal && io::stderr().is_terminal() && !dumb,
-            width: terminal.then(columns).flatten(),
+            width: terminal.then(size).flatten().map(|(width, _)| width),
+            height: terminal.then(size).flatten().map(|(_, height)| height),
         }
     }
 
@@ -58,12 +60,18 @@ impl Out {
             colours: false,
             live: false,
             width: Some(width),
+            height: Some(24),
         }
     }
 
     /// Columns of the terminal; None: a file or a program reads, and nothing is cut.
     pub fn width(&self) -> Option<usize> {
         self.width
+    }
+
+    /// Lines of the terminal; None: a file or a program reads.
+    pub fn height(&self) -> Option<usize> {
+        self.height
     }
 
     /// Whether programs read it.
@@ -131,10 +139,11 @@ impl Out {
     }
 }
 
-/// Width of the terminal behind standard output.
-fn columns() -> Option<usize> {
-    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
-    Some(usize::from(columns)).filter(|columns| *columns > 0)
+/// Columns and lines of the terminal behind standard output.
+fn size() -> Option<(usize, usize)> {
+    let (terminal_size::Width(columns), terminal_size::Height(lines)) =
+        terminal_size::terminal_size_of(io::stdout())?;
+    Some((usize::from(columns), usize::from(lines))).filter(|size| size.0 > 0 && size.1 > 0)
 }
 
 impl Tone {

@@ -21,3 +21,4 @@ mod start;
 mod streams;
 mod tell;
 mod world;
+mod zones;

@@ -13,11 +13,12 @@ use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::registry::Fence;
 use hancock_registry::watcher::Apply;
+use tokio::time::Instant;
 
 use crate::detect;
 use crate::runtime::{ContainerRuntime, LogQuery, RuntimeError};
 
-use super::{Input, LIST_INTERVAL, LIST_TIMEOUT, Loop, Output, now};
+use super::{Chosen, Input, LIST_INTERVAL, LIST_TIMEOUT, Loop, Output, now};
 
 /// Log lines kept with the reason of a failure.
 const TAIL: usize = 5;
@@ -33,6 +34,7 @@ impl Loop {
         match input {
             Input::Task(output) => self.output(output),
             Input::Hub(fence, message) => self.hub(&fence, message),
+            Input::Outside(news) => self.outside(news),
             Input::SessionEnded => {
                 tracing::info!(
                     "session with the master ended; instances are looked after meanwhile"
@@ -61,7 +63,8 @@ impl Loop {
 
     pub(super) fn offer(&mut self) {
         if let Some(open) = self.link.open() {
-            let offer = detect::offer(&self.options.info, &self.options.data_dir);
+            let mut offer = detect::offer(&self.options.info, &self.options.data_dir);
+            offer.traffic = self.traffic.since(self.balancer.counts(), Instant::now());
             open.offer(AgentMessage::Offer(offer));
         }
     }
@@ -185,13 +188,24 @@ impl Loop {
         match message {
             HubMessage::Assignment(assignment) => self.hear(fence, assignment),
             HubMessage::RegistryList(listing) => {
-                let applies = self.watcher.list(&listing);
+                let applies = self.paths.list(&listing);
                 self.apply(applies);
+                self.reporting.send_again();
             }
             HubMessage::RegistryChanges { revision, changes } => {
-                let applies = self.watcher.changes(revision, &changes);
+                let deletes = changes.iter().any(|change| change.doc.is_none());
+                let applies = self.paths.changes(revision, &changes);
                 self.apply(applies);
+                // Who let go of a service has to say so, even if it never had it.
+                if deletes {
+                    self.reporting.send_again();
+                }
             }
+            HubMessage::Registry {
+                choice,
+                zones,
+                filled,
+            } => self.follow(Chosen { choice, zones }, filled),
             HubMessage::Logs(request) => {
                 let (runtime, owner) = (Arc::clone(&self.runtime), self.node.owner());
                 if let Some(open) = self.link.open() {
@@ -229,14 +243,14 @@ impl Loop {
         self.node.assign(assignment);
     }
 
-    fn apply(&mut self, applies: Vec<Apply>) {
+    pub(super) fn apply(&mut self, applies: Vec<Apply>) {
         for Apply { name, doc } in applies {
             if let Err(error) = self.balancer.apply(&name, doc) {
                 tracing::warn!(service = %name, %error, "document refused; the last good one is served");
             }
         }
         // Only a hint for the next start: written with the next change of something that matters.
-        self.record.registry = self.watcher.revision();
+        self.record.registry = self.paths.revision();
         self.stored.registry = self.record.registry;
     }
 }

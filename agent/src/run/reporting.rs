@@ -46,6 +46,7 @@ impl Loop {
     /// Reports, when something changed since the session's last report. Coalesced: only the newest waits to be sent.
     pub(super) fn report(&mut self, mut instances: BTreeMap<InstanceId, InstanceReport>) {
         self.judge(&mut instances);
+        let follows = self.follows();
         let Some(open) = self.link.open() else {
             return;
         };
@@ -56,8 +57,12 @@ impl Loop {
             generation: self.stored.session.generation,
             instances,
             services: self.balancer.services(),
+            registry: self.paths.revision(),
+            follows,
         };
-        if self.reporting.last.as_ref() == Some(&report) {
+        // Where the watch is comes with whatever else changed: alone it would be told with every change of other apps.
+        let last = self.reporting.last.as_ref();
+        if last.is_some_and(|last| says_the_same(last, &mut report)) {
             return;
         }
         self.reporting.sequence += 1;
@@ -76,6 +81,15 @@ impl Loop {
             report.ready = ready(report, checked, verdicts.get(id));
         }
     }
+}
+
+/// But for where the watches are.
+fn says_the_same(last: &Report, report: &mut Report) -> bool {
+    let newest = std::mem::replace(&mut report.registry, last.registry);
+    let follows = std::mem::replace(&mut report.follows, last.follows);
+    let same = last == report;
+    (report.registry, report.follows) = (newest, follows);
+    same
 }
 
 fn ready(report: &InstanceReport, checked: bool, verdict: Option<&Condition>) -> Option<Condition> {

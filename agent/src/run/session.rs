@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::hub::{AgentMessage, Hello};
+use hancock_proto::ids::Revision;
 use hancock_proto::report::Report;
-use hancock_registry::watcher::Watcher;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -159,11 +159,11 @@ fn pause(failures: u32) -> Duration {
     }
 }
 
-pub(super) fn hello(options: &Options, record: &Record, watcher: &Watcher) -> Hello {
+pub(super) fn hello(options: &Options, record: &Record, registry: Option<Revision>) -> Hello {
     Hello {
         info: options.info.clone(),
         boot: options.boot.clone(),
         generation: record.session.generation,
-        registry: watcher.revision(),
+        registry,
     }
 }

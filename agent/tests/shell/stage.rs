@@ -8,16 +8,18 @@ use hancock_agent::balancer::LocalBalancer;
 use hancock_agent::link::channel::{ChannelLink, HubSession};
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::{Agent, AgentError, Options, detect};
-use hancock_balancer::LocalInstance;
+use hancock_balancer::{Counts, LocalInstance};
 use hancock_proto::app::{Resources, Restart};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
 use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::{AppName, Generation, InstanceId, Term, Version};
-use hancock_proto::registry::Fence;
+use hancock_proto::registry::{Fence, RegistryUrl};
 use hancock_proto::report::{Condition, Life, Report, ServiceReport};
 use hancock_proto::service::ServiceName;
 use hancock_proto::units::Span;
 use hancock_proto::upstream::UpstreamDoc;
+use hancock_registry::fake::Fake;
+use hancock_registry::{Opener, RegistryError, UpstreamRegistry};
 use tokio::sync::{mpsc, watch};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,6 +35,7 @@ pub fn id(n: u64) -> InstanceId {
 /// Records what it is told.
 pub struct Recorder {
     watched: Mutex<BTreeMap<InstanceId, LocalInstance>>,
+    applied: Mutex<Vec<(String, u64)>>,
     changed: watch::Sender<u64>,
 }
 
@@ -40,10 +43,17 @@ impl Recorder {
     pub fn watched(&self) -> BTreeMap<InstanceId, LocalInstance> {
         self.watched.lock().unwrap().clone()
     }
+
+    /// Names and indices in the order they came; 0: removed.
+    pub fn applied(&self) -> Vec<(String, u64)> {
+        self.applied.lock().unwrap().clone()
+    }
 }
 
 impl LocalBalancer for Recorder {
-    fn apply(&self, _: &ServiceName, _: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
+    fn apply(&self, name: &ServiceName, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String> {
+        let index = doc.map_or(0, |doc| doc.index().0);
+        self.applied.lock().unwrap().push((name.to_string(), index));
         Ok(())
     }
 
@@ -63,6 +73,10 @@ impl LocalBalancer for Recorder {
         self.changed.subscribe()
     }
 
+    fn counts(&self) -> BTreeMap<ServiceName, Counts> {
+        BTreeMap::new()
+    }
+
     fn names(&self) -> Vec<ServiceName> {
         Vec::new()
     }
@@ -74,6 +88,8 @@ pub struct Stage {
     pub session: HubSession,
     pub balancer: Arc<Recorder>,
     pub folder: tempfile::TempDir,
+    /// The registry at every address of etcd.
+    pub outside: Fake,
     /// The newest report.
     pub report: Report,
     pub term: u64,
@@ -91,9 +107,11 @@ impl Stage {
         let (link, mut sessions) = ChannelLink::new();
         let balancer = Arc::new(Recorder {
             watched: Mutex::default(),
+            applied: Mutex::default(),
             changed: watch::channel(0).0,
         });
-        let options = options(&folder, 1);
+        let outside = Fake::new();
+        let options = options(&folder, 1, &outside);
         let started = Agent::start_with(options, runtime, Arc::new(link.clone()), balancer.clone());
         let agent = started.await.unwrap();
         let session = sessions.recv().await.unwrap();
@@ -104,6 +122,8 @@ impl Stage {
             generation: Generation(0),
             instances: BTreeMap::new(),
             services: BTreeMap::new(),
+            registry: None,
+            follows: None,
         };
         Self {
             agent: Some(agent),
@@ -111,6 +131,7 @@ impl Stage {
             session,
             balancer,
             folder,
+            outside,
             report,
             term: 1,
             restart: Restart::default(),
@@ -127,7 +148,7 @@ impl Stage {
         runtime: Arc<dyn ContainerRuntime>,
     ) -> Result<Agent, AgentError> {
         self.boots += 1;
-        let options = options(&self.folder, self.boots);
+        let options = options(&self.folder, self.boots, &self.outside);
         let link = Arc::new(self.link.clone());
         Agent::start_with(options, runtime, link, self.balancer.clone()).await
     }
@@ -230,7 +251,17 @@ impl Stage {
     }
 }
 
-fn options(folder: &tempfile::TempDir, boot: u32) -> Options {
+fn options(folder: &tempfile::TempDir, boot: u32, outside: &Fake) -> Options {
+    let outside = outside.clone();
+    let open = move |url: &RegistryUrl| -> Result<Arc<dyn UpstreamRegistry>, RegistryError> {
+        match url.secret().starts_with("etcd://") {
+            true => Ok(Arc::new(outside.clone())),
+            false => Err(RegistryError::Unsupported {
+                url: url.to_string(),
+                problem: "nobody knows it",
+            }),
+        }
+    };
     let overrides = detect::Overrides {
         node: Some("n1".parse().unwrap()),
         ..detect::Overrides::default()
@@ -240,6 +271,7 @@ fn options(folder: &tempfile::TempDir, boot: u32) -> Options {
         boot: format!("boot-{boot}").parse().unwrap(),
         data_dir: folder.path().to_owned(),
         offer_interval: Duration::from_millis(200),
+        registries: Opener::new(open),
     }
 }
 

@@ -169,6 +169,12 @@ impl Upstream {
         self
     }
 
+    /// Whether its peers are judged by rounds of checks: all are, but for instances, whose node's balancer judges them.
+    pub fn has_rounds(&self) -> bool {
+        let instances = self.peers().any(|p| p.key.instance.is_some());
+        self.handover.is_none() || (!instances && self.peers().next().is_some())
+    }
+
     /// What is confirmed when it is served; 0 for documents of other writers.
     pub fn index(&self) -> DocIndex {
         self.handover.as_ref().map(|h| h.index).unwrap_or_default()

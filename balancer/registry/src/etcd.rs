@@ -43,6 +43,18 @@ pub struct Options {
     pub seed: usize,
 }
 
+impl Options {
+    /// Plain connections with the usual patience; each process asks another member first.
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            tls: None,
+            timing: Timing::default(),
+            seed: usize::try_from(std::process::id()).unwrap_or_default(),
+        }
+    }
+}
+
 /// Certificates, as PEM.
 #[derive(Clone)]
 pub struct Tls {

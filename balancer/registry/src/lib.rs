@@ -14,8 +14,11 @@ pub mod fake;
 pub mod feed;
 mod follow;
 pub mod memory;
+mod open;
 pub mod paths;
 pub mod watcher;
+
+pub use open::Opener;
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -126,6 +129,14 @@ pub enum RegistryError {
     Wiped {
         /// Which store.
         store: String,
+    },
+    /// No registry of this kind is known, or its address is not complete.
+    #[error("{url} cannot be used: {problem}; `embedded` is always there")]
+    Unsupported {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// A batch that is too large.
     #[error("batch of {count} names is larger than {max}; split the app's hosts over two apps")]

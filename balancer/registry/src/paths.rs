@@ -1,151 +1,136 @@
-//! Two paths, one index: a balancer hears of a service by the hub and by a registry, and neither may undo what the other brought. Pure.
+//! Two ways a document may come, one index: the masters' own stream and the registry chosen beside it. Pure.
 //!
-//! A document is applied unless the other path has a higher index; a name goes when no path has it any more; and a path that is late does
-//! not bring back what the other has ended.
+//! Each way has a [`Watcher`] that tells removal from absence there. Here the higher index wins, whichever way brings it: a way that is
+//! behind, cut off or wiped takes nothing back from the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hancock_proto::ids::DocIndex;
+use hancock_proto::ids::{DocIndex, Revision, ZoneName};
+use hancock_proto::registry::{Change, Listing};
+use hancock_proto::service::ServiceName;
 
-/// Ended names remembered. Full: the one that ended with the lowest index is forgotten.
-pub const MAX_ENDED: usize = 4096;
+use crate::watcher::{Apply, Watcher};
 
-/// A way documents come by.
+/// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    /// The agent's session with the master.
-    Hub,
-    /// A registry that is followed.
-    Registry,
+enum Way {
+    Own,
+    Outside,
 }
 
-/// What each path has brought.
+/// What a way said last of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Has(DocIndex),
+    /// Deleted, when this was its index.
+    Gone(DocIndex),
+}
+
+/// Both ways.
 #[derive(Debug, Default)]
 pub struct Paths {
-    held: BTreeMap<String, [Option<DocIndex>; 2]>,
-    ended: BTreeMap<String, (Path, DocIndex)>,
+    own: Watcher,
+    outside: Outside,
+    said: BTreeMap<ServiceName, [Option<Said>; 2]>,
+}
+
+/// The chosen registry's way.
+#[derive(Debug, Default)]
+struct Outside {
+    watcher: Watcher,
+    zones: BTreeSet<ZoneName>,
 }
 
 impl Paths {
-    /// A document came. Whether it is to be applied.
-    pub fn put(&mut self, path: Path, name: &str, index: DocIndex) -> bool {
-        let held = self.held.entry(name.to_owned()).or_default();
-        held[path as usize] = Some(index);
-        let newest = held[path.other() as usize].is_none_or(|other| index >= other);
-        let late = self
-            .ended
-            .get(name)
-            .is_some_and(|(by, last)| *by != path && index <= *last);
-        if newest && !late {
-            self.ended.remove(name);
-        }
-        newest && !late
-    }
-
-    /// The name is gone by this path, where `index` was served. Whether it is to be removed.
-    pub fn delete(&mut self, path: Path, name: &str, index: DocIndex) -> bool {
-        let held = self.held.remove(name).unwrap_or_default();
-        let other = held[path.other() as usize];
-        if other.is_some() && !self.ended.contains_key(name) {
-            let mut left = [None; 2];
-            left[path.other() as usize] = other;
-            self.held.insert(name.to_owned(), left);
-            return false;
-        }
-        let index = index.max(held[path as usize].unwrap_or_default());
-        self.end(path, name, index);
-        true
-    }
-
-    fn end(&mut self, path: Path, name: &str, index: DocIndex) {
-        if self.ended.contains_key(name) {
-            return;
-        }
-        self.ended.insert(name.to_owned(), (path, index));
-        if self.ended.len() > MAX_ENDED {
-            let oldest = self.ended.iter().min_by_key(|(_, (_, index))| *index);
-            let oldest = oldest.map(|(name, _)| name.clone());
-            oldest.map(|name| self.ended.remove(&name));
+    /// Both ways at their beginning; `own` may have been told of an earlier run.
+    pub fn new(own: Watcher) -> Self {
+        Self {
+            own,
+            ..Self::default()
         }
     }
-}
 
-impl Path {
-    fn other(self) -> Self {
-        match self {
-            Self::Hub => Self::Registry,
-            Self::Registry => Self::Hub,
+    /// Where the masters' stream is; None: list first.
+    pub fn revision(&self) -> Option<Revision> {
+        self.own.revision()
+    }
+
+    /// Where the chosen registry's watch is; None: list first.
+    pub fn outside(&self) -> Option<Revision> {
+        self.outside.watcher.revision()
+    }
+
+    /// Another registry is followed from now on, or for other zones. What the former one said counts no more, and takes nothing away.
+    pub fn follow(&mut self, zones: BTreeSet<ZoneName>) {
+        let watcher = Watcher::new();
+        self.outside = Outside { watcher, zones };
+        for said in self.said.values_mut() {
+            said[Way::Outside as usize] = None;
         }
+        self.said.retain(|_, said| said.iter().any(Option::is_some));
+    }
+
+    /// A list of the masters' stream.
+    pub fn list(&mut self, listing: &Listing) -> Vec<Apply> {
+        let applies = self.own.list(listing);
+        self.weigh(Way::Own, applies)
+    }
+
+    /// Changes of the masters' stream.
+    pub fn changes(&mut self, revision: Revision, changes: &[Change]) -> Vec<Apply> {
+        let applies = self.own.changes(revision, changes);
+        self.weigh(Way::Own, applies)
+    }
+
+    /// A list of the chosen registry.
+    pub fn list_outside(&mut self, listing: Listing) -> Vec<Apply> {
+        let listing = listing.for_zones(&self.outside.zones, Revision(0));
+        let applies = self.outside.watcher.list(&listing);
+        self.weigh(Way::Outside, applies)
+    }
+
+    /// Changes of the chosen registry.
+    pub fn changes_outside(&mut self, revision: Revision, changes: Vec<Change>) -> Vec<Apply> {
+        let zones = &self.outside.zones;
+        let changes: Vec<_> = changes.into_iter().map(|c| c.for_zones(zones)).collect();
+        let applies = self.outside.watcher.changes(revision, &changes);
+        self.weigh(Way::Outside, applies)
+    }
+
+    fn weigh(&mut self, way: Way, applies: Vec<Apply>) -> Vec<Apply> {
+        let each = applies.into_iter();
+        each.filter(|apply| self.counts(way, apply)).collect()
+    }
+
+    /// Notes what a way says; whether it is news beside what the other one said.
+    fn counts(&mut self, way: Way, apply: &Apply) -> bool {
+        let both = self.said.entry(apply.name.clone()).or_default();
+        let had = match both[way as usize] {
+            Some(Said::Has(index) | Said::Gone(index)) => index,
+            None => DocIndex(0),
+        };
+        let says = match &apply.doc {
+            Some(doc) => Said::Has(doc.index()),
+            None => Said::Gone(had),
+        };
+        both[way as usize] = Some(says);
+        let other = both[1 - way as usize];
+        let news = match (says, other) {
+            (_, None) => true,
+            (Said::Has(index), Some(Said::Has(other))) => {
+                index > other || index == DocIndex(0) && other == index
+            }
+            (Said::Has(index), Some(Said::Gone(other))) => index > other,
+            (Said::Gone(index), Some(Said::Has(other))) => index >= other,
+            (Said::Gone(_), Some(Said::Gone(_))) => false,
+        };
+        let over = |said: &Option<Said>| !matches!(said, Some(Said::Has(_)));
+        if both.iter().all(over) && both.iter().all(Option::is_some) {
+            self.said.remove(&apply.name);
+        }
+        news
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Path::{Hub, Registry};
-    use super::*;
-
-    const WEB: &str = "web";
-
-    #[test]
-    fn the_higher_index_counts_whoever_brings_it() {
-        let mut paths = Paths::default();
-        assert!(paths.put(Hub, WEB, DocIndex(5)));
-        assert!(paths.put(Registry, WEB, DocIndex(5)), "the same again");
-        assert!(paths.put(Registry, WEB, DocIndex(7)));
-        assert!(!paths.put(Hub, WEB, DocIndex(6)));
-        assert!(!paths.put(Hub, WEB, DocIndex(0)), "somebody else's");
-        assert!(paths.put(Hub, WEB, DocIndex(7)));
-    }
-
-    #[test]
-    fn a_name_goes_when_nobody_has_it() {
-        let mut paths = Paths::default();
-        paths.put(Hub, WEB, DocIndex(5));
-        paths.put(Registry, WEB, DocIndex(5));
-        assert!(!paths.delete(Registry, WEB, DocIndex(5)), "the hub has it");
-        assert!(paths.delete(Hub, WEB, DocIndex(5)));
-        assert!(paths.put(Hub, WEB, DocIndex(8)), "another app's");
-    }
-
-    #[test]
-    fn a_late_path_does_not_bring_back_what_ended() {
-        let mut paths = Paths::default();
-        paths.put(Hub, WEB, DocIndex(5));
-        assert!(paths.delete(Hub, WEB, DocIndex(5)));
-        assert!(!paths.put(Registry, WEB, DocIndex(5)));
-        assert!(
-            paths.delete(Registry, WEB, DocIndex(5)),
-            "not there: nothing"
-        );
-        assert!(paths.put(Registry, WEB, DocIndex(9)), "begun again");
-    }
-
-    #[test]
-    fn a_late_removal_does_not_end_what_begun_again() {
-        let mut paths = Paths::default();
-        paths.put(Hub, WEB, DocIndex(5));
-        paths.delete(Hub, WEB, DocIndex(5));
-        paths.put(Registry, WEB, DocIndex(5));
-        assert!(paths.put(Hub, WEB, DocIndex(9)));
-        assert!(!paths.delete(Registry, WEB, DocIndex(9)));
-    }
-
-    #[test]
-    fn one_path_alone_does_as_it_likes() {
-        let mut paths = Paths::default();
-        for _ in 0..2 {
-            assert!(paths.put(Registry, WEB, DocIndex(0)));
-            assert!(paths.delete(Registry, WEB, DocIndex(0)));
-        }
-    }
-
-    #[test]
-    fn what_ended_is_bounded() {
-        let mut paths = Paths::default();
-        for n in 0..=MAX_ENDED as u64 {
-            paths.delete(Hub, &n.to_string(), DocIndex(n));
-        }
-        assert_eq!(paths.ended.len(), MAX_ENDED);
-        assert!(!paths.ended.contains_key("0"));
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use hancock_balancer_core::upstream::{Upstream, clipped};
+use hancock_proto::ids::AppName;
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_proto::upstream::read::{self, order_of_clusters};
 
@@ -65,6 +66,9 @@ pub(crate) fn delete(control: &Control, name: &str) -> Done<()> {
 /// Names a master or a registry owns are written by their owner alone.
 fn free(control: &Control, name: &str) -> Done<()> {
     let owned = match (control.owner(name), control.registry_of(name)) {
+        (Some(app), _) if app == AppName::by_hand() => {
+            "the master; `hancock zone` changes it".to_owned()
+        }
         (Some(app), _) => format!("app {app}; change the app's spec instead"),
         (None, Some(registry)) => format!("registry {registry}; change it there"),
         (None, None) => return Ok(()),

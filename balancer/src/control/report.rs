@@ -159,7 +159,9 @@ impl ServiceState {
     /// None: not a master's.
     fn report(&mut self) -> Option<ServiceReport> {
         let refused = self.cutover.refused().cloned();
+        let forgotten = self.deleted && self.writing.is_none();
         let ours = self.owner().is_some() || refused.is_some() || !self.draining.is_empty();
+        let ours = ours || (!forgotten && self.confirmed > DocIndex(0));
         if !ours {
             return None;
         }

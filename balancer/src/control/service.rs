@@ -143,7 +143,7 @@ impl ServiceState {
 
     /// Verdicts of a master's peers: not before they passed, not while their own node's probe says no.
     fn judge(&self, view: &View, upstream: &Upstream, locals: &BTreeMap<InstanceId, Local>) {
-        if upstream.handover.is_none() {
+        if upstream.has_rounds() {
             return self.recall(view);
         }
         for entry in view.entries() {

@@ -7,7 +7,7 @@ use hancock_balancer_core::cutover::{Cutover, Step};
 use hancock_balancer_core::health::{self, Policy, ProbeResult};
 use hancock_balancer_core::peer::Verdict;
 use hancock_balancer_core::upstream::{PeerKey, Upstream};
-use hancock_proto::ids::InstanceId;
+use hancock_proto::ids::{DocIndex, InstanceId};
 use hancock_proto::time::Timestamp;
 
 use super::service::ServiceState;
@@ -96,13 +96,14 @@ impl Inner {
         };
         state.settle();
         changed |= state.tell_draining();
-        if state.deleted && state.is_settled() {
+        if state.deleted && state.writing.is_none() && state.is_settled() {
             let state = self.services.remove(name);
             self.past
                 .keep(name, state.map(|s| s.health).unwrap_or_default());
             return true;
         }
-        if state.cutover.deadline().is_some() || !state.is_settled() {
+        let open = state.deleted || !state.is_settled();
+        if state.cutover.deadline().is_some() || open {
             self.active.insert(name.to_owned());
         }
         changed
@@ -155,10 +156,9 @@ impl Inner {
                 state.deleted = true;
                 state.reroute(&control.table, None, false);
                 control.table.remove(name);
-                if let Some(writer) = control.writer.get() {
-                    writer.write(name, None);
-                    state.writing = None;
-                }
+                // Known as long as it is on disk: a restart before that would serve it again.
+                let writer = control.writer.get();
+                state.writing = writer.map(|writer| (writer.write(name, None), DocIndex(0)));
             }
         }
     }
@@ -171,7 +171,7 @@ impl Inner {
         };
         let serving = state.cutover.serving().cloned();
         state.rounds = match &serving {
-            Some(up) if up.handover.is_none() && up.checks.enabled => match state.rounds.take() {
+            Some(up) if up.has_rounds() && up.checks.enabled => match state.rounds.take() {
                 Some(running) if running.1.is_for(&up.doc) => Some(running),
                 _ => Some((generation, tasks::rounds(control, up, generation))),
             },

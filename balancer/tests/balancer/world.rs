@@ -1,6 +1,6 @@
 //! A running balancer, and documents for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,6 +165,7 @@ pub fn doc(index: u64, servers: Vec<Server>) -> UpstreamDoc {
         check: None,
         check_ports: BTreeMap::new(),
         session_drain_timeout_ms: None,
+        zones: BTreeSet::new(),
     });
     doc
 }

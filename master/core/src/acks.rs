@@ -1,7 +1,8 @@
 //! Who has confirmed a cutover, who has not, and what that means for the instances that leave by it.
 //!
-//! Every node of the replicated registry has to confirm: lost and silent ones too, as they may still serve clients. Deadlines never lie
-//! before the term is one lease old, so a new leader hears everybody first.
+//! Every node of the app's zones in the replicated registry has to confirm: lost and silent ones too, as they may still serve clients. So
+//! has every node that belonged to one, until it has let go of the app. Deadlines never lie before the term is one lease old, so a new
+//! leader hears everybody first.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,20 +10,23 @@ use std::time::Duration;
 use hancock_proto::app::{Stop, Update};
 use hancock_proto::ids::{InstanceId, NodeId};
 use hancock_proto::report::{Draining, Refusal};
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 
 use crate::command::{Confirmation, Evidence, StopCause};
 use crate::leader::{LEASE, LeaderView};
-use crate::state::{App, Cutover, Instance, Kind, Node, State};
+use crate::state::{App, Carry, Cutover, Instance, Kind, LettingGo, Node, State};
 
 /// Balancers close sessions at their limit, reset what is not closed 5 s later, and report; only then the instance is stopped.
 const CLOSING: Duration = Duration::from_secs(8);
 
-/// How every registered node stands to one cutover.
+/// How every node that has to confirm stands to one cutover.
 pub(crate) struct Acks {
     pub(crate) confirmed: BTreeMap<NodeId, Confirmation>,
     pub(crate) missing: BTreeMap<NodeId, Missing>,
     pub(crate) refused: BTreeMap<NodeId, Refusal>,
+    /// When the last of those who confirmed is known to have done so.
+    switched: Timestamp,
 }
 
 /// A node that has not confirmed.
@@ -48,7 +52,7 @@ pub(crate) enum Verdict {
     Held { until: Timestamp },
 }
 
-/// How every registered node stands to a cutover that is published.
+/// How every node that has to confirm stands to a cutover that is published.
 pub(crate) fn acks(
     state: &State,
     view: &LeaderView,
@@ -60,16 +64,30 @@ pub(crate) fn acks(
         confirmed: BTreeMap::new(),
         missing: BTreeMap::new(),
         refused: BTreeMap::new(),
+        switched: Timestamp(0),
     };
-    let names = app.names();
+    let carry = Carry::of(state, app);
     for (id, node) in &state.nodes {
-        let confirmed = view.confirmed(id, &node.boot, &names);
-        match confirmed {
-            // An app without services has nobody to ask.
-            _ if names.is_empty() => confirm(&mut acks, id, node, cutover.index),
-            Some(index) if index >= cutover.index => confirm(&mut acks, id, node, index),
+        let names = carry.names(&node.info.labels);
+        if !lets_go(view, app, &carry, id, node) {
+            let absent = missing(view, now, app, cutover, id, None);
+            let why = format!("is to let go of it and {}", absent.why);
+            acks.missing.insert(id.clone(), Missing { why, ..absent });
+            continue;
+        }
+        let leaves = app.routes.leaving.contains_key(id);
+        match view.confirmed(id, &node.boot, names.clone()) {
+            _ if names.clone().next().is_none() && !leaves => {}
+            Some(index) if index >= cutover.index => {
+                let since = view.confirmed_since(id, names, cutover.index);
+                acks.switched = acks.switched.max(since.unwrap_or_default());
+                let boot = node.boot.clone();
+                let index = index.min(app.routes.index);
+                let confirmation = Confirmation { boot, index };
+                acks.confirmed.insert(id.clone(), confirmation);
+            }
             _ => {
-                let refusal = view.refusal(id, &names, cutover.index).cloned();
+                let refusal = view.refusal(id, names, cutover.index).cloned();
                 let absent = missing(view, now, app, cutover, id, refusal.as_ref());
                 acks.missing.insert(id.clone(), absent);
                 acks.refused
@@ -80,12 +98,26 @@ pub(crate) fn acks(
     acks
 }
 
-fn confirm(acks: &mut Acks, id: &NodeId, node: &Node, index: hancock_proto::ids::DocIndex) {
-    let confirmation = Confirmation {
-        boot: node.boot.clone(),
-        index,
-    };
-    acks.confirmed.insert(id.clone(), confirmation);
+/// Whether a node no longer carries what it was told to let go of.
+pub(crate) fn lets_go(
+    view: &LeaderView,
+    app: &App,
+    carry: &Carry,
+    id: &NodeId,
+    node: &Node,
+) -> bool {
+    match app.routes.leaving.get(id) {
+        None => true,
+        Some(LettingGo { told: None, .. }) => false,
+        Some(LettingGo {
+            told: Some(told),
+            names,
+        }) => {
+            let carried = |name: &&ServiceName| carry.names(&node.info.labels).any(|n| n == *name);
+            let names = names.iter().filter(|name| !carried(name));
+            view.lacks(id, &node.boot, names, *told)
+        }
+    }
 }
 
 fn missing(
@@ -120,6 +152,14 @@ fn missing(
         deadline,
         hold_until,
     }
+}
+
+/// The time readers that do not confirm have: before it drain does not begin. The longest of the app's zones counts.
+pub(crate) fn settled_at(state: &State, app: &App, cutover: &Cutover) -> Timestamp {
+    let zones = app.carried().into_values().flatten();
+    let times = zones.filter_map(|name| state.zone(&name)?.external_settle);
+    let longest = times.max().map(|time| time.duration()).unwrap_or_default();
+    cutover.published_at.unwrap_or_default() + longest
 }
 
 /// The update rules that hold for an app's documents.
@@ -189,7 +229,8 @@ impl Acks {
         }
         let open = self.open(view, &instance.id);
         let stop = stop(app, instance);
-        let began = self.drain_began(view, now, app, cutover);
+        // Who switches late, because it was not there, gets the same time to finish what is open.
+        let began = self.switched.max(cutover.drain_at.unwrap_or(now));
         let mature = view.since() + LEASE;
         let requests = (began + stop.drain_timeout.duration()).max(mature);
         let sessions = began + stop.session_drain_timeout.duration() + CLOSING;
@@ -207,21 +248,6 @@ impl Acks {
             };
         }
         Verdict::May(self.cause(open))
-    }
-
-    /// Who switches late, because it was not there, gets the same time to finish what is open.
-    fn drain_began(
-        &self,
-        view: &LeaderView,
-        now: Timestamp,
-        app: &App,
-        cutover: &Cutover,
-    ) -> Timestamp {
-        let (names, nodes) = (app.names(), self.confirmed.keys());
-        let since = nodes.filter_map(|n| view.confirmed_since(n, &names, cutover.index));
-        since
-            .chain([cutover.drain_at.unwrap_or(now)])
-            .fold(Timestamp(0), Timestamp::max)
     }
 
     fn cause(&self, open: Draining) -> StopCause {

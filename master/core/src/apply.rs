@@ -6,12 +6,14 @@ mod claims;
 mod cutover;
 mod deployments;
 mod heal;
+mod kept;
 mod nodes;
 mod place;
 mod promote;
 mod registry;
 mod step;
 mod sweep;
+mod zones;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::ids::{LogIndex, Term};
@@ -26,6 +28,7 @@ pub(crate) use heal::{effect, is_replacement};
 pub(crate) use promote::{MAX_GENERATIONS, can_go_back};
 use step::Step;
 pub(crate) use sweep::QUARANTINE;
+pub(crate) use zones::taken_over;
 
 impl State {
     /// Carries out one replicated command: total, and the same everywhere.
@@ -66,6 +69,12 @@ fn wish(step: &mut Step<'_>, term: Term, command: &Command) -> Result<Reply, Api
         } => nodes::report(step, node, boot, *sequence, instances),
         C::NodeLost { node, .. } => nodes::lost(step, node),
         C::NodeFound { node, .. } => nodes::found(step, node),
+        C::PutZone { name, zone, .. } => zones::put(step, name, zone),
+        C::AddServer {
+            zone, name, server, ..
+        } => kept::add_server(step, zone, name, server),
+        C::DeleteUpstream { zone, name, .. } => kept::delete(step, zone, name),
+        C::DeleteZone { name, .. } => zones::delete(step, name),
         other => turn(step, other),
     }
 }
@@ -97,6 +106,17 @@ fn turn(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiError> {
         C::FailDeployment {
             deployment, reason, ..
         } => deployments::fail(step, *deployment, reason),
+        C::ChooseRegistry { url, .. } => registry::choose(step, url),
+        C::RegistryFilled {
+            number, revision, ..
+        } => registry::filled(step, *number, *revision),
+        C::RegistrySwitched { number, nodes, .. } => registry::switched(step, *number, nodes),
+        C::RegistryRepaired {
+            number,
+            names,
+            count,
+            ..
+        } => registry::repaired(step, *number, names, *count),
         C::RegistryPublish { batch, fence, .. } => registry::publish(step, batch, fence),
         C::RegistryRaise { fence, .. } => registry::raise(step, fence),
         other => acknowledged(step, other),
@@ -132,6 +152,13 @@ fn acknowledged(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiErro
             unreported,
             ..
         } => cutover::settle(step, app, *index, unreported),
+        C::LeaveZones {
+            app,
+            index,
+            evidence,
+            ..
+        } => zones::leave_zones(step, app, *index, evidence),
+        C::LetGo { app, nodes, .. } => zones::let_go(step, app, nodes),
         // Everything else was carried out by the callers.
         _ => Ok(Reply::Done),
     }

@@ -10,12 +10,16 @@ use hancock_proto::api::{ApiError, ApplyReply};
 use hancock_proto::app::AppSpec;
 use hancock_proto::assignment::PortBinding;
 use hancock_proto::ids::{
-    AppName, BootId, ClusterId, DeploymentId, DocIndex, InstanceId, NodeId, Revision, Term, Version,
+    AppName, BootId, ClusterId, DeploymentId, DocIndex, InstanceId, NodeId, Revision, Term,
+    Version, ZoneName,
 };
-use hancock_proto::registry::{Batch, Fence, Outcome};
+use hancock_proto::registry::{Batch, Fence, Outcome, RegistryUrl};
 use hancock_proto::report::InstanceReport;
 use hancock_proto::resources::NodeInfo;
+use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
+use hancock_proto::upstream::Server;
+use hancock_proto::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{Confirmation, Evidence, StopCause};
@@ -247,6 +251,98 @@ pub enum Command {
         /// The leader's clock.
         at: Timestamp,
     },
+    /// An operator wants a zone, or wants it otherwise.
+    PutZone {
+        /// Its name.
+        name: ZoneName,
+        /// What it shall be.
+        zone: Zone,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// An operator wants a zone gone.
+    DeleteZone {
+        /// Its name.
+        name: ZoneName,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// An operator adds a server to an upstream that no app owns.
+    AddServer {
+        /// The zone whose balancers carry it.
+        zone: ZoneName,
+        /// The upstream.
+        name: ServiceName,
+        /// The server.
+        server: Server,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// An operator wants an upstream gone that no app owns.
+    DeleteUpstream {
+        /// The zone whose balancers carry it.
+        zone: ZoneName,
+        /// The upstream.
+        name: ServiceName,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// The balancers of an app's new zones serve it: those of the zones it has left let go.
+    LeaveZones {
+        /// The app.
+        app: AppName,
+        /// The cutover it moved by.
+        index: DocIndex,
+        /// Who confirmed, who did not.
+        evidence: Evidence,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// Nodes that left an app's zones carry nothing of it any more.
+    LetGo {
+        /// The app.
+        app: AppName,
+        /// Which, and the boots that say so.
+        nodes: BTreeMap<NodeId, BootId>,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// An operator chooses another registry.
+    ChooseRegistry {
+        /// Which.
+        url: RegistryUrl,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// The registry chosen holds every document.
+    RegistryFilled {
+        /// The choice.
+        number: u64,
+        /// Its revision.
+        revision: Revision,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// Every node follows the registry chosen: it is in force.
+    RegistrySwitched {
+        /// The choice.
+        number: u64,
+        /// Nodes, and the boots that said so.
+        nodes: BTreeMap<NodeId, BootId>,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// A registry held other documents than it should, and was put right.
+    RegistryRepaired {
+        /// The choice.
+        number: u64,
+        /// Names that were wrong, a few of them.
+        names: BTreeSet<ServiceName>,
+        /// How many were wrong.
+        count: u64,
+        /// The leader's clock.
+        at: Timestamp,
+    },
     /// The embedded registry writes one batch.
     RegistryPublish {
         /// The documents.
@@ -332,6 +428,16 @@ impl Command {
             | C::FinishDeployment { at, .. }
             | C::FailDeployment { at, .. }
             | C::PlaceAgain { at, .. }
+            | C::PutZone { at, .. }
+            | C::DeleteZone { at, .. }
+            | C::AddServer { at, .. }
+            | C::DeleteUpstream { at, .. }
+            | C::LeaveZones { at, .. }
+            | C::LetGo { at, .. }
+            | C::ChooseRegistry { at, .. }
+            | C::RegistryFilled { at, .. }
+            | C::RegistrySwitched { at, .. }
+            | C::RegistryRepaired { at, .. }
             | C::RegistryPublish { at, .. }
             | C::RegistryRaise { at, .. } => *at,
         }

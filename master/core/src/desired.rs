@@ -2,7 +2,11 @@
 
 mod assignment;
 mod documents;
+mod repairs;
+mod stream;
 
 pub use assignment::assignment;
 pub(crate) use assignment::{assigned, derive_assigned, is_ready};
 pub use documents::{batch, documents};
+pub use repairs::repairs;
+pub use stream::{chosen, registry_news};

@@ -47,6 +47,10 @@ fn routes(state: &State, app: &App, wrong: &mut Vec<String>) {
     if wanted > 0 && app.routes.serving.is_empty() {
         wrong.push(format!("{name} is live and routes to nobody"));
     }
+    let moving = app.routes.cutovers.iter().filter(|c| c.moves).count();
+    if moving > 1 || (moving == 0) != app.routes.staying.is_empty() {
+        wrong.push(format!("{name} stays in zones by {moving} cutovers"));
+    }
     if app.routes.published > app.routes.index {
         wrong.push(format!("{name} has published what it has not decided"));
     }

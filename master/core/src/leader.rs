@@ -2,12 +2,14 @@
 //!
 //! A confirmation counts only when it was reported in this term by the boot that is registered; nothing seen means not confirmed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hancock_proto::hub::Hello;
-use hancock_proto::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Term};
-use hancock_proto::report::{Draining, InstanceReport, Life, Refusal, Report, ServiceReport};
+use hancock_proto::ids::{BootId, DocIndex, Generation, InstanceId, NodeId, Revision, Term};
+use hancock_proto::report::{
+    Draining, Follows, InstanceReport, Life, Refusal, Report, ServiceReport,
+};
 use hancock_proto::resources::Offer;
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
@@ -39,6 +41,9 @@ struct Seen {
     sequence: Option<u64>,
     generation: Generation,
     services: BTreeMap<ServiceName, ServiceReport>,
+    /// Revision of the registry that the last report is the outcome of.
+    registry: Option<Revision>,
+    follows: Option<Follows>,
     /// When each service's confirmation rose, oldest first, bounded.
     rises: BTreeMap<ServiceName, Vec<(DocIndex, Timestamp)>>,
 }
@@ -49,6 +54,8 @@ const MAX_RISES: usize = 16;
 impl Seen {
     fn take_services(&mut self, report: &Report, now: Timestamp) {
         self.services.clone_from(&report.services);
+        self.registry = report.registry;
+        self.follows = report.follows;
         self.rises
             .retain(|name, _| report.services.contains_key(name));
         for (name, service) in &report.services {
@@ -95,6 +102,8 @@ impl LeaderView {
             sequence: None,
             generation: hello.generation,
             services: BTreeMap::new(),
+            registry: None,
+            follows: None,
             rises: BTreeMap::new(),
         };
         let node = hello.info.node.clone();
@@ -209,6 +218,32 @@ impl LeaderView {
         Some(lowest)
     }
 
+    /// Whether `boot` of the node has heard the registry up to `revision` and knows none of `names`.
+    pub(crate) fn lacks<'a>(
+        &self,
+        node: &NodeId,
+        boot: &BootId,
+        mut names: impl Iterator<Item = &'a ServiceName>,
+        revision: Revision,
+    ) -> bool {
+        let seen = self.nodes.get(node).filter(|seen| seen.boot == *boot);
+        let up_to_date = seen.filter(|seen| seen.registry.is_some_and(|at| at >= revision));
+        up_to_date.is_some_and(|seen| names.all(|name| !seen.services.contains_key(name)))
+    }
+
+    /// Whether `boot` of the node follows a choice of registry, up to `revision`.
+    pub(crate) fn follows(
+        &self,
+        node: &NodeId,
+        boot: &BootId,
+        choice: u64,
+        revision: Revision,
+    ) -> bool {
+        let seen = self.nodes.get(node).filter(|seen| seen.boot == *boot);
+        let follows = seen.and_then(|seen| seen.follows);
+        follows.is_some_and(|f| f.choice == choice && f.revision >= revision)
+    }
+
     /// Since when the node is known to have confirmed `index` over `names`; None: it has not.
     pub(crate) fn confirmed_since<'a>(
         &self,
@@ -238,6 +273,13 @@ impl LeaderView {
             let refused = service.refused.as_ref()?;
             (refused.index >= index && service.confirmed < index).then_some(refused)
         })
+    }
+
+    /// Whether anything is open on one of these peers, as far as the node told.
+    pub(crate) fn has_open(&self, node: &NodeId, peers: &BTreeSet<InstanceId>) -> bool {
+        let services = self.nodes.get(node).into_iter();
+        let mut services = services.flat_map(|seen| seen.services.values());
+        services.any(|s| s.draining.keys().any(|peer| peers.contains(peer)))
     }
 
     /// What is still open on a peer, over every service the node knows: requests may have come by a host the app no longer has.

@@ -6,7 +6,7 @@
 //! - **Data in**: commands, log indices, reports and offers of nodes, the time as an argument. **Data out**: replies, commands,
 //!   assignments, upstream documents.
 //! - **Invariants**: `apply` is total and gives the same result everywhere; every step of a cutover is a command whose evidence `apply`
-//!   checks again; nothing old is told to stop before every registered node's balancer has confirmed and drained it, or its time is up;
+//!   checks again; nothing old is told to stop before every node's balancer of its zones has confirmed and drained it, or its time is up;
 //!   an app's documents become empty only by an explicit wish. [`invariants::check`] says the rest.
 //! - **Never**: waits, reads a clock, draws a random number, opens anything, trusts the plan of a former leader, or takes missing data
 //!   for a reason to remove something.
@@ -26,7 +26,7 @@ mod schedule;
 mod snapshot;
 
 pub use command::{Command, Reply};
-pub use desired::{assignment, batch, documents};
+pub use desired::{assignment, batch, chosen, documents, registry_news, repairs};
 pub use leader::LeaderView;
 pub use plan::{Plan, Publication, plan};
 pub use snapshot::{FORMAT, SnapshotError};

@@ -4,6 +4,7 @@ mod cutovers;
 mod deployments;
 mod heal;
 mod nodes;
+mod registry;
 
 pub(crate) use deployments::{manner, peers};
 
@@ -46,6 +47,7 @@ pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan
     let _ = seed;
     let mut turn = Turn::new(state, view, now);
     nodes::plan(&mut turn);
+    registry::plan(&mut turn);
     for app in state.apps.values() {
         let before = turn.commands.len();
         cutovers::plan(&mut turn, app);
@@ -63,6 +65,11 @@ pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan
 }
 
 fn publications(state: &State) -> Vec<Publication> {
+    let kept = state.kept.unpublished().map(|(index, batch)| Publication {
+        app: batch.app.clone(),
+        index,
+        batch,
+    });
     let behind = state.apps.values().filter(|a| !a.routes.is_published());
     behind
         .filter_map(|app| {
@@ -72,6 +79,7 @@ fn publications(state: &State) -> Vec<Publication> {
                 batch: desired::batch(state, &app.name)?,
             })
         })
+        .chain(kept)
         .collect()
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::app::Problem;
-use hancock_proto::ids::{AppName, DeploymentId};
+use hancock_proto::ids::{AppName, DeploymentId, ZoneName};
 use hancock_proto::service::{ServiceKind, ServiceName};
 
 use crate::apply::spoken;
@@ -22,6 +22,35 @@ pub(crate) fn app_not_found(app: &AppName) -> ApiError {
     error(
         "app_not_found",
         format!("there is no app {app}; `hancock app list` shows those there are"),
+    )
+}
+
+/// There is no such zone.
+pub(crate) fn zone_not_found(zone: &ZoneName) -> ApiError {
+    error(
+        "zone_not_found",
+        format!("there is no zone {zone}; `hancock zone list` shows those there are"),
+    )
+}
+
+/// A zone that services use stays as it is.
+pub(crate) fn zone_in_use(zone: &ZoneName, users: &[String]) -> ApiError {
+    error(
+        "zone_in_use",
+        format!(
+            "zone {zone} is used by {}; give their services another zone first",
+            users.join(", ")
+        ),
+    )
+}
+
+/// There is no such upstream kept by hand.
+pub(crate) fn upstream_not_found(zone: &ZoneName, name: &ServiceName) -> ApiError {
+    error(
+        "upstream_not_found",
+        format!(
+            "zone {zone} keeps no upstream {name}; `hancock zone upstreams {zone}` shows those there are"
+        ),
     )
 }
 
@@ -58,7 +87,10 @@ pub(crate) fn name_taken(name: &ServiceName, owner: &AppName, problems: Vec<Prob
         ServiceKind::Tcp(_) => ("port_taken", "port"),
     };
     let name = spoken(name);
-    let message = format!("{name} belongs to app {owner}; choose another {what} or delete {owner}");
+    let message = match *owner == AppName::by_hand() {
+        true => format!("{name} is kept by hand; choose another {what} or delete the upstream"),
+        false => format!("{name} belongs to app {owner}; choose another {what} or delete {owner}"),
+    };
     ApiError {
         problems,
         ..error(code, message)

@@ -3,25 +3,32 @@
 //! Entities live behind [`Arc`], so a clone shares them and an apply copies only what it changes.
 
 mod app;
+mod choosing;
 mod deployment;
 mod instance;
+mod kept;
 mod node;
+mod zones;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hancock_proto::event::Event;
 use hancock_proto::ids::{
-    AppName, ClusterId, DeploymentId, Generation, InstanceId, LogIndex, NodeId, Term,
+    AppName, ClusterId, DeploymentId, Generation, InstanceId, LogIndex, NodeId, Term, ZoneName,
 };
 use hancock_proto::registry::Store;
 use hancock_proto::time::Timestamp;
+use hancock_proto::zone::Zone;
 use serde::{Deserialize, Serialize};
 
-pub use app::{App, AppVersion, Cutover, Routes};
+pub use app::{App, AppVersion, Cutover, LettingGo, Routes};
+pub use choosing::{Choosing, Switch};
 pub use deployment::{Deployment, Kind, Phase};
 pub use instance::{Instance, Origin, Stage};
+pub use kept::{Kept, KeptUpstream};
 pub use node::{Node, NodeState, Released};
+pub(crate) use zones::Carry;
 
 /// Events kept for readers.
 pub const MAX_EVENTS: usize = 4096;
@@ -51,12 +58,21 @@ pub struct State {
     pub instances: BTreeMap<InstanceId, Arc<Instance>>,
     /// Nodes by name: who must confirm.
     pub nodes: BTreeMap<NodeId, Arc<Node>>,
+    /// Zones by name, but for the default one as long as it is as it always was.
+    #[serde(default)]
+    pub zones: BTreeMap<ZoneName, Zone>,
     /// Deployments, the newest [`MAX_DEPLOYMENTS`] finished ones included.
     pub deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
     /// Instances that failed and are gone, oldest first.
     pub departed: Arc<VecDeque<Arc<Instance>>>,
     /// Newest events, oldest first.
     pub events: Arc<VecDeque<Arc<Event>>>,
+    /// Upstreams no app owns.
+    #[serde(default)]
+    pub kept: Arc<Kept>,
+    /// Which registry is in force besides the embedded one.
+    #[serde(default)]
+    pub choosing: Choosing,
     /// The embedded registry.
     pub registry: Arc<Store>,
     /// Highest number given to an instance; never used again.

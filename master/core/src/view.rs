@@ -5,7 +5,9 @@ mod deployments;
 mod instances;
 mod nodes;
 mod preview;
+mod registry;
 mod waiting;
+mod zones;
 
 use hancock_proto::event::Event;
 use hancock_proto::time::Timestamp;
@@ -18,6 +20,8 @@ pub use deployments::{deployment, newest_deployment};
 pub use instances::instances;
 pub use nodes::{nodes, status};
 pub use preview::preview;
+pub use registry::registry;
+pub use zones::{top, upstreams, zone, zones};
 
 /// State, what the leader saw, and the time: everything a view is rendered from. A follower passes an empty leader's view.
 #[derive(Clone, Copy)]

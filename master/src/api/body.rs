@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use hancock_proto::app::AppSpec;
-use hancock_proto::ids::{AppName, DeploymentId};
+use hancock_proto::ids::{AppName, DeploymentId, ZoneName};
 use serde::de::DeserializeOwned;
 
 use super::error::Failure;
@@ -72,6 +72,20 @@ fn not_json(error: serde_json::Error) -> Failure {
 pub(super) struct App(pub(super) AppName);
 
 impl FromRequestParts<Api> for App {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        let text = path_part(parts, api).await?;
+        let name = text.parse();
+        name.map(Self)
+            .map_err(|e: hancock_proto::ids::InvalidName| Failure::malformed(e.to_string()))
+    }
+}
+
+/// The zone named in the path.
+pub(super) struct Zone(pub(super) ZoneName);
+
+impl FromRequestParts<Api> for Zone {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hancock_master_core::{Command, Reply, State, assignment};
+use hancock_master_core::{Command, Reply, State, assignment, chosen, registry_news};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::ids::{Generation, NodeId, Revision, Term};
 use hancock_proto::registry::Fence;
@@ -58,6 +58,8 @@ struct Position {
     generation: Option<Generation>,
     /// Registry revision sent; None: list first.
     revision: Option<Revision>,
+    /// What it was told of the chosen registry.
+    chosen: Option<HubMessage>,
 }
 
 impl Session {
@@ -101,6 +103,7 @@ impl Session {
         let position = Position {
             generation: None,
             revision: hello.registry.filter(|_| knows_cluster),
+            chosen: None,
         };
         let ended = tokio::select! {
             ended = self.read(&mut inbound, &node, &attached) => ended,
@@ -256,7 +259,15 @@ fn ending() -> Status {
 /// What the state says beyond what was sent.
 fn news(state: &State, term: Term, node: &NodeId, position: &mut Position) -> Vec<HubMessage> {
     let mut out = Vec::new();
-    out.extend(registry_news(state, position));
+    if let Some(message) = registry_news(state, node, position.revision) {
+        position.revision = Some(state.registry.revision());
+        out.push(message);
+    }
+    let chosen = chosen(state, node);
+    if position.chosen.as_ref() != Some(&chosen) {
+        out.push(chosen.clone());
+        position.chosen = Some(chosen);
+    }
     if position.generation != Some(state.generation(node))
         && let Some(assignment) = assignment(state, term, node)
     {
@@ -264,20 +275,4 @@ fn news(state: &State, term: Term, node: &NodeId, position: &mut Position) -> Ve
         out.push(HubMessage::Assignment(assignment));
     }
     out
-}
-
-fn registry_news(state: &State, position: &mut Position) -> Option<HubMessage> {
-    let store = &state.registry;
-    if position.revision == Some(store.revision()) {
-        return None;
-    }
-    let changes = position.revision.and_then(|at| store.changes_after(at));
-    position.revision = Some(store.revision());
-    Some(match changes {
-        Some(changes) => HubMessage::RegistryChanges {
-            revision: store.revision(),
-            changes,
-        },
-        None => HubMessage::RegistryList(store.list()),
-    })
 }

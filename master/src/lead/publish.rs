@@ -1,48 +1,27 @@
-//! Writes an app's documents under the term's fence, into every registry there is. An unknown end is not a failed one: it is read back
-//! before anything else.
+//! Writes an app's documents under the term's fence. An unknown end is not a failed one: it is read back before anything else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hancock_master_core::{Command, Publication};
 use hancock_proto::ids::{AppName, Revision};
 use hancock_proto::registry::{Batch, Fence, Listing, Outcome};
 use hancock_proto::time::Timestamp;
 use hancock_registry::{RegistryError, UpstreamRegistry};
-use tokio::time::{Instant, timeout};
 
 /// Writes and read-backs of one publication before the loop turns to other work.
 const TRIES: u32 = 4;
-/// Time a registry outside has for one publication.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Pause after it did not answer: a store that hangs must not hold up everything else a leader does.
-const REST: Duration = Duration::from_secs(1);
-
-/// A registry that is written.
-#[derive(Clone)]
-pub(crate) struct Target {
-    /// The registry.
-    pub(crate) registry: Arc<dyn UpstreamRegistry>,
-    /// Others can change or lose it: what lies there is compared when a term begins.
-    pub(crate) outside: bool,
-}
 
 /// Publishes for one term.
-pub(super) struct Publisher<'a> {
-    targets: &'a [Target],
+pub(super) struct Publisher {
+    registry: Arc<dyn UpstreamRegistry>,
     fence: Fence,
-    /// Everything that is published, as it should lie there.
-    published: Box<dyn Fn() -> Vec<Batch> + Send + Sync + 'a>,
-    /// How many of the targets have the fence.
-    raised: usize,
+    raised: bool,
     /// A higher fence rules: nothing is published any more in this term.
     lost: bool,
     /// Publications whose end is not known. Nothing newer of the app goes out before.
     open: BTreeMap<AppName, Publication>,
     failing: bool,
-    /// Nothing is tried before.
-    resting: Option<Instant>,
 }
 
 enum End {
@@ -51,86 +30,30 @@ enum End {
     Open,
 }
 
-impl<'a> Publisher<'a> {
-    /// A publisher to `targets`, in this order: the last one's revisions count.
-    pub(super) fn new(
-        targets: &'a [Target],
-        fence: Fence,
-        published: impl Fn() -> Vec<Batch> + Send + Sync + 'a,
-    ) -> Self {
+impl Publisher {
+    pub(super) fn new(registry: Arc<dyn UpstreamRegistry>, fence: Fence) -> Self {
         Self {
-            targets,
+            registry,
             fence,
-            published: Box::new(published),
-            raised: 0,
+            raised: false,
             lost: false,
             open: BTreeMap::new(),
             failing: false,
-            resting: None,
         }
     }
 
     /// Whether something is to be tried again soon.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.lost && (!self.is_raised() || self.failing || !self.open.is_empty())
+        !self.lost && (!self.raised || self.failing || !self.open.is_empty())
     }
 
-    /// None: it took too long, and may still be done.
-    async fn in_time<T>(&self, deed: impl Future<Output = T>) -> Option<T> {
-        match self.targets.iter().any(|target| target.outside) {
-            true => timeout(PATIENCE, deed).await.ok(),
-            false => Some(deed.await),
-        }
-    }
-
-    fn is_raised(&self) -> bool {
-        self.raised == self.targets.len()
-    }
-
-    /// Raises the fence; tried again before each publish until it is known to be up everywhere.
+    /// Raises the fence; tried again before each publish until it is known to be up.
     pub(super) async fn raise(&mut self) {
-        while let Some(target) = self.targets.get(self.raised).filter(|_| !self.lost) {
-            match self.in_time(self.begin(target)).await {
-                Some(Ok(None)) => self.raised += 1,
-                Some(Ok(Some(higher))) => self.lose(&higher),
-                Some(Err(error)) => return self.complain(&error),
-                None => return self.rest(),
-            }
+        match self.registry.raise(&self.fence).await {
+            Ok(None) => self.raised = true,
+            Ok(Some(higher)) => self.lose(&higher),
+            Err(error) => self.complain(&error),
         }
-    }
-
-    /// Makes a target this term's. A store without a fence is filled first: with one, what it lacks would count as gone.
-    async fn begin(&self, target: &Target) -> Result<Option<Fence>, RegistryError> {
-        let registry = &*target.registry;
-        if !target.outside {
-            return registry.raise(&self.fence).await;
-        }
-        let published = (self.published)();
-        let listing = registry.list().await?;
-        let missing = published.iter().filter(|batch| !holds(&listing, batch));
-        // What does not fit into the time is there already when it is tried again.
-        for batch in missing.filter(|_| listing.fence.is_none()) {
-            registry.fill(batch).await?;
-        }
-        let higher = registry.raise(&self.fence).await?;
-        if higher.is_none() {
-            self.mend(registry, &published).await?;
-        }
-        Ok(higher)
-    }
-
-    /// Writes again what lies there otherwise: an older copy of the store, or what somebody else wrote.
-    async fn mend(
-        &self,
-        registry: &dyn UpstreamRegistry,
-        published: &[Batch],
-    ) -> Result<(), RegistryError> {
-        let listing = registry.list().await?;
-        for batch in published.iter().filter(|batch| !holds(&listing, batch)) {
-            tracing::warn!(app = %batch.app, "the registry held other documents than were published; they are written again");
-            registry.publish(batch, &self.fence).await?;
-        }
-        Ok(())
     }
 
     /// Writes the documents; the command that records it, once they are known to be written.
@@ -139,17 +62,15 @@ impl<'a> Publisher<'a> {
         publication: &Publication,
         now: Timestamp,
     ) -> Option<Command> {
-        if self.resting.is_some_and(|until| Instant::now() < until) {
-            return None;
+        if !self.raised && !self.lost {
+            self.raise().await;
         }
-        self.raise().await;
-        if !self.is_raised() || self.lost {
+        if !self.raised || self.lost {
             return None;
         }
         let open = self.open.get(&publication.app).cloned();
         let publication = open.unwrap_or_else(|| publication.clone());
-        let written = self.in_time(self.write(&publication.batch)).await;
-        match written.unwrap_or(Ok(End::Open)) {
+        match self.write(&publication.batch).await {
             Ok(End::Written(revision)) => Some(self.written(publication, revision, now)),
             Ok(End::Lost(higher)) => {
                 self.lose(&higher);
@@ -157,16 +78,29 @@ impl<'a> Publisher<'a> {
             }
             Ok(End::Open) => {
                 self.open.insert(publication.app.clone(), publication);
-                self.rest();
                 None
             }
             Err(error) => {
-                if let RegistryError::Wiped { .. } = error {
-                    self.raised = 0;
-                }
+                // The fence has gone with everything else.
+                self.raised &= !matches!(error, RegistryError::Wiped { .. });
                 self.complain(&error);
                 None
             }
+        }
+    }
+
+    /// Writes documents that nobody waits for. False: not known to be written.
+    pub(super) async fn repair(&mut self, batch: &Batch) -> bool {
+        if !self.raised || self.lost {
+            return false;
+        }
+        match self.write(batch).await {
+            Ok(End::Written(_)) => true,
+            Ok(End::Lost(higher)) => {
+                self.lose(&higher);
+                false
+            }
+            Ok(End::Open) | Err(_) => false,
         }
     }
 
@@ -183,35 +117,13 @@ impl<'a> Publisher<'a> {
     }
 
     async fn write(&self, batch: &Batch) -> Result<End, RegistryError> {
-        let mut written = Revision(0);
-        for target in self.targets {
-            match self.write_to(&*target.registry, batch).await? {
-                End::Written(revision) => written = revision,
-                other => return Ok(other),
-            }
-        }
-        Ok(End::Written(written))
-    }
-
-    async fn write_to(
-        &self,
-        registry: &dyn UpstreamRegistry,
-        batch: &Batch,
-    ) -> Result<End, RegistryError> {
         for _ in 0..TRIES {
-            match registry.publish(batch, &self.fence).await? {
+            match self.registry.publish(batch, &self.fence).await? {
                 Outcome::Committed(revision) => return Ok(End::Written(revision)),
                 Outcome::Lost(higher) => return Ok(End::Lost(higher)),
                 Outcome::Unknown => {}
             }
-            let listing = match registry.list().await {
-                Ok(listing) => listing,
-                // What was written may still come to light.
-                Err(error) => {
-                    tracing::warn!(app = %batch.app, %error, "documents cannot be read back yet");
-                    return Ok(End::Open);
-                }
-            };
+            let listing = self.registry.list().await?;
             if let Some(higher) = listing.fence.clone().filter(|have| *have != self.fence) {
                 return Ok(End::Lost(higher));
             }
@@ -223,19 +135,18 @@ impl<'a> Publisher<'a> {
         Ok(End::Open)
     }
 
+    /// Another fence is there. A lower one of our own is of a store put back to an earlier state: ours is raised again.
     fn lose(&mut self, higher: &Fence) {
+        if higher.cluster == self.fence.cluster && higher.term < self.fence.term {
+            tracing::warn!(ours = ?self.fence, found = ?higher, "the registry has gone back to an earlier fence");
+            self.raised = false;
+            return;
+        }
         tracing::warn!(ours = ?self.fence, ruling = ?higher, "another fence rules the registry; publishing stops for this term");
         self.lost = true;
     }
 
-    fn rest(&mut self) {
-        if self.targets.iter().any(|target| target.outside) {
-            self.resting = Some(Instant::now() + REST);
-        }
-    }
-
     fn complain(&mut self, error: &RegistryError) {
-        self.rest();
         if !self.failing {
             tracing::warn!(%error, "documents cannot be published; both old and new instances are kept until they can");
         }
@@ -267,14 +178,6 @@ mod tests {
         }
     }
 
-    fn targets(fakes: &[&Fake]) -> Vec<Target> {
-        let target = |fake: &&Fake| Target {
-            registry: Arc::new((*fake).clone()),
-            outside: false,
-        };
-        fakes.iter().map(target).collect()
-    }
-
     fn publication(index: u64) -> Publication {
         let doc = UpstreamDoc {
             #[allow(clippy::cast_precision_loss)]
@@ -301,8 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_answer_is_read_back() {
         let fake = Fake::new();
-        let targets = targets(&[&fake]);
-        let mut publisher = Publisher::new(&targets, fence(1), Vec::new);
+        let mut publisher = Publisher::new(Arc::new(fake.clone()), fence(1));
         fake.inject(Fault::WrittenAnswerLost);
         let done = publisher.publish(&publication(1), Timestamp(1)).await;
         assert_eq!(index_of(done), Some(1));
@@ -314,8 +216,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_newer_goes_out_before_the_end_is_known() {
         let fake = Fake::new();
-        let targets = targets(&[&fake]);
-        let mut publisher = Publisher::new(&targets, fence(1), Vec::new);
+        let mut publisher = Publisher::new(Arc::new(fake.clone()), fence(1));
         for _ in 0..TRIES {
             fake.inject(Fault::NothingWrittenAnswerLost);
         }
@@ -330,10 +231,9 @@ mod tests {
     #[tokio::test]
     async fn a_former_leader_stops_publishing() {
         let fake = Fake::new();
-        let targets = targets(&[&fake]);
-        let mut former = Publisher::new(&targets, fence(1), Vec::new);
+        let mut former = Publisher::new(Arc::new(fake.clone()), fence(1));
         former.raise().await;
-        let mut leader = Publisher::new(&targets, fence(2), Vec::new);
+        let mut leader = Publisher::new(Arc::new(fake.clone()), fence(2));
         leader.raise().await;
         assert_eq!(former.publish(&publication(1), Timestamp(1)).await, None);
         assert!(!former.is_waiting(), "it does not try again");
@@ -342,70 +242,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_store_that_went_back_gets_the_fence_again() {
+        let fake = Fake::new();
+        let mut former = Publisher::new(Arc::new(fake.clone()), fence(1));
+        former.publish(&publication(1), Timestamp(1)).await;
+        let mut leader = Publisher::new(Arc::new(fake.clone()), fence(2));
+        leader.raise().await;
+        fake.wipe();
+        former.raise().await;
+        assert_eq!(leader.publish(&publication(2), Timestamp(1)).await, None);
+        assert!(leader.is_waiting(), "it tries again");
+        let done = leader.publish(&publication(2), Timestamp(1)).await;
+        assert_eq!(index_of(done), Some(2));
+    }
+
+    #[tokio::test]
     async fn an_unreachable_store_is_tried_again() {
         let fake = Fake::new();
-        let targets = targets(&[&fake]);
-        let mut publisher = Publisher::new(&targets, fence(1), Vec::new);
+        let mut publisher = Publisher::new(Arc::new(fake.clone()), fence(1));
         fake.inject(Fault::Unreachable);
         assert_eq!(publisher.publish(&publication(1), Timestamp(1)).await, None);
         assert!(publisher.is_waiting());
         let done = publisher.publish(&publication(1), Timestamp(1)).await;
         assert_eq!(index_of(done), Some(1));
-    }
-
-    #[tokio::test]
-    async fn every_registry_is_written_and_the_last_one_counts() {
-        let (first, last) = (Fake::new(), Fake::new());
-        let targets = targets(&[&first, &last]);
-        let mut publisher = Publisher::new(&targets, fence(1), Vec::new);
-        last.inject(Fault::Unreachable);
-        assert_eq!(publisher.publish(&publication(1), Timestamp(1)).await, None);
-        assert_eq!(first.list().await.unwrap().entries.len(), 1);
-        let done = publisher.publish(&publication(1), Timestamp(1)).await;
-        assert_eq!(index_of(done), Some(1));
-        let written = last.list().await.unwrap();
-        assert_eq!(
-            written.entries["web"].doc,
-            first.list().await.unwrap().entries["web"].doc
-        );
-    }
-
-    #[tokio::test]
-    async fn what_was_lost_or_changed_is_written_again_when_a_term_begins() {
-        let fake = Fake::new();
-        let mut targets = targets(&[&fake]);
-        targets[0].outside = true;
-        let everything = || vec![publication(1).batch];
-        let mut publisher = Publisher::new(&targets, fence(1), everything);
-        publisher.raise().await;
-        let held = |listing: &Listing| listing.entries["web"].doc.timeout;
-        assert_eq!(held(&fake.list().await.unwrap()), Some(1.0));
-        let foreign = publication(7).batch;
-        fake.publish(&foreign, &fence(1)).await.unwrap();
-        let mut next = Publisher::new(&targets, fence(2), everything);
-        next.raise().await;
-        let listing = fake.list().await.unwrap();
-        assert_eq!((held(&listing), listing.fence), (Some(1.0), Some(fence(2))));
-    }
-
-    #[tokio::test]
-    async fn a_registry_that_hangs_holds_nothing_up() {
-        let fake = Fake::new();
-        let mut targets = targets(&[&fake]);
-        targets[0].outside = true;
-        let mut publisher = Publisher::new(&targets, fence(1), Vec::new);
-        publisher.raise().await;
-        fake.inject(Fault::Slow(Duration::from_secs(60)));
-        let begun = Instant::now();
-        assert_eq!(publisher.publish(&publication(1), Timestamp(1)).await, None);
-        assert_eq!(publisher.publish(&publication(1), Timestamp(1)).await, None);
-        assert!(begun.elapsed() < PATIENCE * 2, "{:?}", begun.elapsed());
-        assert!(publisher.is_waiting());
-        let again = || async {
-            let mut again = Publisher::new(&targets, fence(1), Vec::new);
-            index_of(again.publish(&publication(1), Timestamp(1)).await).ok_or("not yet")
-        };
-        let wait = hancock_testkit::wait::wait_for_async("a store that answers", PATIENCE, again);
-        assert_eq!(wait.await, 1);
     }
 }

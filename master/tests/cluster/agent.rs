@@ -8,8 +8,8 @@ use hancock_master::HubService;
 use hancock_proto::app::Resources;
 use hancock_proto::assignment::{Assignment, Desired};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage, LogChunk, LogLine, LogRequest, Stream};
-use hancock_proto::ids::{Generation, InstanceId, Term, Version};
-use hancock_proto::report::{Condition, InstanceReport, Life, Report, ServiceReport};
+use hancock_proto::ids::{Generation, InstanceId, Revision, Term, Version};
+use hancock_proto::report::{Condition, Follows, InstanceReport, Life, Report, ServiceReport};
 use hancock_proto::resources::{NodeInfo, Offer, PortRange};
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
@@ -33,6 +33,8 @@ pub struct Manners {
     pub ready_up_to: Version,
     /// The balancer confirms documents.
     pub confirms: bool,
+    /// It follows the registry it is told to.
+    pub follows: bool,
 }
 
 /// What the agent has seen so far.
@@ -123,6 +125,7 @@ impl Agent {
         let manners = Arc::new(Mutex::new(Manners {
             ready_up_to: Version(u64::MAX),
             confirms: true,
+            follows: true,
         }));
         let hello = hello(node, boot);
         out.send(frame(&AgentMessage::Hello(hello.clone())))
@@ -136,6 +139,7 @@ impl Agent {
             lives: BTreeMap::new(),
             sequence: 0,
             told: None,
+            chosen: None,
             out,
         };
         let task = tokio::spawn(machine.run(inbox));
@@ -174,6 +178,8 @@ struct Machine {
     lives: BTreeMap<InstanceId, InstanceReport>,
     sequence: u64,
     told: Option<Report>,
+    /// The registry to follow, and how far it is waited for.
+    chosen: Option<(u64, Revision)>,
     out: mpsc::Sender<AgentFrame>,
 }
 
@@ -209,6 +215,10 @@ impl Machine {
             HubMessage::RegistryList(listing) => self.watcher.list(&listing),
             HubMessage::RegistryChanges { revision, changes } => {
                 self.watcher.changes(revision, &changes)
+            }
+            HubMessage::Registry { choice, filled, .. } => {
+                self.chosen = Some((choice.number, filled.unwrap_or_default()));
+                return;
             }
             HubMessage::Logs(request) => return self.logs(&request).await,
             HubMessage::LogsEnd { .. } => return,
@@ -313,6 +323,11 @@ impl Machine {
             generation: assigned.map(|a| a.generation).unwrap_or_default(),
             instances,
             services: services.collect(),
+            registry: self.watcher.revision(),
+            follows: self
+                .chosen
+                .filter(|_| manners.follows)
+                .map(|(choice, revision)| Follows { choice, revision }),
         }
     }
 }

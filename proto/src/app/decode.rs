@@ -23,6 +23,8 @@ use crate::units::{Cpu, Size};
 use later::Shape;
 use reader::{Field, Section, Sink};
 
+pub use check::host_problem;
+
 /// One thing wrong with a spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

@@ -53,6 +53,9 @@ fn text(plan: &PlanReply, out: &Out) -> String {
             "\nreserved while old and new run side by side: {cpu} cores, {memory} memory, {disk} disk"
         );
     }
+    for note in &plan.notes {
+        let _ = writeln!(text, "\n{note}");
+    }
     if !plan.unplaceable.is_empty() {
         let _ = writeln!(
             text,

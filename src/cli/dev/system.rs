@@ -1,5 +1,6 @@
 //! Everything `hancock dev` runs, started in the order an edge node needs: sockets, balancer (serves the last known good), master, agent.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +10,15 @@ use hancock_agent::link::grpc::GrpcLink;
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::runtime::docker::DockerRuntime;
 use hancock_agent::{Agent, Options as AgentOptions, detect};
-use hancock_balancer::{Balancer, Following, Options as BalancerOptions, TcpOptions};
+use hancock_balancer::{Balancer, Options as BalancerOptions, TcpOptions};
 use hancock_master::{Master, Options as MasterOptions};
 use hancock_proto::ids::{BootId, NodeId};
-use hancock_registry::memory::Memory;
+use hancock_registry::Opener;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
 use super::{Runtime, pipe};
 use crate::boot::{self, DataDir};
-use crate::cli::etcd::Named;
 
 /// Time open requests have to end when everything stops.
 const REQUEST_GRACE: Duration = Duration::from_secs(5);
@@ -102,7 +102,8 @@ impl System {
         data: &DataDir,
         sockets: Sockets,
         wanted: Runtime,
-        registry: Option<Named>,
+        labels: BTreeMap<String, String>,
+        registries: Opener,
     ) -> anyhow::Result<Self> {
         let addresses = sockets.addresses()?;
         let node: NodeId = data
@@ -126,32 +127,28 @@ impl System {
             token: None,
             access: Default::default(),
         };
-        let balancer = match &registry {
-            // What is served is reported to the master: no word of it to the registry.
-            Some(Named { registry, name }) => {
-                let following = Following {
-                    registry: registry.clone(),
-                    memory: Memory::open(data.path(), name),
-                    reader: None,
-                };
-                Balancer::start_following(options, following).await
-            }
-            None => Balancer::start(options).await,
-        };
-        let balancer = balancer.context("cannot start the balancer")?;
+        let balancer = Balancer::start(options)
+            .await
+            .context("cannot start the balancer")?;
         let master = Master::start(MasterOptions {
             name: node.to_string(),
             data_dir: data.join("master"),
             api: sockets.api,
             proxy: Some(addresses.http.to_string()),
-            registry: registry.map(|named| named.registry),
+            registries: registries.clone(),
         })
         .await
         .context("cannot start the master")?;
         let hub = CancellationToken::new();
         let channel = pipe::serve(master.hub(), hub.clone());
+        let overrides = detect::Overrides {
+            node: Some(node),
+            labels,
+            ..detect::Overrides::default()
+        };
+        let link = GrpcLink::new(channel);
         let agent =
-            start_agent(data, node, boot, &engine, GrpcLink::new(channel), &balancer).await?;
+            start_agent(data, overrides, boot, &engine, link, &balancer, registries).await?;
         Ok(Self {
             balancer,
             master,
@@ -227,25 +224,23 @@ fn tcp(addresses: Addresses) -> TcpOptions {
 
 async fn start_agent(
     data: &DataDir,
-    node: NodeId,
+    overrides: detect::Overrides,
     boot: BootId,
     engine: &Engine,
     link: GrpcLink,
     balancer: &Balancer,
+    registries: Opener,
 ) -> anyhow::Result<Agent> {
     let runtime: Arc<dyn ContainerRuntime> = engine.runtime();
     let dir = data.join("agent");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let overrides = detect::Overrides {
-        node: Some(node),
-        ..detect::Overrides::default()
-    };
     let info = detect::node_info(overrides, engine.describe(), &dir)?;
     let options = AgentOptions {
         info,
         boot,
         data_dir: dir,
         offer_interval: OFFER_INTERVAL,
+        registries,
     };
     Agent::start(options, runtime, Arc::new(link), balancer.handle())
         .await

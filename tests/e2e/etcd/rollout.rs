@@ -4,7 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use hancock_testkit::etcd::Etcd;
-use hancock_testkit::{http, wait, wait_for};
+use hancock_testkit::{wait, wait_for};
 use serde_json::Value;
 
 use super::can_run;
@@ -20,16 +20,20 @@ fn serving() -> (Etcd, World) {
     let etcd = Etcd::start();
     let mut world = World::at_rest(Runtime::Process);
     world.up(&["--registry", &etcd.url("edge")]);
+    wait_in_force(&world, &etcd.url("edge"));
     world.apply(&Spec::web(Runtime::Process));
     world.wait_answer("web", "v1");
     (etcd, world)
 }
 
-/// How the registry stands, by the node's own balancer.
-fn standing(world: &World) -> Result<Value, String> {
-    let answer = http::get(world.admin, "admin", "/status")?;
-    let status: Value = serde_json::from_str(&answer.body).map_err(|e| e.to_string())?;
-    Ok(status["hancock"]["registry"].clone())
+fn wait_in_force(world: &World, url: &str) {
+    wait_for("the registry in force", SOON, || {
+        let view: Value = world.ask("/v1/registry")?;
+        match view["phase"] == "settled" && view["url"] == url {
+            true => Ok(()),
+            false => Err(view.to_string()),
+        }
+    });
 }
 
 fn stored(etcd: &Etcd) -> Value {
@@ -61,19 +65,8 @@ fn versions_roll_out_through_an_etcd_without_a_failed_request() {
     println!("{tally}");
     tally.assert_none_failed();
     assert!(stored(&etcd)["hancock"]["index"].as_u64() > first["hancock"]["index"].as_u64());
-    let seen = standing(&world).unwrap();
-    assert_eq!(
-        (&seen["connected"], &seen["services"]),
-        (&true.into(), &1.into())
-    );
     world.run(&["app", "delete", "web", "--yes", "--wait"]).ok();
     assert_eq!(etcd.get(KEY), None);
-    wait_for("no service", SOON, || {
-        match standing(&world)?["services"] == 0 {
-            true => Ok(()),
-            false => Err(standing(&world)?.to_string()),
-        }
-    });
 }
 
 /// A command that goes on beside the test.
@@ -130,13 +123,9 @@ fn a_wiped_etcd_is_filled_again() {
     world.run(&["app", "scale", "web", "2", "--wait"]).ok();
     assert_eq!(stored(&etcd)["hancock"]["app"], "web");
     assert!(etcd.get("edge/hancock/fence").is_some());
-    // What somebody else wrote is gone by the next term.
+    // What somebody else wrote over it is put right.
     let ours = stored(&etcd);
-    load.stop().assert_none_failed();
     etcd.put(KEY, r#"{"servers":[{"host":"127.0.0.1","port":9}]}"#);
-    let mut world = world;
-    world.crash();
-    world.up(&["--registry", &etcd.url("edge")]);
     wait_for("the owner's document", SOON, || {
         let now = stored(&etcd);
         if now["cluster"] == ours["cluster"] {
@@ -145,5 +134,27 @@ fn a_wiped_etcd_is_filled_again() {
             Err(now.to_string())
         }
     });
+    load.stop().assert_none_failed();
     world.wait_answer("web", "v1");
+}
+
+#[test]
+fn the_registry_is_switched_while_clients_ask() {
+    if !can_run() {
+        return;
+    }
+    let etcd = Etcd::start();
+    let mut world = World::at_rest(Runtime::Process);
+    world.up(&[]);
+    world.apply(&Spec::web(Runtime::Process));
+    world.wait_answer("web", "v1");
+    let load = world.load("web", 50);
+    for url in [etcd.url("edge"), "embedded".to_owned(), etcd.url("edge")] {
+        world.run(&["registry", "set", &url]).ok();
+        wait_in_force(&world, &url);
+    }
+    assert_eq!(stored(&etcd)["hancock"]["app"], "web");
+    world.apply(&Spec::web(Runtime::Process).version("v2"));
+    world.wait_answer("web", "v2");
+    load.stop().assert_none_failed();
 }

@@ -120,7 +120,7 @@ impl World {
                 let applies = daemon.watcher.changes(revision, &changes);
                 self.apply_documents(node, applies);
             }
-            HubMessage::Logs(_) | HubMessage::LogsEnd { .. } => {}
+            HubMessage::Registry { .. } | HubMessage::Logs(_) | HubMessage::LogsEnd { .. } => {}
         }
         self.agent_turn(node);
     }
@@ -217,6 +217,8 @@ impl World {
             generation: daemon.record.session.generation,
             instances,
             services: daemon.balancer.reports(),
+            registry: daemon.watcher.revision(),
+            follows: None,
         };
         if daemon.last.as_ref() == Some(&report) {
             return;

@@ -171,9 +171,10 @@ impl Balancer {
                 continue;
             };
             service.settle();
-            if service.deleted && service.is_settled() {
+            let open = service.deleted || !service.is_settled();
+            if service.deleted && service.writing.is_none() && service.is_settled() {
                 self.services.remove(&name);
-            } else if service.cutover.deadline().is_some() || !service.is_settled() {
+            } else if service.cutover.deadline().is_some() || open {
                 self.active.insert(name);
             }
         }
@@ -235,8 +236,8 @@ impl Balancer {
                 service.uninstall();
                 service.settle();
                 service.deleted = true;
-                service.writing = None;
                 self.sequence += 1;
+                service.writing = Some((self.sequence, DocIndex(0)));
                 let write = Effect::Write(name.clone(), self.sequence, None);
                 self.effects.push(write);
             }

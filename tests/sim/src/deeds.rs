@@ -5,7 +5,7 @@ use hancock_proto::ids::{AppName, DeploymentId};
 
 use crate::cluster::Then;
 use crate::settings::Fault;
-use crate::specs::{APPS, VERSIONS, spec};
+use crate::specs::{APPS, CITIES, IN_ZONES, VERSIONS, city, spec};
 use crate::world::{EngineEvent, Event, World};
 
 impl World {
@@ -67,7 +67,8 @@ impl World {
     }
 
     fn new_version(&mut self, app: &str) -> Command {
-        let version = self.rng.below(VERSIONS);
+        let more = if self.settings.zones { IN_ZONES } else { 0 };
+        let version = self.rng.below(VERSIONS + more);
         let replicas = u32::try_from(self.rng.between(1, 3)).unwrap_or(1);
         Command::ApplyApp {
             spec: spec(app, version, replicas),
@@ -94,6 +95,11 @@ impl World {
             Fault::Mail | Fault::Engine => self.wish(),
             Fault::Store => self.store_fault(),
             Fault::Wipe => self.wipe(),
+            Fault::Restore => self.restore(),
+            Fault::Label => {
+                let city = CITIES[self.rng.below(CITIES.len())];
+                self.label(node, city);
+            }
         }
     }
 
@@ -219,6 +225,28 @@ impl World {
         self.oracle.wiped = self.now;
     }
 
+    /// The store goes back to the copy made last, or a copy is made.
+    fn restore(&mut self) {
+        match self.external.copy.take() {
+            Some(copy) => {
+                self.external.store = copy;
+                self.external.identity += 1;
+                self.oracle.wiped = self.now;
+            }
+            None => self.external.copy = Some(self.external.store.clone()),
+        }
+    }
+
+    /// The daemon of a node starts again with another label.
+    fn label(&mut self, node: usize, city: &str) {
+        let labels = &mut self.hosts[node].info.labels;
+        labels.insert("city".to_owned(), city.to_owned());
+        if self.hosts[node].daemon.is_some() {
+            self.crash(node);
+            self.boot(node);
+        }
+    }
+
     /// All faults end.
     pub(crate) fn make_peace(&mut self) {
         self.say(|_| "faults end".to_owned());
@@ -227,6 +255,9 @@ impl World {
         for node in 0..self.hosts.len() {
             self.hosts[node].blocked.clear();
             self.hosts[node].slow_disk = 0;
+            if self.settings.has(Fault::Label) {
+                self.label(node, city(node));
+            }
             if !self.hosts[node].linked {
                 self.link(node);
             }

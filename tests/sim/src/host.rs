@@ -18,6 +18,7 @@ use hancock_registry::watcher::Watcher;
 
 use crate::balancer::{Balancer, LocalSpec};
 use crate::engine::Engine;
+use crate::specs::city;
 
 /// First host port of every node.
 const FIRST_PORT: u16 = 20_000;
@@ -97,7 +98,7 @@ fn info(name: &str, number: usize, ports: u16) -> NodeInfo {
         node: name.parse().unwrap(),
         hostname: name.to_owned(),
         address: format!("10.0.0.{number}"),
-        labels: BTreeMap::new(),
+        labels: BTreeMap::from([("city".to_owned(), city(number - 1).to_owned())]),
         capacity: Resources {
             cpu: Cpu::millicores(8000),
             memory: Size::mib(16_384),

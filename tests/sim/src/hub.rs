@@ -1,8 +1,8 @@
 //! Sessions between agents and the master they believe in. A session is a stream: it keeps its order or it breaks. Reports and
 //! assignments, which say everything, may also come late, twice, or in another order.
 
-use hancock_master_core::assignment;
 use hancock_master_core::command::Command;
+use hancock_master_core::{assignment, registry_news};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::ids::{Generation, NodeId, Revision, Term};
 use hancock_proto::report::Report;
@@ -266,15 +266,10 @@ impl World {
         let state = &self.cluster.masters[session.master].state;
         let node: &NodeId = self.hosts[session.node].id();
         let mut out = Vec::new();
-        let store = &state.registry;
-        if !external && session.revision != Some(store.revision()) {
-            let revision = store.revision();
-            let changes = session.revision.and_then(|at| store.changes_after(at));
-            session.revision = Some(revision);
-            out.push(match changes {
-                Some(changes) => HubMessage::RegistryChanges { revision, changes },
-                None => HubMessage::RegistryList(store.list()),
-            });
+        let news = registry_news(state, node, session.revision);
+        if let Some(message) = news.filter(|_| !external) {
+            session.revision = Some(state.registry.revision());
+            out.push(message);
         }
         if session.generation != Some(state.generation(node))
             && let Some(assignment) = assignment(state, session.term, node)

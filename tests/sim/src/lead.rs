@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::{LeaderView, Publication, plan};
 use hancock_proto::ids::Term;
+use hancock_proto::time::Timestamp;
+use hancock_proto::zone::Zone;
 
 use crate::cluster::{Then, cluster_id, fence};
 use crate::publish::Publisher;
+use crate::specs::CITIES;
 use crate::world::{Event, World};
 
 /// A master that believes to lead.
@@ -49,10 +52,24 @@ impl World {
         if self.cluster.masters[master].state.cluster.is_none() {
             let cluster = cluster_id();
             self.propose(master, Command::Init { cluster, at }, Then::Nothing);
+            self.make_zones(master, at);
         }
         let leader = format!("m{master}");
         let started = Command::TermStarted { term, leader, at };
         self.propose(master, started, Then::Begun);
+    }
+
+    fn make_zones(&mut self, master: usize, at: Timestamp) {
+        for city in &CITIES[..2] {
+            let selector = [("city".to_owned(), (*city).to_owned())].into();
+            let zone = Zone {
+                selector,
+                external_settle: None,
+            };
+            let Ok(name) = city.parse() else { continue };
+            let put = Command::PutZone { name, zone, at };
+            self.propose(master, put, Then::Nothing);
+        }
     }
 
     /// A proposal of this master was applied.

@@ -24,8 +24,8 @@
 //! | never somebody else's app | few host ports, nodes that are away while ports are given back |
 //! | fence | former leaders that go on publishing and assigning, and one that writes everything it knows again |
 //! | unknown is not failed | stores that lose answers or questions, or are away |
-//! | absence is not removal | compaction, a store that loses everything, lists and changes in any mixture |
-//! | who must confirm, and who does not | nodes off, cut off, with a slow disk; leaders that change at any step, clocks that jump |
+//! | absence is not removal | compaction, a store that loses everything or is put back to an earlier state, lists and changes in any mixture |
+//! | who must confirm, and who does not | apps that move between zones, nodes that change their labels, nodes off, cut off, with a slow disk; leaders that change at any step, clocks that jump |
 //! | dead agent, living instance | daemons that end and come back while their instances and deeds go on |
 //! | terms everywhere | assignments that come late, twice, from a former leader |
 //!

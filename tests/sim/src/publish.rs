@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hancock_master_core::Publication;
 use hancock_master_core::command::{Command, Reply};
 use hancock_proto::ids::{AppName, Revision, Term};
-use hancock_proto::registry::{Batch, Listing, Outcome};
+use hancock_proto::registry::{Batch, Fence, Listing, Outcome};
 
 use crate::cluster::{Then, fence};
 use crate::settings::Fault;
@@ -149,7 +149,7 @@ impl World {
             Answer::Published(publication, _, Outcome::Committed(revision)) => {
                 self.written(master, publication, revision);
             }
-            Answer::Published(_, _, Outcome::Lost(_)) => self.lose(master),
+            Answer::Published(_, _, Outcome::Lost(rules)) => self.lose(master, &rules),
             Answer::Published(publication, tries, Outcome::Unknown) => {
                 self.ask(master, Ask::ReadBack(publication, tries));
             }
@@ -161,9 +161,14 @@ impl World {
         }
     }
 
-    fn lose(&mut self, master: usize) {
-        if let Some(publisher) = self.publisher(master) {
-            publisher.lost = true;
+    /// A lower fence is of a store put back to an earlier state: ours is raised again.
+    fn lose(&mut self, master: usize, rules: &Fence) {
+        let Some(lead) = &mut self.cluster.masters[master].lead else {
+            return;
+        };
+        match rules.term < lead.term {
+            true => lead.publisher.raised = false,
+            false => lead.publisher.lost = true,
         }
         self.worked(master, false);
     }
@@ -198,8 +203,8 @@ impl World {
         tries: u32,
         listing: &Listing,
     ) {
-        if listing.fence.as_ref().is_some_and(|f| *f != fence(term)) {
-            return self.lose(master);
+        if let Some(rules) = listing.fence.as_ref().filter(|f| **f != fence(term)) {
+            return self.lose(master, rules);
         }
         if listing.fence.is_none() && self.cluster.leader == Some(master) {
             self.republish(master, term, listing);
@@ -230,11 +235,20 @@ impl World {
         self.after(LOOK, Event::Ask(master, term, Ask::Look));
     }
 
-    /// A leader that finds its fence missing or lower writes everything again before anything else.
+    /// Whether everything the leader knows to be published is there.
+    fn is_held(&self, master: usize, listing: &Listing) -> bool {
+        let state = &self.cluster.masters[master].state;
+        let published = state.apps.values().filter(|app| app.routes.is_published());
+        let mut batches = published.filter_map(|app| hancock_master_core::batch(state, &app.name));
+        batches.all(|batch| holds(listing, &batch) || is_behind_listing(listing, &batch))
+    }
+
+    /// A leader that finds its fence missing or lower, or a document gone back, writes everything again before anything else.
     fn looked(&mut self, master: usize, term: Term, listing: &Listing) {
         let stands = listing.fence.as_ref().is_some_and(|f| f.term >= term);
-        if !stands && self.cluster.leader == Some(master) {
-            self.say(|_| format!("m{master} finds its fence gone and writes everything again"));
+        let sound = stands && self.is_held(master, listing);
+        if !sound && self.cluster.leader == Some(master) {
+            self.say(|_| format!("m{master} finds its store changed and writes everything again"));
             self.republish(master, term, listing);
         }
         self.after_look(master);

@@ -31,9 +31,13 @@ pub(crate) enum Fault {
     Store,
     /// The registry loses everything.
     Wipe,
+    /// The registry is put back to what it was some time ago.
+    Restore,
+    /// A node's labels change, and with them its zones.
+    Label,
 }
 
-const ALL: [Fault; 12] = [
+const ALL: [Fault; 14] = [
     Fault::Leader,
     Fault::Clock,
     Fault::Daemon,
@@ -46,6 +50,8 @@ const ALL: [Fault; 12] = [
     Fault::Engine,
     Fault::Store,
     Fault::Wipe,
+    Fault::Restore,
+    Fault::Label,
 ];
 
 /// Faults no client may notice.
@@ -68,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) calm: bool,
     /// The registry is a store of its own; otherwise it is part of the replicated state.
     pub(crate) external: bool,
+    /// Apps move between zones. Only with the registry of the replicated state: it is what is filtered for each node.
+    pub(crate) zones: bool,
     /// Host ports per node; few, so that they are given out again soon.
     pub(crate) ports: u16,
     /// Faults that may be among them.
@@ -80,10 +88,15 @@ impl Settings {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let calm = rng.percent(30);
         let external = rng.percent(50);
+        let zones = !external && rng.percent(50);
         let among: &[Fault] = if calm { &QUIET } else { &ALL };
         let mut faults: BTreeSet<Fault> = BTreeSet::new();
         for fault in among {
-            let possible = external || *fault != Fault::Wipe;
+            let possible = match fault {
+                Fault::Wipe | Fault::Restore => external,
+                Fault::Label => zones,
+                _ => true,
+            };
             if rng.percent(45) && possible {
                 faults.insert(*fault);
             }
@@ -93,6 +106,7 @@ impl Settings {
             apps: 1 + rng.below(2),
             calm,
             external,
+            zones,
             ports: if rng.percent(50) { 8 } else { 100 },
             faults,
             pause: [1500, 6000, 20_000][rng.below(3)],

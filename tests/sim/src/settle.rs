@@ -145,7 +145,10 @@ impl World {
     }
 
     fn unsettled_views(&self, app: &App, name: &ServiceName) -> Option<String> {
-        for host in &self.hosts {
+        for (node, host) in self.hosts.iter().enumerate() {
+            if !self.is_carried(node, name) {
+                continue;
+            }
             let daemon = host.daemon.as_ref()?;
             let view = daemon.balancer.load(name);
             let entries = view.iter().flat_map(|v| v.entries());
@@ -166,7 +169,9 @@ impl World {
         if self.oracle.wiped > 0 {
             return None;
         }
-        for host in &self.hosts {
+        for (node, host) in self.hosts.iter().enumerate() {
+            let names = names.iter().filter(|name| self.is_carried(node, name));
+            let names: BTreeSet<_> = names.collect();
             let daemon = host.daemon.as_ref()?;
             let served = daemon.balancer.names();
             if let Some(orphan) = served.iter().find(|n| !names.contains(*n)) {
@@ -183,7 +188,8 @@ impl World {
 
 fn settled_app(app: &App) -> Option<String> {
     let name = &app.name;
-    if !app.routes.cutovers.is_empty() || !app.routes.is_published() {
+    let switching = !app.routes.cutovers.is_empty() || !app.routes.leaving.is_empty();
+    if switching || !app.routes.is_published() {
         return Some(format!("{name} is switching"));
     }
     let live = app.live_spec().filter(|s| viable(s));

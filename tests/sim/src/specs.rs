@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hancock_proto::app::{
     AppSpec, Balance, Placement, Restart, Service, ServiceProtocol, Stop, Update,
 };
+use hancock_proto::ids::ZoneName;
 use hancock_proto::units::Span;
 
 /// Apps there may be.
@@ -12,6 +13,17 @@ pub(crate) const APPS: [&str; 2] = ["web", "api"];
 
 /// Versions of each app there may be.
 pub(crate) const VERSIONS: usize = 8;
+
+/// Those in zones come after them.
+pub(crate) const IN_ZONES: usize = 3;
+
+/// Zones there are, each of the nodes with a label of its name; nodes of the last one are in none.
+pub(crate) const CITIES: [&str; 3] = ["oslo", "bergen", "lund"];
+
+/// The city of a node when nobody moved it.
+pub(crate) fn city(node: usize) -> &'static str {
+    CITIES[node % CITIES.len()]
+}
 
 /// A version of an app.
 pub(crate) fn spec(app: &str, version: usize, replicas: u32) -> Arc<AppSpec> {
@@ -38,9 +50,21 @@ pub(crate) fn spec(app: &str, version: usize, replicas: u32) -> Arc<AppSpec> {
         }
         6 => spec.update.min_healthy_time = Span::seconds(2),
         7 => spec.update.max_unavailable = 1,
+        8 => zone(&mut spec, CITIES[0]),
+        9 => zone(&mut spec, CITIES[1]),
+        // Moves without new instances, where it follows the first version.
+        10 => {
+            spec.command = vec!["serve".to_owned(), "v0".to_owned()];
+            zone(&mut spec, CITIES[1]);
+        }
         _ => {}
     }
     Arc::new(spec)
+}
+
+fn zone(spec: &mut AppSpec, name: &str) {
+    // Names of zones are this crate's own.
+    spec.service[0].zone = name.parse().unwrap_or_default();
 }
 
 /// The same instances reached by a port of every node.
@@ -53,6 +77,7 @@ fn over_tcp(app: &str) -> Service {
         balance: Balance::RoundRobin,
         weight: 1,
         proxy: None,
+        zone: ZoneName::default(),
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct External {
     pub(crate) away_until: u64,
     /// Highest fence ever raised.
     highest: Term,
+    /// What it may be put back to.
+    pub(crate) copy: Option<Store>,
 }
 
 impl World {

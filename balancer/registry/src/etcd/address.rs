@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hancock_proto::registry::RegistryUrl;
 use percent_encoding::percent_decode_str;
+
+use crate::RegistryError;
 
 /// The port of a host that names none.
 const PORT: u16 = 2379;
@@ -31,6 +34,20 @@ pub struct Address {
 pub struct InvalidAddress {
     text: String,
     problem: &'static str,
+}
+
+impl Address {
+    /// The etcd at a registry's address.
+    ///
+    /// # Errors
+    /// It is another kind of registry, or not complete.
+    pub fn of(url: &RegistryUrl) -> Result<Self, RegistryError> {
+        let address = url.secret().parse();
+        address.map_err(|problem: InvalidAddress| RegistryError::Unsupported {
+            url: url.to_string(),
+            problem: problem.problem,
+        })
+    }
 }
 
 impl FromStr for Address {

@@ -36,6 +36,7 @@ fn doc(index: u64, port: u16) -> Arc<UpstreamDoc> {
             check: None,
             check_ports: BTreeMap::new(),
             session_drain_timeout_ms: None,
+            zones: Default::default(),
         }),
         ..UpstreamDoc::default()
     })

@@ -6,7 +6,7 @@ use hancock_proto::api::{ApiError, PlanAction};
 use hancock_proto::app::{AppSpec, Problem};
 use hancock_proto::registry::MAX_BATCH;
 
-use super::claims;
+use super::{claims, kept};
 use crate::refuse;
 use crate::state::{App, Phase, State};
 
@@ -21,6 +21,16 @@ pub(crate) fn check(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
 
 fn problems(state: &State, spec: &AppSpec) -> Vec<Problem> {
     let mut problems = ports(spec);
+    problems.extend(zones(state, spec));
+    if kept::reserved(&spec.app) {
+        problems.push(Problem {
+            path: "app".to_owned(),
+            message: format!(
+                "{} stands for upstreams kept by hand; choose another name",
+                spec.app
+            ),
+        });
+    }
     let (mut seen, mut listens) = (BTreeSet::new(), BTreeSet::new());
     for (i, service) in spec.service.iter().enumerate() {
         for (j, host) in service.hosts.iter().enumerate() {
@@ -50,6 +60,18 @@ fn problems(state: &State, spec: &AppSpec) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Zones named by services exist.
+fn zones(state: &State, spec: &AppSpec) -> Vec<Problem> {
+    let services = spec.service.iter().enumerate();
+    let unknown = services.filter(|(_, s)| state.zone(&s.zone).is_none());
+    unknown
+        .map(|(i, s)| Problem {
+            path: format!("service[{i}].zone"),
+            message: refuse::zone_not_found(&s.zone).message,
+        })
+        .collect()
 }
 
 /// Ports named by service and healthcheck exist.

@@ -31,6 +31,22 @@ fn names(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
             first.get_or_insert((name.clone(), other.name.clone()));
         }
     }
+    for (name, kept) in state
+        .kept
+        .upstreams
+        .iter()
+        .filter(|(n, _)| wanted.contains(*n))
+    {
+        problems.push(Problem {
+            path: "service".to_owned(),
+            message: format!(
+                "{} is kept by hand in zone {}; `hancock zone delete-upstream` takes it away",
+                spoken(name),
+                kept.zone
+            ),
+        });
+        first.get_or_insert((name.clone(), AppName::by_hand()));
+    }
     match first {
         Some((name, owner)) => Err(refuse::name_taken(&name, &owner, problems)),
         None => Ok(()),
@@ -45,6 +61,13 @@ pub(crate) fn spoken(name: &ServiceName) -> String {
     }
 }
 
+/// The app that has a name, had it a moment ago, or is about to have it.
+pub(crate) fn owner(state: &State, name: &ServiceName) -> Option<AppName> {
+    let mut apps = state.apps.values();
+    let app = apps.find(|app| claimed(state, app).contains(name))?;
+    Some(app.name.clone())
+}
+
 /// Every name an app has, had a moment ago, or is about to have.
 fn claimed(state: &State, app: &App) -> BTreeSet<ServiceName> {
     let names = specs(state, app).flat_map(AppSpec::names);
@@ -52,7 +75,7 @@ fn claimed(state: &State, app: &App) -> BTreeSet<ServiceName> {
 }
 
 /// Every spec an app runs by, did a moment ago, or is about to.
-fn specs<'a>(state: &'a State, app: &'a App) -> impl Iterator<Item = &'a AppSpec> {
+pub(super) fn specs<'a>(state: &'a State, app: &'a App) -> impl Iterator<Item = &'a AppSpec> {
     let now = [app.wanted_spec(), app.live_spec(), app.routed_spec()];
     let coming = state.active_of(app).filter_map(|d| app.spec(d.version));
     now.into_iter().flatten().chain(coming).map(|spec| &**spec)
@@ -68,6 +91,11 @@ pub(crate) fn listens(state: &State) -> BTreeMap<u16, AppName> {
             }
         }
     }
+    for name in state.kept.upstreams.keys() {
+        if let ServiceKind::Tcp(port) = name.kind() {
+            all.insert(port, AppName::by_hand());
+        }
+    }
     all
 }
 
@@ -77,7 +105,10 @@ fn ports(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
     for (i, port) in spec.ports.iter().enumerate() {
         let owner = port.host.and_then(|host| listens.get(&host));
         if let (Some(host), Some(owner)) = (port.host, owner) {
-            let by = format!("app {owner}, whose service listens on it");
+            let by = match *owner == AppName::by_hand() {
+                true => "an upstream kept by hand, which listens on it".to_owned(),
+                false => format!("app {owner}, whose service listens on it"),
+            };
             return Err(refuse::port_taken(host, &by, &format!("ports[{i}].host")));
         }
     }
@@ -96,14 +127,19 @@ fn ports(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
 
 /// Whose host port it is: an instance's, or a spec's fixed one.
 fn used_by(state: &State, spec: &AppSpec, port: u16) -> Option<String> {
+    if spec.ports.iter().any(|p| p.host == Some(port)) {
+        return Some("this app's own fixed host port".to_owned());
+    }
+    used(state, port)
+}
+
+/// The same for whoever has no spec.
+pub(super) fn used(state: &State, port: u16) -> Option<String> {
     let mut instances = state.instances.values();
     if let Some(instance) = instances.find(|i| i.ports.iter().any(|p| p.host == port)) {
         return Some(format!("instance {} on {}", instance.id, instance.node));
     }
     let fixed = |spec: &AppSpec| spec.ports.iter().any(|p| p.host == Some(port));
-    if fixed(spec) {
-        return Some("this app's own fixed host port".to_owned());
-    }
     let mut apps = state.apps.values();
     let other = apps.find(|app| specs(state, app).any(fixed))?;
     Some(format!("app {}, as a fixed host port", other.name))

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hancock_proto::api::ApiError;
 use hancock_proto::event::Level;
-use hancock_proto::ids::{AppName, DocIndex, InstanceId, Revision};
+use hancock_proto::ids::{AppName, DocIndex, InstanceId, NodeId, Revision};
 
 use super::deployments::{advance, end};
+use super::kept;
 use super::step::{About, Step};
 use super::sweep;
-use crate::acks;
+use crate::acks::{self, settled_at};
 use crate::command::{Evidence, Reply, StopCause};
 use crate::refuse;
-use crate::state::{App, Cutover, Phase, Stage};
+use crate::state::{App, Carry, Cutover, Node, Phase, Stage};
 
 /// The routed set has changed by this command: the documents get its index. An app without services has nobody to tell.
 pub(super) fn reroute(step: &mut Step<'_>, name: &AppName) {
@@ -48,11 +49,15 @@ pub(super) fn published(
     index: DocIndex,
     revision: Revision,
 ) -> Result<Reply, ApiError> {
+    if kept::reserved(name) {
+        return kept::published(step, index, revision);
+    }
     let app = step.app(name)?;
     if index > app.routes.index {
         return Err(refuse::outdated(format!("publish {name} at {index}")));
     }
     let at = step.at;
+    let told_at = step.state.registry.revision();
     step.edit_app(name, |app| {
         if index >= app.routes.published {
             app.routes.published = index;
@@ -60,6 +65,10 @@ pub(super) fn published(
         }
         if index == app.routes.index {
             app.routes.names = app.names();
+            // The embedded registry holds them too: that is where balancers are told from.
+            for leaving in app.routes.leaving.values_mut() {
+                leaving.told.get_or_insert(told_at);
+            }
         }
         stamp(app, at);
     });
@@ -77,7 +86,9 @@ pub(super) fn begin_drain(
     let open = app.routes.cutover(index);
     let open = open.filter(|c| c.published_at.is_some() && c.drain_at.is_none());
     let allowed = |c: &&Cutover| {
-        holds(step, evidence, index) && (evidence.silent.is_empty() || patient(step, &app, c))
+        holds(step, &app, evidence, index)
+            && step.at >= settled_at(step.state, &app, c)
+            && (evidence.silent.is_empty() || patient(step, &app, c))
     };
     let Some(cutover) = open.filter(allowed) else {
         return Err(refuse::outdated(format!("begin drain of {name}")));
@@ -117,9 +128,17 @@ fn switched(step: &mut Step<'_>, cutover: &Cutover) {
     }
 }
 
-/// The evidence names every registered node, and confirmations are of the boots registered.
-fn holds(step: &Step<'_>, evidence: &Evidence, index: DocIndex) -> bool {
-    step.state.nodes.iter().all(|(id, node)| {
+/// The evidence names every node that has to confirm, and confirmations are of the boots registered.
+pub(super) fn holds(step: &Step<'_>, app: &App, evidence: &Evidence, index: DocIndex) -> bool {
+    let carry = Carry::of(step.state, app);
+    let concerned = |id: &NodeId, node: &Node| {
+        app.routes.leaving.contains_key(id) || carry.any(&node.info.labels)
+    };
+    let mut nodes = step.state.nodes.iter();
+    nodes.all(|(id, node)| {
+        if !concerned(id, node) {
+            return true;
+        }
         let confirmed = evidence.confirmed.get(id);
         confirmed.is_some_and(|c| c.boot == node.boot && c.index >= index)
             || evidence.silent.contains_key(id)
@@ -164,7 +183,7 @@ pub(super) fn stop_instances(
 ) -> Result<Reply, ApiError> {
     let app = step.app(name)?;
     let drained = app.routes.cutover(index).filter(|c| c.drain_at.is_some());
-    let Some(cutover) = drained.filter(|_| holds(step, evidence, index)) else {
+    let Some(cutover) = drained.filter(|_| holds(step, &app, evidence, index)) else {
         return Err(refuse::outdated(format!("stop instances of {name}")));
     };
     let leaving = |id: &InstanceId| {
@@ -227,6 +246,7 @@ pub(super) fn settle(
 ) -> Result<Reply, ApiError> {
     let app = step.app(name)?;
     let drained = app.routes.cutover(index).filter(|c| c.drain_at.is_some());
+    let drained = drained.filter(|c| !c.moves);
     let Some(cutover) = drained.filter(|c| is_through(step, c, unreported)) else {
         return Err(refuse::outdated(format!("settle cutover of {name}")));
     };

@@ -163,6 +163,7 @@ fn carry_out(step: &mut Step<'_>, app: &App, effect: &Effect) {
                 drain_at: None,
                 silent: BTreeSet::new(),
                 past: false,
+                moves: false,
             });
         }
     });

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::event::Level;
-use hancock_proto::ids::{BootId, ClusterId, Generation, InstanceId, NodeId, Term};
+use hancock_proto::ids::{BootId, ClusterId, Generation, InstanceId, NodeId, Revision, Term};
 use hancock_proto::report::{InstanceReport, Life};
 use hancock_proto::resources::NodeInfo;
 
 use super::step::{About, Step};
+use super::zones;
 use crate::command::Reply;
 use crate::desired::is_ready;
 use crate::refuse;
@@ -48,8 +49,9 @@ pub(super) fn register(
         if node.boot != *boot {
             node.sequence = 0;
         }
-        node.info = info.clone();
+        let former = std::mem::replace(&mut node.info, info.clone());
         node.boot = boot.clone();
+        zones::relabelled(step, id, &former.labels);
         return found(step, id);
     }
     let node = Node {
@@ -60,6 +62,7 @@ pub(super) fn register(
         joined: at,
         generation: Generation(0),
         assigned: Arc::default(),
+        zoned: Revision(0),
         released: BTreeMap::new(),
     };
     step.state.nodes.insert(id.clone(), Arc::new(node));

@@ -9,10 +9,11 @@ use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
 use super::cutover::reroute;
 use super::heal::surplus;
 use super::step::{About, Step};
+use super::zones::{part, stay};
 use crate::command::Reply;
 use crate::desired::is_ready;
 use crate::refuse;
-use crate::state::{App, Cutover, Deployment, Instance, Kind, Origin, Phase, Stage, State};
+use crate::state::{App, Carry, Cutover, Deployment, Instance, Kind, Origin, Phase, Stage, State};
 
 /// Most generations on their way out at the same time.
 pub(crate) const MAX_GENERATIONS: usize = 2;
@@ -77,6 +78,8 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
         .cloned()
         .collect();
     let doc = step.doc();
+    let before = app.carried();
+    let carried = Carry::of(step.state, app);
     step.edit_app(&app.name, |app| {
         app.live = (!matches!(d.kind, Kind::Stop | Kind::Delete)).then_some(d.version);
         app.routes.version = d.version;
@@ -93,8 +96,11 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
             drain_at: None,
             silent: BTreeSet::new(),
             past: false,
+            moves: false,
         });
+        stay(app, before);
     });
+    part(step, &app.name, &carried, true);
     reroute(step, &app.name);
 }
 
@@ -180,7 +186,9 @@ fn withdraw(step: &mut Step<'_>, d: &Deployment) -> Option<BTreeSet<InstanceId>>
         .filter(|i| step.state.instances.get(*i).is_some_and(|i| !i.is_over()))
         .cloned()
         .collect();
+    let carried = Carry::of(step.state, &app);
     step.edit_app(&d.app, |app| {
+        let before = app.carried();
         app.live = d.from;
         app.routes.version = d.from.unwrap_or(app.routes.version);
         app.routes.serving.retain(|i| !d.new.contains(i));
@@ -195,8 +203,11 @@ fn withdraw(step: &mut Step<'_>, d: &Deployment) -> Option<BTreeSet<InstanceId>>
             drain_at: None,
             silent: BTreeSet::new(),
             past: false,
+            moves: false,
         });
+        stay(app, before);
     });
+    part(step, &d.app, &carried, true);
     Some(cutover.retiring)
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use hancock_proto::ids::{BootId, DocIndex, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// Every registered node, on one side or the other.
+/// Every node that has to confirm, on one side or the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Nodes whose balancer confirmed.

@@ -30,6 +30,39 @@ impl fmt::Display for Command {
             }
             C::NodeLost { node, .. } => write!(f, "node {node} is lost"),
             C::NodeFound { node, .. } => write!(f, "node {node} is back"),
+            C::PutZone { name, zone, .. } => {
+                let labels = zone.selector.iter();
+                let labels: Vec<_> = labels.map(|(k, v)| format!("{k}={v}")).collect();
+                write!(f, "zone {name} is [{}]", labels.join(","))
+            }
+            C::AddServer {
+                zone, name, server, ..
+            } => write!(
+                f,
+                "add {}:{} to {name} in zone {zone}",
+                server.host, server.port
+            ),
+            C::DeleteUpstream { zone, name, .. } => {
+                write!(f, "delete upstream {name} of zone {zone}")
+            }
+            C::DeleteZone { name, .. } => write!(f, "delete zone {name}"),
+            C::ChooseRegistry { url, .. } => write!(f, "choose registry {url}"),
+            C::RegistryFilled {
+                number, revision, ..
+            } => write!(
+                f,
+                "registry {number} holds everything at revision {revision}"
+            ),
+            C::RegistrySwitched { number, nodes, .. } => {
+                write!(
+                    f,
+                    "registry {number} is in force, {} nodes follow it",
+                    nodes.len()
+                )
+            }
+            C::RegistryRepaired { number, count, .. } => {
+                write!(f, "registry {number} was put right in {count} names")
+            }
             C::RegistryRaise { fence, .. } => {
                 write!(f, "raise the registry's fence to term {}", fence.term)
             }
@@ -89,6 +122,15 @@ fn ending(command: &Command, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "stop {}", each.join(", "))
         }
         C::Settle { app, index, .. } => write!(f, "settle cutover {index} of {app}"),
+        C::LeaveZones {
+            app,
+            index,
+            evidence,
+            ..
+        } => write!(f, "leave zones of {app} after index {index}: {evidence}"),
+        C::LetGo { app, nodes, .. } => {
+            write!(f, "{} let go of {app}", list(nodes.keys()))
+        }
         C::FinishDeployment {
             deployment,
             holding,

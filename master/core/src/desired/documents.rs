@@ -1,12 +1,12 @@
 //! An app's upstream documents: readable by any Slardar, with our own member for balancers that acknowledge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use hancock_proto::app::{AppSpec, Balance, CheckKind, HealthCheck, Service, ServiceProxy};
-use hancock_proto::ids::{AppName, InstanceId};
+use hancock_proto::ids::{AppName, InstanceId, ZoneName};
 use hancock_proto::registry::Batch;
 use hancock_proto::service::{ServiceKind, ServiceName};
 use hancock_proto::upstream::{HttpOpts, Level, Member, Proxy, Server, UpstreamDoc};
@@ -77,7 +77,7 @@ fn document(
         mode: Some(mode(service.balance).to_owned()),
         protected: Some(true),
         proxy: service.proxy.as_ref().map(|p| proxy(p, name.as_str())),
-        hancock: Some(member(state, app, spec, service)),
+        hancock: Some(member(state, app, spec, service, name)),
         ..probe(spec, name)
     }
 }
@@ -129,7 +129,13 @@ fn server(state: &State, service: &Service, id: &InstanceId) -> Option<Server> {
     })
 }
 
-fn member(state: &State, app: &App, spec: &AppSpec, service: &Service) -> Member {
+fn member(
+    state: &State,
+    app: &App,
+    spec: &AppSpec,
+    service: &Service,
+    name: &ServiceName,
+) -> Member {
     let accept = spec.update.accept_timeout.duration();
     let retiring = app.routes.holdable();
     Member {
@@ -142,6 +148,17 @@ fn member(state: &State, app: &App, spec: &AppSpec, service: &Service) -> Member
         session_drain_timeout_ms: Some(session_time(state, app, spec)),
         check: spec.healthcheck.clone(),
         check_ports: check_ports(state, app, spec, service),
+        zones: zones(app, service, name),
+    }
+}
+
+/// Zones whose balancers carry a service; none where all do.
+fn zones(app: &App, service: &Service, name: &ServiceName) -> BTreeSet<ZoneName> {
+    let staying = app.routes.staying.get(name).into_iter().flatten();
+    let zones: BTreeSet<_> = staying.chain([&service.zone]).cloned().collect();
+    match zones.contains(&ZoneName::default()) {
+        true => BTreeSet::new(),
+        false => zones,
     }
 }
 

@@ -7,10 +7,10 @@ use hancock_proto::ids::InstanceId;
 use hancock_proto::time::Timestamp;
 
 use super::Turn;
-use crate::acks::{Acks, Verdict, acks, stop};
-use crate::apply::can_go_back;
+use crate::acks::{Acks, Verdict, acks, lets_go, settled_at, stop};
+use crate::apply::{can_go_back, taken_over};
 use crate::command::{Command, StopCause};
-use crate::state::{App, Cutover, Instance, Phase, Stage};
+use crate::state::{App, Carry, Cutover, Instance, Phase, Stage};
 
 /// What an agent gets beyond the grace period to report a stop before the deployment goes on without.
 const STOP_SLACK: Duration = Duration::from_secs(60);
@@ -25,16 +25,64 @@ pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
         match cutover.drain_at {
             None => begin(turn, app, cutover, &acks),
             Some(_) => {
+                leave_zones(turn, app, cutover, &acks);
                 stop_drained(turn, app, cutover, &acks);
                 settle(turn, app, cutover);
             }
         }
+    }
+    let_go(turn, app);
+}
+
+/// The old zones let go when every balancer of the new ones has confirmed, or is given up on like an instance would be.
+fn leave_zones(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) {
+    let evidence = acks.evidence();
+    if !cutover.moves || !taken_over(turn.state, app, &evidence) {
+        return;
+    }
+    let held = acks.missing.values().map(|m| m.hold_until).max();
+    if held.is_some_and(|until| !turn.overdue(until)) {
+        return;
+    }
+    let at = turn.now;
+    turn.propose(Command::LeaveZones {
+        app: app.name.clone(),
+        index: cutover.index,
+        evidence,
+        at,
+    });
+}
+
+/// Nodes that left the app's zones are asked until they carry nothing of it.
+fn let_go(turn: &mut Turn<'_>, app: &App) {
+    if app.routes.leaving.is_empty() {
+        return;
+    }
+    let carry = Carry::of(turn.state, app);
+    let known = app.routes.leaving.keys();
+    let known = known.filter_map(|id| turn.state.nodes.get_key_value(id));
+    // Whoever is asked no more must have nothing open either: nobody would count it.
+    let gone = known.filter(|(id, node)| {
+        let open = turn.view.has_open(id, &app.instances);
+        !open && lets_go(turn.view, app, &carry, id, node)
+    });
+    let nodes: BTreeMap<_, _> = gone.map(|(id, n)| (id.clone(), n.boot.clone())).collect();
+    if !nodes.is_empty() {
+        let at = turn.now;
+        turn.propose(Command::LetGo {
+            app: app.name.clone(),
+            nodes,
+            at,
+        });
     }
 }
 
 /// Drain begins when nobody is waited for any more.
 fn begin(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) {
     if refused(turn, app, cutover, acks) {
+        return;
+    }
+    if !turn.due(settled_at(turn.state, app, cutover)) {
         return;
     }
     if acks
@@ -101,6 +149,9 @@ fn stop_drained(turn: &mut Turn<'_>, app: &App, cutover: &Cutover, acks: &Acks) 
 
 /// A cutover is over when everybody on the way out has ended, or cannot tell.
 fn settle(turn: &mut Turn<'_>, app: &App, cutover: &Cutover) {
+    if cutover.moves {
+        return;
+    }
     let mut unreported = BTreeSet::new();
     for id in &cutover.retiring {
         let Some(instance) = turn.instance(id).filter(|i| !i.is_over()) else {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hancock_proto::app::AppSpec;
-use hancock_proto::ids::{AppName, DeploymentId, DocIndex, InstanceId, NodeId, Revision, Version};
+use hancock_proto::ids::{
+    AppName, DeploymentId, DocIndex, InstanceId, NodeId, Revision, Version, ZoneName,
+};
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -70,6 +72,21 @@ pub struct Routes {
     pub published: DocIndex,
     /// Revision they were written at.
     pub revision: Revision,
+    /// Zones that carry a name besides the one its service is in, because they did before: until the new one's balancers have taken over.
+    #[serde(default)]
+    pub staying: BTreeMap<ServiceName, BTreeSet<ZoneName>>,
+    /// Nodes that carried names and are to let go of them. Until they have they must confirm like all others.
+    #[serde(default)]
+    pub leaving: BTreeMap<NodeId, LettingGo>,
+}
+
+/// What a node is to let go of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LettingGo {
+    /// Names it carried; those it is to carry again do not count.
+    pub names: BTreeSet<ServiceName>,
+    /// Revision of the registry that tells it; None: not published yet.
+    pub told: Option<Revision>,
 }
 
 /// One acknowledged change of the routed set: who comes, who goes, how far it got.
@@ -93,6 +110,9 @@ pub struct Cutover {
     /// what was before.
     #[serde(default)]
     pub past: bool,
+    /// Services move to another zone by it: when its balancers serve, the old one's stop carrying them.
+    #[serde(default)]
+    pub moves: bool,
 }
 
 impl App {
@@ -122,6 +142,28 @@ impl App {
             Some(spec) if self.routes.index > DocIndex(0) && !self.routes.closed => spec.names(),
             _ => BTreeSet::new(),
         }
+    }
+
+    /// Zones that carry each of those services just now.
+    pub fn carried(&self) -> BTreeMap<ServiceName, BTreeSet<ZoneName>> {
+        let spec = self.routed_spec().filter(|_| !self.names().is_empty());
+        let services = spec.iter().flat_map(|spec| &spec.service);
+        let mut all = BTreeMap::new();
+        for service in services {
+            for name in service.names() {
+                let mut zones = BTreeSet::from([service.zone.clone()]);
+                zones.extend(
+                    self.routes
+                        .staying
+                        .get(&name)
+                        .into_iter()
+                        .flatten()
+                        .cloned(),
+                );
+                all.insert(name, zones);
+            }
+        }
+        all
     }
 
     /// Cutovers in which somebody is on the way out: generations.

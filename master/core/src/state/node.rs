@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hancock_proto::assignment::AssignedInstance;
-use hancock_proto::ids::{AppName, BootId, DocIndex, Generation, InstanceId};
+use hancock_proto::ids::{AppName, BootId, DocIndex, Generation, InstanceId, Revision};
 use hancock_proto::resources::NodeInfo;
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
@@ -28,6 +28,9 @@ pub struct Node {
     /// Its assignment, maintained; rebuilt when a snapshot is read.
     #[serde(skip)]
     pub assigned: Arc<BTreeMap<InstanceId, AssignedInstance>>,
+    /// Revision of the registry since which it belongs to the zones it is in now.
+    #[serde(default)]
+    pub zoned: Revision,
     /// Host ports given back, with the time: allocation takes the one free for longest.
     pub released: BTreeMap<u16, Released>,
 }

@@ -31,6 +31,7 @@ pub fn preview(ctx: Context<'_>, spec: &AppSpec) -> Result<PlanReply, ApiError> 
         app: spec.app.clone(),
         action: kind,
         changes: changes(app.and_then(App::wanted_spec).map(|s| &**s), spec),
+        notes: notes(ctx, spec),
         peak: peak(ctx, app, spec, placements.len()),
         placements,
         unplaceable,
@@ -82,6 +83,18 @@ fn places(
         planned.collect(),
         misfits.map(|m| m.lines()).unwrap_or_default(),
     )
+}
+
+/// Zones whose readers do not all confirm.
+fn notes(ctx: Context<'_>, spec: &AppSpec) -> Vec<String> {
+    let zones: BTreeSet<_> = spec.service.iter().map(|s| &s.zone).collect();
+    let settle = zones.into_iter().filter_map(|name| {
+        let time = ctx.state.zone(name)?.external_settle?;
+        Some(format!(
+            "zone {name} has readers that do not confirm: old instances drain no earlier than {time} after the switch"
+        ))
+    });
+    settle.collect()
 }
 
 /// What the app reserves while old and new run side by side.

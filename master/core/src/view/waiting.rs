@@ -1,10 +1,13 @@
 //! What a deployment waits for, in one sentence, and until when.
 
+use std::collections::BTreeSet;
+
 use hancock_proto::ids::InstanceId;
 use hancock_proto::time::Timestamp;
 
 use super::Context;
-use crate::acks::{Verdict, acks, stop};
+use crate::acks::{Verdict, acks, settled_at, stop};
+use crate::apply::taken_over;
 use crate::desired::is_ready;
 use crate::plan::{manner, peers};
 use crate::schedule::{Board, Demand};
@@ -88,7 +91,27 @@ fn switching(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
         acks.confirmed.len()
     );
     let each = acks.missing.iter().map(|(n, m)| format!("{n} {}", m.why));
-    join(count, some(each.collect()))
+    let count = join(count, some(each.collect()));
+    let left = settled_at(ctx.state, app, cutover).since(ctx.now).as_secs();
+    match left {
+        0 => count,
+        _ => format!("{count}; readers that do not confirm have {left} s left"),
+    }
+}
+
+/// What a move to another zone waits for.
+fn moving(ctx: Context<'_>, app: &App, cutover: &Cutover) -> String {
+    let zones: BTreeSet<_> = app.routes.staying.values().flatten().collect();
+    let zones: Vec<_> = zones.iter().map(ToString::to_string).collect();
+    let acks = acks(ctx.state, ctx.leader, ctx.now, app, cutover);
+    let each = acks.missing.iter().map(|(n, m)| format!("{n} {}", m.why));
+    let each: Vec<_> = each.collect();
+    let lacks = each.is_empty() && !taken_over(ctx.state, app, &acks.evidence());
+    let why = match lacks {
+        true => "its new zone has no balancer that serves it".to_owned(),
+        false => some(each),
+    };
+    join(format!("zone {} still carries it", zones.join(", ")), why)
 }
 
 fn draining(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
@@ -96,6 +119,9 @@ fn draining(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
     let Some(cutover) = cutover else {
         return "documents are being settled".to_owned();
     };
+    if cutover.moves {
+        return moving(ctx, app, cutover);
+    }
     let leaving = known(ctx, cutover.retiring.iter());
     let leaving: Vec<_> = leaving
         .into_iter()

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use hancock_master_core::command::Command;
+use hancock_master_core::state::App;
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
+use hancock_proto::zone::Zone;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::Config;
 
@@ -31,6 +33,8 @@ enum Deed {
     Mute(usize, bool),
     Blind(usize, bool),
     Reboot(usize),
+    /// A node moves to the city of that number.
+    Label(usize, usize),
     Open(usize, usize, u64),
     Elect,
     /// Reports of one round are lost, come twice, or in the other order.
@@ -41,13 +45,21 @@ enum Deed {
 }
 
 /// Versions of the app: good ones, slow ones, and ones that never get there.
-const VERSIONS: [&[&str]; 6] = [
+const VERSIONS: [&[&str]; 9] = [
     &["replicas=2", "cmd=a"],
     &["replicas=2", "cmd=b", "ready=2000", "min_healthy=1s"],
     &["replicas=2", "cmd=c", "never=1", "healthy=8s"],
     &["replicas=2", "cmd=d", "crash=1"],
     &["replicas=2", "cmd=a", "weight=3"],
     &["replicas=2", "cmd=e", "host=web.test,www.test"],
+    &["replicas=2", "cmd=a", "zone=oslo"],
+    &["replicas=2", "cmd=f", "zone=bergen"],
+    &[
+        "replicas=2",
+        "cmd=g",
+        "zone=bergen",
+        "host=web.test,www.test",
+    ],
 ];
 
 /// What owners do and what leaders and messages suffer; nodes and links are sound.
@@ -82,9 +94,21 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => node.clone().prop_map(Deed::On),
         1 => (node.clone(), any::<bool>()).prop_map(|(n, b)| Deed::Mute(n, b)),
         1 => (node.clone(), any::<bool>()).prop_map(|(n, b)| Deed::Blind(n, b)),
-        1 => node.prop_map(Deed::Reboot),
+        1 => node.clone().prop_map(Deed::Reboot),
+        1 => (node, 0..CITIES.len()).prop_map(|(n, c)| Deed::Label(n, c)),
         1 => (20..200_u8).prop_map(Deed::Run),
     ]
+}
+
+/// Zones of the same names hold the first two.
+const CITIES: [&str; 3] = ["oslo", "bergen", "lund"];
+
+fn label(world: &mut World, node: usize, city: usize) {
+    let node = name(node);
+    let labels = &mut world.node(&node).info.labels;
+    labels.insert("city".to_owned(), CITIES[city].to_owned());
+    world.node(&node).reboot();
+    world.hello(&node.parse().unwrap());
 }
 
 fn web() -> AppName {
@@ -97,8 +121,15 @@ fn name(node: usize) -> String {
 
 fn started() -> World {
     let mut world = World::new();
+    for city in &CITIES[..2] {
+        let mut zone = Zone::default();
+        zone.selector.insert("city".to_owned(), (*city).to_owned());
+        let (name, at) = (city.parse().unwrap(), world.now);
+        world.apply(Command::PutZone { name, zone, at });
+    }
     for node in 0..3 {
         world.join(&name(node));
+        label(&mut world, node, node);
     }
     world.apply_spec(spec("web", VERSIONS[0]));
     world.run(Duration::from_secs(5));
@@ -158,6 +189,7 @@ fn fault(world: &mut World, deed: &Deed) {
             world.node(&name(*n)).reboot();
             world.hello(&name(*n).parse().unwrap());
         }
+        Deed::Label(n, city) => label(world, *n, *city),
         Deed::Open(n, which, requests) => open(world, *n, *which, *requests),
         Deed::Elect => world.elect(),
         Deed::Lose => world.round_with(|mail| mail.clear()),
@@ -193,7 +225,7 @@ fn recover(world: &mut World) {
         (node.up, node.linked) = (true, true);
         (node.balancer.mute, node.balancer.blind) = (false, false);
         node.balancer.open.clear();
-        world.hello(&name(n).parse().unwrap());
+        label(world, n, n);
     }
     rest(world);
 }
@@ -229,6 +261,8 @@ fn assert_whole(world: &World) {
         return;
     };
     assert!(app.routes.cutovers.is_empty(), "{}", world.tail());
+    assert!(app.routes.leaving.is_empty(), "{app:#?}\n{}", world.tail());
+    assert_carried(world, app);
     // A version that cannot live is replaced for ever, ever more slowly.
     let viable = app.live_spec().is_some_and(|s| {
         !s.environment.contains_key("CRASH") && !s.environment.contains_key("NEVER")
@@ -242,6 +276,20 @@ fn assert_whole(world: &World) {
             world.tail()
         );
         assert_eq!(world.state.instances.len(), wanted, "{}", world.tail());
+    }
+}
+
+/// Exactly the balancers of each service's zone carry it.
+fn assert_carried(world: &World, app: &App) {
+    for (id, node) in &world.nodes {
+        let zones = world.state.zones_of_node(id);
+        let carried = app.carried().into_iter();
+        let wanted = carried
+            .filter(|(_, z)| !z.is_disjoint(&zones))
+            .map(|(n, _)| n);
+        let carries = node.balancer.carries().map(|(n, _)| n.clone());
+        let (wanted, carries): (Vec<_>, Vec<_>) = (wanted.collect(), carries.collect());
+        assert_eq!(wanted, carries, "{id}\n{}", world.tail());
     }
 }
 

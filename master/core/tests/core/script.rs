@@ -2,6 +2,8 @@
 //!
 //! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `plan APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
 //! `abort ID`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
+//! `zone NAME LABEL=VALUE… [settle=TIME]`, `unzone NAME`, `label NODE LABEL=VALUE…` (its daemon starts again with these), `show carried|zones|upstreams`,
+//! `registry URL`, `filled REVISION` (what its keeper says), `show registry`, `keep ZONE NAME HOST:PORT`, `drop ZONE NAME` (upstreams kept by hand),
 //! `elect`, `show deployment|ps|docs|history|events|apps APP`. `#` begins a comment.
 
 use std::fmt::Write;
@@ -9,9 +11,11 @@ use std::fmt::Write;
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::view::{self, Context};
 use hancock_proto::app::{AppSpec, Balance, Service, ServiceProtocol};
-use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId, Revision, ZoneName};
 use hancock_proto::report::Draining;
 use hancock_proto::units::Span;
+use hancock_proto::upstream::Server;
+use hancock_proto::zone::Zone;
 
 use crate::world::World;
 
@@ -63,6 +67,7 @@ impl Player {
             ["settle"] => self.settle(),
             ["elect"] => self.world.elect(),
             ["kill", instance] => self.kill(instance),
+            ["label", node, labels @ ..] => self.label(node, labels),
             ["open", node, peer, n] => self.open(node, peer, n.parse().unwrap(), 0),
             ["sessions", node, peer, n] => self.open(node, peer, 0, n.parse().unwrap()),
             ["show", what, rest @ ..] => self.show(what, rest),
@@ -91,6 +96,42 @@ impl Player {
             ["rollback", name] => Command::Rollback {
                 app: app(name),
                 version: None,
+                at,
+            },
+            ["zone", name, labels @ ..] => Command::PutZone {
+                name: name.parse().unwrap(),
+                zone: zone(labels),
+                at,
+            },
+            ["keep", zone, name, server] => {
+                let (host, port) = server.rsplit_once(':').unwrap();
+                Command::AddServer {
+                    zone: zone.parse().unwrap(),
+                    name: name.parse().unwrap(),
+                    server: Server {
+                        host: host.to_owned(),
+                        port: port.parse().unwrap(),
+                        ..Server::default()
+                    },
+                    at,
+                }
+            }
+            ["drop", zone, name] => Command::DeleteUpstream {
+                zone: zone.parse().unwrap(),
+                name: name.parse().unwrap(),
+                at,
+            },
+            ["registry", url] => Command::ChooseRegistry {
+                url: url.parse().unwrap(),
+                at,
+            },
+            ["filled", revision] => Command::RegistryFilled {
+                number: self.world.state.choosing.newest().number,
+                revision: Revision(revision.parse().unwrap()),
+                at,
+            },
+            ["unzone", name] => Command::DeleteZone {
+                name: name.parse().unwrap(),
                 at,
             },
             ["abort", id] => Command::Abort {
@@ -129,6 +170,13 @@ impl Player {
                 return;
             }
         }
+    }
+
+    fn label(&mut self, id: &str, labels: &[&str]) {
+        let node = self.world.node(id);
+        node.info.labels = zone(labels).selector;
+        node.reboot();
+        self.world.hello(&id.parse().unwrap());
     }
 
     fn kill(&mut self, instance: &str) {
@@ -191,6 +239,10 @@ impl Player {
             ("docs", _) => docs(ctx),
             ("history", Some(app)) => history(ctx, &app),
             ("nodes", _) => nodes(ctx),
+            ("registry", _) => vec![registry(ctx)],
+            ("zones", _) => zones(ctx),
+            ("upstreams", _) => upstreams(ctx),
+            ("carried", _) => carried(&self.world),
             ("events", _) => events(ctx),
             ("apps", _) => apps(ctx),
             other => panic!("cannot show {other:?}"),
@@ -202,7 +254,7 @@ impl Player {
 }
 
 /// A spec from `key=value` words: replicas, host, ready (ms), never, crash, cmd, port (fixed host port), cpu (millicores), `min_healthy`,
-/// `healthy`, hold, drain, `max_per_node`, proxy (JSON without blanks).
+/// `healthy`, hold, drain, `max_per_node`, zone, proxy (JSON without blanks).
 pub fn spec(app: &str, words: &[&str]) -> AppSpec {
     let mut spec: AppSpec = serde_json::from_value(serde_json::json!({
         "app": app, "kind": "service", "replicas": 1, "command": ["serve"],
@@ -238,9 +290,11 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
             balance: Balance::RoundRobin,
             weight: 1,
             proxy: None,
+            zone: ZoneName::default(),
         }),
         "host" => spec.service[0].hosts = value.split(',').map(str::to_owned).collect(),
         "proxy" => spec.service[0].proxy = Some(serde_json::from_str(value).unwrap()),
+        "zone" => spec.service[0].zone = value.parse().unwrap(),
         "weight" => spec.service[0].weight = value.parse().unwrap(),
         "cmd" => spec.command = vec![value.to_owned()],
         "port" => spec.ports[0].host = Some(value.parse().unwrap()),
@@ -309,8 +363,13 @@ fn docs(ctx: Context<'_>) -> Vec<String> {
         let retiring: Vec<_> = member.retiring.iter().map(peer).collect();
         let proxy = doc.proxy.as_ref();
         let proxy = proxy.map(|p| format!(" proxy {}", serde_json::to_string(p).unwrap()));
+        let zones: Vec<_> = member.zones.iter().map(ToString::to_string).collect();
+        let zones = match zones.is_empty() {
+            true => String::new(),
+            false => format!(" in {}", zones.join(",")),
+        };
         format!(
-            "{name} at {}: [{}] added [{}] retiring [{}]{}",
+            "{name} at {}: [{}] added [{}] retiring [{}]{zones}{}",
             member.index,
             peers.join(" "),
             added.join(" "),
@@ -328,15 +387,19 @@ fn plan(ctx: Context<'_>, spec: &AppSpec) -> Vec<String> {
             let changes = changes.map(|c| format!("{}: {} -> {}", c.path, c.old, c.new));
             std::iter::once(format!("{:?}", plan.action))
                 .chain(changes)
+                .chain(plan.notes.iter().cloned())
                 .collect()
         }
         Err(error) => vec![format!("refused: {}", error.message)],
     }
 }
 
-fn peer(server: &hancock_proto::upstream::Server) -> String {
-    let id = server.instance.as_ref().unwrap();
-    format!("{id}={}:{}", server.host, server.port)
+fn peer(server: &Server) -> String {
+    let address = format!("{}:{}", server.host, server.port);
+    match &server.instance {
+        Some(id) => format!("{id}={address}"),
+        None => address,
+    }
 }
 
 fn history(ctx: Context<'_>, app: &AppName) -> Vec<String> {
@@ -354,6 +417,81 @@ fn nodes(ctx: Context<'_>) -> Vec<String> {
     let each = view::nodes(ctx).into_iter();
     each.map(|n| format!("{} {} {} instances", n.info.node, n.state, n.instances))
         .collect()
+}
+
+fn zones(ctx: Context<'_>) -> Vec<String> {
+    let each = view::zones(ctx).into_iter();
+    each.map(|z| {
+        let nodes: Vec<_> = z.nodes.iter().map(ToString::to_string).collect();
+        format!(
+            "{}: {} services on [{}]",
+            z.zone,
+            z.services,
+            nodes.join(" ")
+        )
+    })
+    .collect()
+}
+
+fn registry(ctx: Context<'_>) -> String {
+    let view = view::registry(ctx);
+    let next = view.next.map(|next| format!(", {next} on its way"));
+    let waiting: Vec<_> = view.waiting.iter().map(ToString::to_string).collect();
+    format!(
+        "{} in force{}, {}: {} of {} nodes follow, not [{}]",
+        view.url,
+        next.unwrap_or_default(),
+        view.phase,
+        view.following,
+        view.nodes,
+        waiting.join(" ")
+    )
+}
+
+/// The services of every zone.
+fn upstreams(ctx: Context<'_>) -> Vec<String> {
+    let zones = view::zones(ctx).into_iter();
+    let each = zones.flat_map(|z| {
+        let list = view::upstreams(ctx, &z.zone).unwrap().into_iter();
+        list.map(move |u| (z.zone.clone(), u))
+    });
+    each.map(|(zone, u)| {
+        let peers = u.peers.iter();
+        let peers: Vec<_> = peers
+            .map(|p| format!("{} {}", p.address, p.health))
+            .collect();
+        let owner = u.app.map_or("by hand".to_owned(), |app| app.to_string());
+        let (confirmed, all) = (u.confirmed, u.balancers);
+        format!(
+            "{zone}: {} of {owner}, {confirmed} of {all} confirmed: {}",
+            u.name,
+            peers.join(", ")
+        )
+    })
+    .collect()
+}
+
+/// What each balancer carries.
+fn carried(world: &World) -> Vec<String> {
+    let each = world.nodes.iter();
+    each.map(|(id, node)| {
+        let services = node.balancer.carries();
+        let services: Vec<_> = services.map(|(n, at)| format!("{n} at {at}")).collect();
+        format!("{id}: {}", services.join(", "))
+    })
+    .collect()
+}
+
+/// A zone from `label=value` words and `settle=TIME`.
+fn zone(words: &[&str]) -> Zone {
+    let mut zone = Zone::default();
+    for word in words {
+        match word.split_once('=').unwrap() {
+            ("settle", time) => zone.external_settle = Some(time.parse().unwrap()),
+            (key, value) => drop(zone.selector.insert(key.to_owned(), value.to_owned())),
+        }
+    }
+    zone
 }
 
 fn events(ctx: Context<'_>) -> Vec<String> {

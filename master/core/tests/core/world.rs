@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::state::{Phase, Stage, State};
-use hancock_master_core::{LeaderView, assignment, invariants, plan};
-use hancock_proto::hub::Hello;
+use hancock_master_core::{LeaderView, assignment, chosen, invariants, plan};
+use hancock_proto::hub::{Hello, HubMessage};
 use hancock_proto::ids::{DeploymentId, InstanceId, LogIndex, NodeId, Term};
 use hancock_proto::registry::{Fence, Outcome};
-use hancock_proto::report::Report;
+use hancock_proto::report::{Follows, Report};
 use hancock_proto::resources::Offer;
 use hancock_proto::time::Timestamp;
 
@@ -200,12 +200,15 @@ impl World {
         wrong
     }
 
-    /// Every balancer has enough living peers.
+    /// Every balancer that serves has enough living peers, and somebody does serve.
     fn check_capacity(&self) {
         let Some(least) = self.least else { return };
         let alive = self.alive();
-        for (id, node) in &self.nodes {
-            let peers = node.balancer.selectable();
+        let serving = |node: &&Node| node.balancer.carries().any(|(_, at)| at.0 > 0);
+        let serving: Vec<_> = self.nodes.values().filter(serving).collect();
+        assert!(!serving.is_empty(), "nobody serves\n{}", self.tail());
+        for node in serving {
+            let (id, peers) = (&node.info.node, node.balancer.selectable());
             let living = peers
                 .iter()
                 .filter(|p| alive.get(*p) == Some(&true))
@@ -260,8 +263,10 @@ impl World {
         }
         let alive = self.alive();
         let listing = self.state.registry.list();
-        for node in self.nodes.values_mut().filter(|n| n.up) {
-            if node.linked {
+        for (id, node) in self.nodes.iter_mut().filter(|(_, n)| n.up) {
+            if let Some(known) = self.state.nodes.get(id).filter(|_| node.linked) {
+                let zones = self.state.zones_of_node(id);
+                let listing = listing.clone().for_zones(&zones, known.zoned);
                 node.balancer.receive(&listing, now);
             }
             node.balancer.act(&alive, now);
@@ -274,9 +279,18 @@ impl World {
         nodes.flat_map(|n| n.answering()).collect()
     }
 
+    /// A balancer that is not mute follows the registry chosen as far as the leader waits for it.
     fn collect_reports(&mut self) {
-        for node in self.nodes.values_mut().filter(|n| n.up && n.linked) {
-            self.mail.push(node.report());
+        for (id, node) in self.nodes.iter_mut().filter(|(_, n)| n.up && n.linked) {
+            let HubMessage::Registry { choice, filled, .. } = chosen(&self.state, id) else {
+                continue;
+            };
+            let mut report = node.report();
+            report.follows = (!node.balancer.mute).then(|| Follows {
+                choice: choice.number,
+                revision: filled.unwrap_or_default(),
+            });
+            self.mail.push(report);
         }
     }
 

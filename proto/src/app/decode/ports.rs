@@ -155,7 +155,7 @@ fn service(
         not_of_requests(&balance_field, balance);
     }
     let weight = section.field("weight").whole(1..=MOST_WEIGHT);
-    section.field("zone").later("zones", &Shape::Text);
+    let zone = section.field("zone").parsed().unwrap_or_default();
     section.end();
     Some(Service {
         port: port?,
@@ -165,6 +165,7 @@ fn service(
         balance: balance.unwrap_or(Balance::RoundRobin),
         weight: weight.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
         proxy,
+        zone,
     })
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Problem;
 use super::words::{found, hint, one_of};
 use crate::app::path;
-use crate::ids::AppName;
+use crate::ids::{AppName, ZoneName};
 use crate::units::{Bandwidth, Size, Span};
 
 /// Where problems are collected.
@@ -54,6 +54,7 @@ written! {
     Size, "a size", "\"256MiB\"";
     Bandwidth, "a data rate", "\"50mbps\"";
     AppName, "a name", "web";
+    ZoneName, "a zone's name", "oslo";
 }
 
 /// One field, present or not.

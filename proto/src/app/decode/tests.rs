@@ -243,9 +243,9 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "not supported yet",
     ),
     (
-        r#"{"service": [{"hosts": ["a"], "zone": "east"}]}"#,
+        r#"{"service": [{"hosts": ["a"], "zone": "East"}]}"#,
         "service[0].zone",
-        "not supported yet: zones",
+        "zone name \"East\" is not valid",
     ),
     (
         r#"{"service": [{"listen": 1935}]}"#,

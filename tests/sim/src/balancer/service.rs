@@ -124,7 +124,10 @@ impl Service {
         let refused = self.cutover.refused().cloned();
         let newest = self.cutover.waiting().or(self.cutover.serving());
         let owned = newest.is_some_and(|up| up.handover.is_some());
-        if !owned && refused.is_none() && self.draining.is_empty() {
+        // A deleted one is known as long as it is on disk.
+        let forgotten = self.deleted && self.writing.is_none();
+        let known = owned || (!forgotten && self.confirmed > DocIndex(0));
+        if !known && refused.is_none() && self.draining.is_empty() {
             return None;
         }
         self.settle();

@@ -39,7 +39,7 @@ impl World {
         self.oracle.count("emptied");
         let wished = match index {
             Some(index) => self.oracle.empty.contains(&index),
-            None => self.oracle.removed.contains(name),
+            None => self.oracle.removed.contains(name) || !self.is_carried(node, name),
         };
         if !wished {
             let node = self.hosts[node].id().clone();
@@ -47,6 +47,14 @@ impl World {
                 "{name} routes to nobody on {node}, which nobody wished"
             ));
         }
+    }
+
+    /// Whether a service is for the balancer of a node.
+    pub(crate) fn is_carried(&self, node: usize, name: &ServiceName) -> bool {
+        let state = self.cluster.state();
+        let zones = state.zones_of_node(self.hosts[node].id());
+        let entry = state.registry.entry(name.as_str());
+        entry.is_none_or(|entry| entry.doc.is_for(&zones))
     }
 
     /// A balancer switched to a document with new peers: it must reach one of the new set, if it reached one of the old.

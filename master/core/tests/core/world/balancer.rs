@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hancock_proto::ids::{DocIndex, InstanceId};
+use hancock_proto::ids::{DocIndex, InstanceId, Revision};
 use hancock_proto::registry::Listing;
 use hancock_proto::report::{Draining, Refusal, ServiceReport};
 use hancock_proto::service::ServiceName;
@@ -19,6 +19,8 @@ pub struct Balancer {
     pub mute: bool,
     /// Cannot reach peers that are added.
     pub blind: bool,
+    /// Where the registry was when it was last received.
+    pub revision: Option<Revision>,
     /// Open on a peer, set by tests.
     pub open: BTreeMap<InstanceId, Draining>,
 }
@@ -35,6 +37,7 @@ struct Service {
 impl Balancer {
     /// The registry as of now.
     pub fn receive(&mut self, listing: &Listing, now: Timestamp) {
+        self.revision = Some(listing.revision);
         self.services
             .retain(|name, _| listing.entries.contains_key(name));
         for (name, entry) in &listing.entries {
@@ -69,6 +72,11 @@ impl Balancer {
         serving
             .flat_map(|doc| doc.servers().filter_map(|s| s.instance.clone()))
             .collect()
+    }
+
+    /// Services it carries, with the index each is served at.
+    pub fn carries(&self) -> impl Iterator<Item = (&ServiceName, DocIndex)> {
+        self.services.iter().map(|(name, s)| (name, s.confirmed()))
     }
 
     /// It keeps what it had, and said so.

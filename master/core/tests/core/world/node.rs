@@ -130,6 +130,8 @@ impl Node {
                 .map(|(id, i)| (id.clone(), i.facts.clone()))
                 .collect(),
             services: self.balancer.report(),
+            registry: self.balancer.revision,
+            follows: None,
         }
     }
 }

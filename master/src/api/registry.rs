@@ -1,0 +1,31 @@
+//! Which registry is in force.
+
+use axum::Json;
+use axum::extract::State;
+use hancock_master_core::{Command, view};
+use hancock_proto::api::{RegistryRequest, RegistryView};
+
+use super::Api;
+use super::body::Required;
+use super::error::Failure;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+pub(super) async fn show(State(api): State<Api>) -> Answer<RegistryView> {
+    Ok(Json(api.deps.read(view::registry).await?))
+}
+
+/// One that cannot be opened here is not chosen.
+pub(super) async fn choose(
+    State(api): State<Api>,
+    Required(request): Required<RegistryRequest>,
+) -> Answer<RegistryView> {
+    let url = request.url;
+    if !url.is_embedded() {
+        let opened = api.registries.open(&url);
+        opened.map_err(|error| Failure::new("registry_unsupported", error.to_string()))?;
+    }
+    let at = api.deps.now();
+    api.order(Command::ChooseRegistry { url, at }).await?;
+    show(State(api)).await
+}

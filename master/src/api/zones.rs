@@ -1,0 +1,155 @@
+//! Zones, and the upstreams kept by hand in them.
+
+use std::str::FromStr;
+
+use axum::Json;
+use axum::extract::State;
+use hancock_master_core::{Command, Reply, view};
+use hancock_proto::api::{
+    AddServerRequest, DeleteUpstreamRequest, TopLine, UpstreamView, ZoneView,
+};
+use hancock_proto::app::host_problem;
+use hancock_proto::ids::ZoneName;
+use hancock_proto::service::{ServiceKind, ServiceName};
+use hancock_proto::upstream::Server;
+use hancock_proto::zone;
+use serde::Deserialize;
+
+use super::Api;
+use super::body::{Required, Zone};
+use super::error::Failure;
+use super::query::Query;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+/// `?zone=ZONE`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfZone {
+    zone: Option<String>,
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<ZoneView>> {
+    Ok(Json(api.deps.read(view::zones).await?))
+}
+
+pub(super) async fn put(
+    State(api): State<Api>,
+    Zone(name): Zone,
+    Required(zone): Required<zone::Zone>,
+) -> Answer<ZoneView> {
+    let at = api.deps.now();
+    let wanted = name.clone();
+    api.order(Command::PutZone { name, zone, at }).await?;
+    let view = api.deps.read(|ctx| view::zone(ctx, &wanted)).await?;
+    Ok(Json(view?))
+}
+
+pub(super) async fn delete(State(api): State<Api>, Zone(name): Zone) -> Answer<()> {
+    let at = api.deps.now();
+    api.order(Command::DeleteZone { name, at }).await.map(Json)
+}
+
+pub(super) async fn upstreams(
+    State(api): State<Api>,
+    Zone(name): Zone,
+) -> Answer<Vec<UpstreamView>> {
+    let list = api.deps.read(|ctx| view::upstreams(ctx, &name)).await?;
+    Ok(Json(list?))
+}
+
+pub(super) async fn add(
+    State(api): State<Api>,
+    Zone(zone): Zone,
+    Required(request): Required<AddServerRequest>,
+) -> Answer<()> {
+    let server = server(&request)?;
+    let at = api.deps.now();
+    let name = request.name;
+    let command = Command::AddServer {
+        zone,
+        name,
+        server,
+        at,
+    };
+    api.order(command).await.map(Json)
+}
+
+pub(super) async fn delete_upstream(
+    State(api): State<Api>,
+    Zone(zone): Zone,
+    Required(request): Required<DeleteUpstreamRequest>,
+) -> Answer<()> {
+    let (name, at) = (request.name, api.deps.now());
+    let command = Command::DeleteUpstream { zone, name, at };
+    api.order(command).await.map(Json)
+}
+
+pub(super) async fn top(
+    State(api): State<Api>,
+    Query(query): Query<OfZone>,
+) -> Answer<Vec<TopLine>> {
+    let zone = query.zone.as_deref().map(ZoneName::from_str).transpose();
+    let zone = zone.map_err(|e| Failure::malformed(e.to_string()))?;
+    let lines = api.deps.read(|ctx| view::top(ctx, zone.as_ref())).await?;
+    Ok(Json(lines?))
+}
+
+/// Ports below belong to the system, as in an app's spec.
+const FIRST_LISTEN: u16 = 1024;
+/// Weights beyond say nothing more.
+const MOST_WEIGHT: u32 = 1000;
+
+/// What balancers would not take is refused here.
+fn server(request: &AddServerRequest) -> Result<Server, Failure> {
+    let AddServerRequest {
+        name,
+        host,
+        port,
+        weight,
+    } = request;
+    if let Some(problem) = name_problem(name) {
+        return Err(Failure::malformed(problem));
+    }
+    let plain = host.parse::<std::net::IpAddr>().is_ok();
+    if let Some(problem) = host_problem(host).filter(|_| !plain) {
+        return Err(Failure::malformed(problem));
+    }
+    if *port == 0 || host.contains('/') {
+        return Err(Failure::malformed(format!(
+            "{host}:{port} is not an address; write it like 10.0.0.1:8001"
+        )));
+    }
+    if weight.is_some_and(|w| w == 0 || w > MOST_WEIGHT) {
+        return Err(Failure::malformed(format!(
+            "a weight is from 1 to {MOST_WEIGHT}"
+        )));
+    }
+    Ok(Server {
+        host: host.clone(),
+        port: *port,
+        weight: weight.map(f64::from),
+        ..Server::default()
+    })
+}
+
+fn name_problem(name: &ServiceName) -> Option<String> {
+    match name.kind() {
+        ServiceKind::Http(host) => host_problem(host),
+        ServiceKind::Tcp(port) if port < FIRST_LISTEN => Some(format!(
+            "port {port} belongs to the system; listen on one from {FIRST_LISTEN} on"
+        )),
+        ServiceKind::Tcp(_) => None,
+    }
+}
+
+impl Api {
+    /// Writes what an operator orders.
+    pub(super) async fn order(&self, command: Command) -> Result<(), Failure> {
+        match self.deps.propose(command).await? {
+            Reply::Done => Ok(()),
+            Reply::Refused(error) => Err(error.into()),
+            other => Err(Failure::unexpected(&other)),
+        }
+    }
+}
