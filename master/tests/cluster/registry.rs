@@ -187,7 +187,7 @@ async fn a_registry_that_was_wiped_or_written_to_is_put_right() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_registry_is_refused() {
     let cluster = Cluster::start().await;
-    for (url, status) in [("etcd://10.0.0.1/h", 409), ("nothing", 400)] {
+    for (url, status) in [("consul://10.0.0.1/h", 409), ("nothing", 400)] {
         let body = json!({"url": url});
         let reply = send(cluster.api, "PUT", "/v1/registry", Some(&body)).await;
         assert_eq!(reply.status, status, "{}", reply.text());
