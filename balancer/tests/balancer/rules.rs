@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hancock_balancer::probe::fake::FakeProber;
@@ -18,9 +17,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::client::{Client, PATIENCE, get};
+use crate::client::{PATIENCE, get};
 use crate::origin::Origin;
-use crate::tcp::peer::{Full, Peer};
+use crate::tcp::peer::Full;
 use crate::world::{WEB, World, doc, handover, id, server};
 
 /// Of a request that is parked at `old` while `new` takes over: what is open there.
@@ -221,24 +220,5 @@ async fn what_is_not_on_disk_is_served_and_not_confirmed() {
         }
     })
     .await;
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn an_instance_that_got_anothers_port_gets_none_of_its_connections() {
-    let (opened, closed) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
-    let peer = Peer::patient(opened.clone(), closed.clone()).await;
-    let world = World::new().await;
-    // One connection, so one thread, so one pool.
-    let mut client = Client::connect(world.proxy, WEB).await;
-    for (index, instance, wanted) in [(1, "web-1", 1), (2, "web-2", 2), (3, "web-1", 2)] {
-        world.apply(doc(index, vec![server(instance, peer.port)]));
-        world.until_confirmed(index).await;
-        for _ in 0..2 {
-            assert_eq!(client.get("/").await.unwrap().body, "x");
-        }
-        assert_eq!(opened.load(Ordering::SeqCst), wanted, "{instance}");
-    }
-    assert_eq!(closed.load(Ordering::SeqCst), 0);
     world.stop().await;
 }
