@@ -12,7 +12,7 @@ use hancock_registry::{Opener, UpstreamRegistry};
 #[derive(Debug, Default, Clone, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Etcd that upstream documents live in: etcd://[USER@]HOST[:PORT][,HOST...]/PREFIX
+    /// Etcd that upstream documents live in: `etcd://[USER@]HOST[:PORT][,HOST...]/PREFIX`
     #[arg(long, value_name = "URL")]
     registry: Option<Address>,
     /// File with the password of the registry's user

@@ -16,7 +16,7 @@ pub enum Command {
     Show,
     /// Switch to another one while everything runs
     Set {
-        /// embedded, or etcd://[USER:PASS@]HOST[:PORT][,HOST]/PREFIX
+        /// embedded, or `etcd://[USER:PASS@]HOST[:PORT][,HOST]/PREFIX`
         url: RegistryUrl,
     },
 }

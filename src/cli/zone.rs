@@ -59,7 +59,7 @@ pub struct Create {
     /// A label its nodes have; several mean all of them
     #[arg(long, value_name = "LABEL=VALUE", value_parser = label)]
     selector: Vec<(String, String)>,
-    /// Balancers that are not agents read it too and do not confirm: give them this long [10s]
+    /// Balancers that are not agents read it too and do not confirm: give them this long [default: 10s]
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10s")]
     external_settle: Option<Span>,
 }

@@ -1,7 +1,7 @@
 //! The whole system with an etcd: what an app's owner asks for goes by the store, and the store may go away.
 
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hancock_testkit::etcd::Etcd;
 use hancock_testkit::{wait, wait_for};
@@ -136,6 +136,33 @@ fn a_wiped_etcd_is_filled_again() {
     });
     load.stop().assert_none_failed();
     world.wait_answer("web", "v1");
+}
+
+/// A machine shared with others may be late; it is not late this often in a row.
+const STARTS: usize = 3;
+
+#[test]
+fn a_node_that_was_killed_serves_within_a_second_with_its_etcd_away() {
+    if !can_run() {
+        return;
+    }
+    let (mut etcd, mut world) = serving();
+    etcd.crash_all();
+    let registry = ["--registry", &etcd.url("edge")];
+    let mut starts = std::iter::repeat_with(|| {
+        world.crash();
+        let begun = Instant::now();
+        world.spawn(&registry);
+        world.wait_answer("web", "v1");
+        begun.elapsed()
+    });
+    let served: Vec<_> = starts
+        .by_ref()
+        .take(STARTS)
+        .inspect(|took| println!("served after {took:?}"))
+        .take_while(|took| *took > Duration::from_secs(1))
+        .collect();
+    assert!(served.len() < STARTS, "served after {served:?}");
 }
 
 #[test]
