@@ -5,6 +5,7 @@
 //! - **Invariants**: whatever was answered is durable; only the leader of the newest term sends assignments and writes documents.
 //! - **Never**: changes state outside the log, or takes silence for a reason to remove something.
 
+mod access;
 mod api;
 mod deps;
 mod embedded;

@@ -7,10 +7,15 @@
 
 mod error;
 mod files;
+mod frame;
 mod log;
 mod machine;
+mod member;
+mod members;
 mod network;
+mod peers;
 mod sealed;
+mod snapshot;
 mod types;
 
 use std::collections::BTreeMap;
@@ -22,7 +27,7 @@ use hancock_master_core::{Command, Reply, State};
 use hancock_proto::ids::{LogIndex, Revision, Term};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
-use openraft::{BasicNode, Config, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -30,19 +35,23 @@ pub use self::error::StoreError;
 use self::files::{Disk, Files};
 use self::log::LogStore;
 use self::machine::{Applied, Machine, Shared};
+pub use self::member::Member;
+pub(crate) use self::member::Seat;
 use self::network::Network;
+pub use self::peers::PeerService;
 use self::types::{Types, Write};
 
 type Library = openraft::Raft<Types, Machine>;
 
-/// This master's number among the voters.
-const SELF: u64 = 1;
 /// How often a write is tried again while nobody leads.
 const RETRY: Duration = Duration::from_millis(20);
 /// Longest a start waits for a leader and for its log to be applied.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between heartbeats; a leader that paused longer confirms itself before it sends anything.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(150);
+
+/// Longest a snapshot may take on its way to another master.
+const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How much log there may be.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +75,8 @@ impl Default for Tuning {
 #[derive(Clone)]
 pub(crate) struct Raft {
     library: Library,
+    seat: Arc<Seat>,
+    network: Network,
     log: LogStore,
     shared: Arc<Shared>,
     leadership: watch::Receiver<Leadership>,
@@ -103,16 +114,17 @@ pub(crate) enum ProposeError {
 }
 
 impl Raft {
-    /// Reads the log in `folder`, takes part, and returns when there is a leader and everything before is applied.
-    pub(crate) async fn start(folder: &Path, name: &str) -> Result<Self, StoreError> {
+    /// Reads the log in `folder` and takes part. A master alone returns when it leads and everything before is applied; one of several
+    /// returns at once, because the others may need it to find a leader.
+    pub(crate) async fn start(folder: &Path, seat: Seat) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)
             .map_err(|e| StoreError::io("open the folder", folder.to_owned(), e))?;
-        Self::start_on(Arc::new(disk), name, Tuning::default()).await
+        Self::start_on(Arc::new(disk), seat, Tuning::default()).await
     }
 
     async fn start_on(
         files: Arc<dyn Files>,
-        name: &str,
+        seat: Seat,
         tuning: Tuning,
     ) -> Result<Self, StoreError> {
         let failed = |reason: String| {
@@ -125,33 +137,44 @@ impl Raft {
         let log = LogStore::open(files.clone())?;
         let machine = Machine::open(files.clone())?;
         let shared = machine.shared();
-        let config = config(tuning).map_err(|e| failed(e.to_string()))?;
-        let library = Library::new(SELF, Arc::new(config), Network, log.clone(), machine)
+        let seat = Arc::new(seat);
+        let network = Network::new(seat.clone());
+        let config = Arc::new(config(tuning).map_err(|e| failed(e.to_string()))?);
+        let library = Library::new(seat.id, config, network.clone(), log.clone(), machine)
             .await
             .map_err(|e| failed(e.to_string()))?;
         let leadership = follow_leadership(&library);
         let raft = Self {
             library,
+            seat,
+            network,
             log,
             shared,
             leadership,
         };
-        raft.begin(name).await.map_err(failed)?;
+        raft.begin().await.map_err(failed)?;
+        tokio::spawn(raft.clone().promote());
         Ok(raft)
     }
 
     /// Makes the cluster when there is none, and elects itself where nobody else can be meant.
-    async fn begin(&self, name: &str) -> Result<(), String> {
+    async fn begin(&self) -> Result<(), String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
-        if !self.library.is_initialized().await.map_err(|e| text(&e))? {
-            let voters = BTreeMap::from([(SELF, BasicNode::new(name))]);
+        let us = self.seat.id;
+        if self.library.is_initialized().await.map_err(|e| text(&e))? {
+            if !self.library.voter_ids().all(|id| id == us) {
+                return Ok(());
+            }
+            let trigger = self.library.trigger();
+            trigger.elect(false).await.map_err(|e| text(&e))?;
+        } else if self.seat.founder {
+            let voters = BTreeMap::from([(us, self.seat.member.clone())]);
             self.library
                 .initialize(voters)
                 .await
                 .map_err(|e| text(&e))?;
-        } else if self.library.voter_ids().all(|id| id == SELF) {
-            let trigger = self.library.trigger();
-            trigger.elect(false).await.map_err(|e| text(&e))?;
+        } else {
+            return Ok(());
         }
         let recovered = self.library.wait_for_recovery(Some(START_DEADLINE)).await;
         recovered.map(drop).map_err(|e| text(&e))
@@ -203,6 +226,20 @@ impl Raft {
         }
     }
 
+    /// How far a reader must be to have seen every answered write; only the leader can say.
+    async fn read_index(&self, deadline: Duration) -> Result<LogIndex, ProposeError> {
+        let asked = self.library.get_read_log_id(ReadPolicy::ReadIndex);
+        let waited = deadline;
+        match tokio::time::timeout(deadline, asked).await {
+            Ok(Ok((read, _))) => Ok(LogIndex(read.log_id().index)),
+            Ok(Err(error)) => Err(match judge_read(error) {
+                Refusal::Final(error) => error,
+                Refusal::NotLeading => ProposeError::NoLeader { waited },
+            }),
+            Err(_elapsed) => Err(ProposeError::NoLeader { waited }),
+        }
+    }
+
     /// The newest state applied here.
     pub(crate) fn newest(&self) -> Arc<Applied> {
         self.shared.newest()
@@ -234,9 +271,10 @@ impl Raft {
         }
     }
 
-    /// Takes a snapshot where it saves replaying, and ends. What is not done in time is done by the next start.
+    /// Gives the lead to another voter, takes a snapshot where it saves replaying, and ends. What is not done in time is done by the next start.
     pub(crate) async fn shutdown(&self, deadline: Duration) {
         let orderly = async {
+            self.hand_over().await;
             self.final_snapshot().await;
             if let Err(error) = self.library.shutdown().await {
                 tracing::warn!(%error, "raft did not end cleanly");
@@ -279,12 +317,12 @@ impl Applied {
 }
 
 fn config(tuning: Tuning) -> Result<Config, openraft::ConfigError> {
-    let heartbeat = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(150);
     let config = Config {
         cluster_name: "hancock".into(),
-        heartbeat_interval: heartbeat,
+        heartbeat_interval: millis(HEARTBEAT),
         election_timeout_min: 500,
         election_timeout_max: 800,
+        install_snapshot_timeout: millis(SNAPSHOT_DEADLINE),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_every),
         max_in_snapshot_log_to_keep: tuning.keep_entries,
         enable_pre_vote: Some(true),
@@ -293,6 +331,10 @@ fn config(tuning: Tuning) -> Result<Config, openraft::ConfigError> {
         ..Config::default()
     };
     config.validate()
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn accepted(reply: Option<Reply>) -> Accepted {
@@ -354,7 +396,7 @@ fn follow_leadership(library: &Library) -> watch::Receiver<Leadership> {
 fn leadership(metrics: &openraft::metrics::RaftServerMetrics<Types>) -> Leadership {
     let name = |id: u64| {
         let node = metrics.membership_config.get_node(&id);
-        node.map_or_else(|| id.to_string(), |node| node.addr.clone())
+        node.map_or_else(|| id.to_string(), |node| node.name.clone())
     };
     Leadership {
         term: Term(metrics.vote.leader_id.term),

@@ -19,7 +19,7 @@ use crate::api::{self, Api};
 use crate::deps::Deps;
 use crate::hub::{Service, Sessions};
 use crate::lead;
-use crate::raft::{Raft, StoreError};
+use crate::raft::{Raft, Seat, StoreError};
 
 /// Largest frame taken from an agent: a whole report of a full node fits many times.
 const FRAME_LIMIT: usize = 16 << 20;
@@ -71,7 +71,8 @@ impl Master {
     /// What is on disk cannot be used, or nobody could be elected.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let cluster = identity::keep(&options.data_dir)?;
-        let raft = Raft::start(&options.data_dir.join(identity::RAFT), &options.name).await?;
+        let seat = Seat::alone(cluster.clone(), &options.name);
+        let raft = Raft::start(&options.data_dir.join(identity::RAFT), seat).await?;
         let started = Self::assemble(options, cluster, raft.clone()).await;
         if started.is_err() {
             raft.shutdown(LEAD_DEADLINE).await;

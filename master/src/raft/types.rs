@@ -7,6 +7,8 @@ use hancock_master_core::{Command, Reply};
 use openraft::impls::leader_id_std;
 use serde::{Deserialize, Serialize};
 
+use super::member::Member;
+
 /// Format of commands this version writes.
 pub(crate) const COMMAND_FORMAT: u32 = 1;
 
@@ -16,7 +18,7 @@ openraft::declare_raft_types!(
         D = Write,
         R = Answer,
         NodeId = u64,
-        Node = openraft::BasicNode,
+        Node = Member,
         LeaderId = leader_id_std::LeaderId<Self::Term, Self::NodeId>,
 );
 
