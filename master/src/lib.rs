@@ -14,6 +14,7 @@ mod lead;
 mod raft;
 mod start;
 
+pub use access::Credentials;
 pub use hub::Service as HubService;
-pub use raft::StoreError;
-pub use start::{Master, Options, StartError};
+pub use raft::{Member, StoreError};
+pub use start::{ClusterOptions, Master, Options, StartError, found_cluster, join_cluster};

@@ -8,11 +8,12 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use super::member::Seat;
+use crate::access::is_bearer;
 
 /// Largest frame: a batch of entries ends at [`super::log::BATCH`], a single entry may be larger.
 pub(crate) const LIMIT: usize = 64 << 20;
-/// Metadata key of the cluster's secret.
-const SECRET: &str = "authorization";
+/// Metadata key of tokens.
+const AUTHORIZATION: &str = "authorization";
 
 /// One end of a conversation.
 #[derive(Debug, Clone)]
@@ -48,26 +49,38 @@ impl Ends {
         Ok(self.raw(body))
     }
 
-    /// The ends of an answer to `frame`, when it is for master `us` of this cluster.
+    /// The ends of an answer to `frame`, when it is for this master of this cluster.
     pub(crate) fn of(frame: &PeerFrame, seat: &Seat) -> Result<Self, Status> {
         let ends = Self::new(seat, frame.from);
         ends.judge(frame)?;
         Ok(ends)
     }
 
+    /// As [`Ends::of`], whichever master of the cluster `frame` is for.
+    pub(crate) fn of_any(frame: &PeerFrame, seat: &Seat) -> Result<Self, Status> {
+        let ends = Self::new(seat, frame.from);
+        ends.judge_cluster(frame)?;
+        Ok(ends)
+    }
+
     /// Whether `frame` is of this conversation.
     pub(crate) fn judge(&self, frame: &PeerFrame) -> Result<(), Status> {
+        self.judge_cluster(frame)?;
+        if (frame.from, frame.to) != (self.them, self.us) {
+            return Err(Status::failed_precondition(format!(
+                "a message of master {} for master {} came to master {}; two masters were given one address",
+                frame.from, frame.to, self.us
+            )));
+        }
+        Ok(())
+    }
+
+    fn judge_cluster(&self, frame: &PeerFrame) -> Result<(), Status> {
         if frame.cluster != self.cluster.as_str() {
             let (theirs, ours) = (&frame.cluster, &self.cluster);
             return Err(Status::failed_precondition(format!(
                 "master {} belongs to cluster {theirs}, this is cluster {ours}; correct the addresses of its configuration",
                 frame.from
-            )));
-        }
-        if (frame.from, frame.to) != (self.them, self.us) {
-            return Err(Status::failed_precondition(format!(
-                "a message of master {} for master {} came to master {}; two masters were given one address",
-                frame.from, frame.to, self.us
             )));
         }
         Ok(())
@@ -82,26 +95,30 @@ pub(crate) fn read<T: DeserializeOwned>(frame: &PeerFrame) -> Result<T, Status> 
 
 /// Shows the cluster's secret with a request.
 pub(crate) fn sign<T>(request: &mut Request<T>, seat: &Seat) {
-    let value = seat.secret.as_deref().map(bearer);
-    if let Some(Ok(value)) = value.map(|text| text.parse()) {
-        request.metadata_mut().insert(SECRET, value);
+    if let Some(credentials) = &seat.credentials {
+        show(request.metadata_mut(), &credentials.peers);
     }
 }
 
 /// Refuses who does not show the cluster's secret.
 pub(crate) fn admit(metadata: &MetadataMap, seat: &Seat) -> Result<(), Status> {
-    let Some(secret) = &seat.secret else {
-        return Ok(());
-    };
-    let shown = metadata.get(SECRET).map_or(&[][..], |v| v.as_bytes());
-    match crate::access::same(shown, bearer(secret).as_bytes()) {
-        true => Ok(()),
-        false => Err(Status::unauthenticated(
+    match &seat.credentials {
+        Some(credentials) if !shows(metadata, &credentials.peers) => Err(Status::unauthenticated(
             "the caller does not show this cluster's secret; only masters that joined it have it",
         )),
+        _ => Ok(()),
     }
 }
 
-fn bearer(secret: &str) -> String {
-    format!("Bearer {secret}")
+/// Puts `token` on a message.
+pub(crate) fn show(metadata: &mut MetadataMap, token: &str) {
+    if let Ok(value) = format!("Bearer {token}").parse() {
+        metadata.insert(AUTHORIZATION, value);
+    }
+}
+
+/// Whether a message has `token` on it.
+pub(crate) fn shows(metadata: &MetadataMap, token: &str) -> bool {
+    let shown = metadata.get(AUTHORIZATION);
+    shown.is_some_and(|shown| is_bearer(shown.as_bytes(), token))
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use hancock_proto::ids::ClusterId;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Credentials;
+
 /// Id of the master that begins a cluster.
 pub(crate) const FOUNDER: u64 = 1;
 
@@ -32,8 +34,8 @@ pub(crate) struct Seat {
     pub(crate) cluster: ClusterId,
     pub(crate) id: u64,
     pub(crate) member: Member,
-    /// What masters of the cluster show each other; None: there are no others.
-    pub(crate) secret: Option<Arc<str>>,
+    /// The cluster's secrets; None: this master is alone and in one process with all who speak to it.
+    pub(crate) credentials: Option<Arc<Credentials>>,
     /// An empty log begins a cluster. False: it waits for the cluster to take this master in.
     pub(crate) founder: bool,
 }
@@ -49,7 +51,7 @@ impl Seat {
             cluster,
             id: FOUNDER,
             member,
-            secret: None,
+            credentials: None,
             founder: true,
         }
     }

@@ -83,7 +83,8 @@ impl Network {
     }
 }
 
-fn endpoint(address: &str) -> Option<Endpoint> {
+/// How to reach a master; None: that is no address.
+pub(super) fn endpoint(address: &str) -> Option<Endpoint> {
     if address.is_empty() {
         return None;
     }

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use hancock_wire::peers::PeerFrame;
 use hancock_wire::peers::peers_server::{Peers, PeersServer};
+use hancock_wire::peers::{MeetReply, MeetRequest, PeerFrame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::{Request, Response, Status, Streaming};
@@ -17,7 +17,7 @@ type Answer = Result<Response<PeerFrame>, Status>;
 
 /// The gRPC service other masters call.
 #[derive(Clone)]
-pub struct PeerService {
+pub(crate) struct PeerService {
     library: Library,
     raft: Raft,
     seat: Arc<Seat>,
@@ -91,5 +91,22 @@ impl Peers for PeerService {
     async fn read_index(&self, request: Request<PeerFrame>) -> Answer {
         let deed = |()| self.raft.read_index(HEARTBEAT * 10);
         self.answer(request, deed).await
+    }
+
+    async fn meet(&self, request: Request<MeetRequest>) -> Result<Response<MeetReply>, Status> {
+        let credentials = self.seat.credentials.as_deref();
+        let alone = || Status::failed_precondition("this master takes in no others");
+        let credentials = credentials.ok_or_else(alone)?;
+        self.raft
+            .introduce(&request, credentials)
+            .map(Response::new)
+    }
+
+    async fn join(&self, request: Request<PeerFrame>) -> Answer {
+        frame::admit(request.metadata(), &self.seat)?;
+        let frame = request.into_inner();
+        let ends = Ends::of_any(&frame, &self.seat)?;
+        let welcome = self.raft.welcome(frame.from, frame::read(&frame)?).await?;
+        ends.frame(&welcome).map(Response::new)
     }
 }

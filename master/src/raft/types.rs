@@ -36,13 +36,17 @@ pub(crate) struct Write {
     pub(crate) v: u32,
     /// The command; shared, because entries are read often and changed never.
     pub(crate) command: Arc<Command>,
+    /// The same write tried again has the same key; None: it is carried out as often as it comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Arc<str>>,
 }
 
 impl Write {
-    pub(crate) fn new(command: Command) -> Self {
+    pub(crate) fn new(command: Command, key: Option<Arc<str>>) -> Self {
         Self {
             v: COMMAND_FORMAT,
             command: Arc::new(command),
+            key,
         }
     }
 }

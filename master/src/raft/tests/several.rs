@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hancock_testkit::port::{local, quiet_port};
-use hancock_testkit::wait::wait_for_async;
+use hancock_testkit::wait::{stays_async, wait_for_async};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -12,9 +12,18 @@ use tonic::transport::Server;
 
 use super::super::network::Network;
 use super::*;
+use crate::access::Credentials;
 
 /// Far more than an election takes on a loaded machine.
 const LATE: Duration = Duration::from_secs(30);
+
+fn secrets(peers: &str) -> Arc<Credentials> {
+    Arc::new(Credentials {
+        operator: "operator".into(),
+        join: "join".into(),
+        peers: peers.into(),
+    })
+}
 
 fn place(n: u64, cluster: &str, peers: SocketAddr) -> Seat {
     Seat {
@@ -25,7 +34,7 @@ fn place(n: u64, cluster: &str, peers: SocketAddr) -> Seat {
             peers: peers.to_string(),
             ..Member::default()
         },
-        secret: Some("secret".into()),
+        credentials: Some(secrets("secret")),
         founder: n == 1,
     }
 }
@@ -269,13 +278,85 @@ async fn strangers_are_refused() {
     assert!(foreign.message().contains("cluster d"), "{foreign}");
     let misled = ask(friend.clone(), 3).await.unwrap_err();
     assert_eq!(misled.code(), Code::FailedPrecondition);
-    for secret in [None, Some("secreT".into())] {
+    for credentials in [None, Some(secrets("secreT"))] {
         let stranger = Seat {
-            secret,
+            credentials,
             ..friend.clone()
         };
         let refused = ask(stranger, 1).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
     }
     master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_counts_once_on_every_master() {
+    let mut masters = several(3, Tuning::default()).await;
+    let leading = leader(&masters).await;
+    let raft = masters[leading].raft.clone();
+    let write = async |raft: &Raft, n: u64| {
+        let written = raft.propose_once(started(n), Some("k".into()), SOON).await;
+        written.unwrap().reply
+    };
+    let first = write(&raft, 2).await;
+    let (seat, device, tuning) = masters.swap_remove(leading).kill().await;
+    let next = masters[leader(&masters).await].raft.clone();
+    assert_eq!(write(&next, 3).await, first, "the answer of then");
+    assert_eq!(next.newest().state().clock, Timestamp(2), "and nothing new");
+    next.library.trigger().snapshot().await.unwrap();
+    masters.push(Running::start(seat, device, tuning).await);
+    caught_up(&masters, 2).await;
+    for master in masters {
+        master.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_reads_what_was_just_answered() {
+    let masters = several(3, Tuning::default()).await;
+    let leading = leader(&masters).await;
+    for n in 2..30 {
+        masters[leading]
+            .raft
+            .propose(started(n), SOON)
+            .await
+            .unwrap();
+        for master in &masters {
+            let read = master.raft.read_here(SOON).await.unwrap();
+            assert_eq!(read.state().clock.0, n);
+        }
+    }
+    for master in masters {
+        master.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_is_cut_off_when_it_hears_nobody_and_not_when_nobody_writes() {
+    let mut masters = several(3, Tuning::default()).await;
+    let leading = masters.swap_remove(leader(&masters).await);
+    let cut_off = async || match leading.raft.is_cut_off() {
+        true => Err("cut off"),
+        false => Ok(()),
+    };
+    stays_async("an idle leader", ELECTION.1 * 6, cut_off).await;
+    leading.raft.propose(started(2), SOON).await.unwrap();
+    for other in masters {
+        other.kill().await;
+    }
+    wait_for_async("the leader noticing", LATE, async || {
+        match cut_off().await {
+            Ok(()) => Err("not yet"),
+            Err(_) => Ok(()),
+        }
+    })
+    .await;
+    let begun = Instant::now();
+    let refused = leading.raft.propose(started(3), SOON).await.unwrap_err();
+    assert!(
+        matches!(refused, ProposeError::NoLeader { .. }),
+        "{refused}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(1), "told at once");
+    leading.stop().await;
 }
