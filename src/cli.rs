@@ -14,6 +14,7 @@ mod events;
 pub mod exit;
 mod help;
 mod logs;
+mod master;
 mod node;
 mod out;
 mod ps;
@@ -25,6 +26,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod testing;
+mod token;
 mod upstream;
 mod wait;
 mod zone;
@@ -62,6 +64,9 @@ struct Global {
     /// The master's API [default: $HANCOCK_MASTER, or http://127.0.0.1:7400]
     #[arg(long, global = true, value_name = "URL", display_order = 900)]
     master: Option<String>,
+    /// File with the operator's token [default: what HANCOCK_TOKEN holds]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
+    token_file: Option<std::path::PathBuf>,
     /// text, or json: see `hancock help output`
     #[arg(
         long,
@@ -94,6 +99,9 @@ enum Command {
     /// Move documents of upstreams
     #[command(subcommand, arg_required_else_help = true)]
     Upstream(upstream::Command),
+    /// Run one of several masters, and look after them
+    #[command(subcommand, arg_required_else_help = true)]
+    Master(master::Command),
     /// Describe, start and change apps
     #[command(subcommand, arg_required_else_help = true)]
     App(app::Command),
@@ -155,6 +163,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dev(args) => dev::run(args),
         Command::Balancer(args) => balancer::run(*args),
+        Command::Master(master::Command::Here(command)) => {
+            master::here(command, &global.token_file, &Out::new(global.output))
+        }
         Command::DemoApp(args) => demo_app::run(args),
         Command::Shim(shim) => Ok(hancock_agent::runtime::process::shim_main(shim.args)),
         Command::Completions(args) => completions::run(&args),
@@ -176,7 +187,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn with_master(global: Global, command: Command) -> anyhow::Result<ExitCode> {
     let context = Context {
-        client: Client::new(&global.master())?,
+        client: Client::new(&global.master())?.showing(token::given(global.token_file.as_deref())?),
         out: Out::new(global.output),
     };
     runtime()?.block_on(ask(&context, command))
@@ -200,10 +211,12 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,
+        Command::Master(master::Command::Cluster(command)) => master::ask(context, &command).await,
         // Answered by `run` without a master.
         Command::Dev(_)
         | Command::Balancer(_)
         | Command::Upstream(_)
+        | Command::Master(_)
         | Command::DemoApp(_)
         | Command::Shim(_)
         | Command::Completions(_)

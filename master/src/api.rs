@@ -8,10 +8,13 @@ mod apps;
 mod body;
 mod cluster;
 mod deployments;
+mod door;
 mod error;
 mod logs;
+mod masters;
 mod query;
 mod registry;
+mod writer;
 mod zones;
 
 use std::sync::Arc;
@@ -19,11 +22,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post, put};
-use hancock_master_core::{Command, Reply};
+use axum::routing::{delete, get, post, put};
+use hancock_master_core::{Command, Reply, view};
 use hancock_proto::api::ApplyReply;
 use hancock_registry::Opener;
 
+pub(crate) use self::door::guarded;
 use self::error::Failure;
 use crate::deps::Deps;
 use crate::hub::Sessions;
@@ -40,6 +44,10 @@ pub(crate) struct Api {
     pub(crate) proxy: Option<Arc<str>>,
     /// What can be chosen.
     pub(crate) registries: Opener,
+    /// Reads are answered with what is here, however old.
+    stale: bool,
+    /// The key of the write being answered.
+    key: Option<Arc<str>>,
 }
 
 /// All routes.
@@ -73,6 +81,9 @@ pub(crate) fn router(api: Api) -> Router {
         )
         .route("/v1/registry", get(registry::show).put(registry::choose))
         .route("/v1/top", get(zones::top))
+        .route("/v1/masters", get(masters::list))
+        .route("/v1/masters/{name}", delete(masters::remove))
+        .route("/v1/masters/{name}/transfer", post(masters::transfer))
         .route("/v1/events", get(cluster::events))
         .route("/v1/status", get(cluster::status))
         .fallback(unknown_path)
@@ -95,9 +106,38 @@ async fn wrong_method(method: Method, uri: Uri) -> Failure {
 }
 
 impl Api {
+    pub(crate) fn new(
+        deps: Arc<Deps>,
+        sessions: Arc<Sessions>,
+        proxy: Option<String>,
+        registries: Opener,
+    ) -> Self {
+        Self {
+            deps,
+            sessions,
+            proxy: proxy.map(Into::into),
+            registries,
+            stale: false,
+            key: None,
+        }
+    }
+
+    /// Reads the newest state with everything answered before; or, when that may be, the state as it is here.
+    async fn read<T>(&self, render: impl FnOnce(view::Context<'_>) -> T) -> Result<T, Failure> {
+        if self.stale {
+            let applied = self.deps.raft.newest();
+            return Ok(self.deps.render(applied.state(), render));
+        }
+        Ok(self.deps.read(render).await?)
+    }
+
+    async fn propose(&self, command: Command) -> Result<Reply, Failure> {
+        Ok(self.deps.propose_once(command, self.key.clone()).await?)
+    }
+
     /// Writes what an owner wishes.
     async fn wish(&self, command: Command) -> Result<ApplyReply, Failure> {
-        match self.deps.propose(command).await? {
+        match self.propose(command).await? {
             Reply::Applied(reply) => Ok(reply),
             Reply::Refused(error) => Err(error.into()),
             other => Err(Failure::unexpected(&other)),

@@ -88,12 +88,21 @@ impl Deps {
         Ok(self.raft.propose(command, DEADLINE).await?.reply)
     }
 
+    /// As [`Deps::propose`]; the same key is carried out once.
+    pub(crate) async fn propose_once(
+        &self,
+        command: Command,
+        key: Option<Arc<str>>,
+    ) -> Result<Reply, ProposeError> {
+        Ok(self.raft.propose_once(command, key, DEADLINE).await?.reply)
+    }
+
     /// Reads the newest state with everything answered before.
     pub(crate) async fn read<T>(
         &self,
         render: impl FnOnce(Context<'_>) -> T,
     ) -> Result<T, ProposeError> {
-        let applied = self.raft.read(DEADLINE).await?;
+        let applied = self.raft.read_here(DEADLINE).await?;
         Ok(self.render(applied.state(), render))
     }
 

@@ -22,7 +22,10 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use self::logs::{LogStream, Wanted};
 use self::session::{Attached, Session};
 use crate::deps::Deps;
+use crate::raft::Leadership;
 
+/// Metadata key under which a master that does not lead says where agents find the leader.
+const LEADER: &str = "x-hancock-leader";
 /// Frames that may wait for one node's connection.
 const QUEUE: usize = 16;
 
@@ -87,10 +90,8 @@ impl Hub for Service {
     ) -> Result<Response<Self::SessionStream>, Status> {
         let term = *self.deps.leading().borrow();
         let Some(term) = term else {
-            let leader = self.deps.raft.leadership().borrow().leader.clone();
-            let leader = leader.as_deref().unwrap_or("not known just now");
-            let message = format!("this master does not lead; the leader is {leader}");
-            return Err(Status::unavailable(message));
+            let leadership = self.deps.raft.leadership().borrow().clone();
+            return Err(elsewhere(&leadership));
         };
         let (out, stream) = mpsc::channel(QUEUE);
         let (deps, sessions) = (self.deps.clone(), self.sessions.clone());
@@ -98,4 +99,16 @@ impl Hub for Service {
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+/// Refuses a session, and names the leader for people and, as metadata, for programs.
+fn elsewhere(leadership: &Leadership) -> Status {
+    let leader = leadership.leader.as_deref().unwrap_or("not known just now");
+    let message = format!("this master does not lead; the leader is {leader}");
+    let mut status = Status::unavailable(message);
+    let place = leadership.place.as_ref().map(|place| place.agents.parse());
+    if let (false, Some(Ok(agents))) = (leadership.leading, place) {
+        status.metadata_mut().insert(LEADER, agents);
+    }
+    status
 }

@@ -5,6 +5,7 @@
 //! - **Invariants**: whatever was answered is durable; only the leader of the newest term sends assignments and writes documents.
 //! - **Never**: changes state outside the log, or takes silence for a reason to remove something.
 
+mod access;
 mod api;
 mod deps;
 mod embedded;
@@ -13,6 +14,7 @@ mod lead;
 mod raft;
 mod start;
 
+pub use access::Credentials;
 pub use hub::Service as HubService;
-pub use raft::StoreError;
-pub use start::{Master, Options, StartError};
+pub use raft::{Member, StoreError};
+pub use start::{ClusterOptions, Master, Options, StartError, found_cluster, join_cluster};

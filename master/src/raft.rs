@@ -7,10 +7,17 @@
 
 mod error;
 mod files;
+mod frame;
+mod joining;
 mod log;
 mod machine;
+mod member;
+mod members;
 mod network;
+mod once;
+mod peers;
 mod sealed;
+mod snapshot;
 mod types;
 
 use std::collections::BTreeMap;
@@ -20,29 +27,40 @@ use std::time::Duration;
 
 use hancock_master_core::{Command, Reply, State};
 use hancock_proto::ids::{LogIndex, Revision, Term};
+use openraft::async_runtime::instant::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
-use openraft::{BasicNode, Config, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::error::StoreError;
 use self::files::{Disk, Files};
+pub(crate) use self::joining::{Introduction, is_refusal, meet};
 use self::log::LogStore;
 use self::machine::{Applied, Machine, Shared};
+pub use self::member::Member;
+pub(crate) use self::member::{FOUNDER, Seat};
+pub(crate) use self::members::{MemberError, Seated};
 use self::network::Network;
 use self::types::{Types, Write};
 
 type Library = openraft::Raft<Types, Machine>;
 
-/// This master's number among the voters.
-const SELF: u64 = 1;
 /// How often a write is tried again while nobody leads.
 const RETRY: Duration = Duration::from_millis(20);
 /// Longest a start waits for a leader and for its log to be applied.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between heartbeats; a leader that paused longer confirms itself before it sends anything.
-pub(crate) const HEARTBEAT: Duration = Duration::from_millis(150);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// Shortest and longest wait for a silent leader's successor, beginning when the longest has passed: a write is accepted again after
+/// about twice as long.
+const ELECTION: (Duration, Duration) = (Duration::from_millis(300), Duration::from_millis(500));
+/// Longest the leader may take to say how far a reader must be; then it may no longer be the leader.
+const READ_INDEX: Duration = Duration::from_secs(1);
+/// Longest a snapshot may take on its way to another master.
+const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How much log there may be.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +84,8 @@ impl Default for Tuning {
 #[derive(Clone)]
 pub(crate) struct Raft {
     library: Library,
+    seat: Arc<Seat>,
+    network: Network,
     log: LogStore,
     shared: Arc<Shared>,
     leadership: watch::Receiver<Leadership>,
@@ -78,6 +98,10 @@ pub(crate) struct Leadership {
     pub(crate) term: Term,
     /// The leader's name.
     pub(crate) leader: Option<String>,
+    /// The leader's id.
+    pub(crate) id: Option<u64>,
+    /// Where the leader is.
+    pub(crate) place: Option<Member>,
     /// It is this master.
     pub(crate) leading: bool,
 }
@@ -103,16 +127,17 @@ pub(crate) enum ProposeError {
 }
 
 impl Raft {
-    /// Reads the log in `folder`, takes part, and returns when there is a leader and everything before is applied.
-    pub(crate) async fn start(folder: &Path, name: &str) -> Result<Self, StoreError> {
+    /// Reads the log in `folder` and takes part. A master alone returns when it leads and everything before is applied; one of several
+    /// returns at once, because the others may need it to find a leader.
+    pub(crate) async fn start(folder: &Path, seat: Seat) -> Result<Self, StoreError> {
         let disk = Disk::open(folder)
             .map_err(|e| StoreError::io("open the folder", folder.to_owned(), e))?;
-        Self::start_on(Arc::new(disk), name, Tuning::default()).await
+        Self::start_on(Arc::new(disk), seat, Tuning::default()).await
     }
 
     async fn start_on(
         files: Arc<dyn Files>,
-        name: &str,
+        seat: Seat,
         tuning: Tuning,
     ) -> Result<Self, StoreError> {
         let failed = |reason: String| {
@@ -125,33 +150,44 @@ impl Raft {
         let log = LogStore::open(files.clone())?;
         let machine = Machine::open(files.clone())?;
         let shared = machine.shared();
-        let config = config(tuning).map_err(|e| failed(e.to_string()))?;
-        let library = Library::new(SELF, Arc::new(config), Network, log.clone(), machine)
+        let seat = Arc::new(seat);
+        let network = Network::new(seat.clone());
+        let config = Arc::new(config(tuning).map_err(|e| failed(e.to_string()))?);
+        let library = Library::new(seat.id, config, network.clone(), log.clone(), machine)
             .await
             .map_err(|e| failed(e.to_string()))?;
         let leadership = follow_leadership(&library);
         let raft = Self {
             library,
+            seat,
+            network,
             log,
             shared,
             leadership,
         };
-        raft.begin(name).await.map_err(failed)?;
+        raft.begin().await.map_err(failed)?;
+        tokio::spawn(raft.clone().promote());
         Ok(raft)
     }
 
     /// Makes the cluster when there is none, and elects itself where nobody else can be meant.
-    async fn begin(&self, name: &str) -> Result<(), String> {
+    async fn begin(&self) -> Result<(), String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
-        if !self.library.is_initialized().await.map_err(|e| text(&e))? {
-            let voters = BTreeMap::from([(SELF, BasicNode::new(name))]);
+        let us = self.seat.id;
+        if self.library.is_initialized().await.map_err(|e| text(&e))? {
+            if !self.library.voter_ids().all(|id| id == us) {
+                return Ok(());
+            }
+            let trigger = self.library.trigger();
+            trigger.elect(false).await.map_err(|e| text(&e))?;
+        } else if self.seat.founder {
+            let voters = BTreeMap::from([(us, self.seat.member.clone())]);
             self.library
                 .initialize(voters)
                 .await
                 .map_err(|e| text(&e))?;
-        } else if self.library.voter_ids().all(|id| id == SELF) {
-            let trigger = self.library.trigger();
-            trigger.elect(false).await.map_err(|e| text(&e))?;
+        } else {
+            return Ok(());
         }
         let recovered = self.library.wait_for_recovery(Some(START_DEADLINE)).await;
         recovered.map(drop).map_err(|e| text(&e))
@@ -163,16 +199,32 @@ impl Raft {
         command: Command,
         deadline: Duration,
     ) -> Result<Accepted, ProposeError> {
+        self.propose_once(command, None, deadline).await
+    }
+
+    /// As [`Raft::propose`]; a command that was carried out under the same `key` before gets the answer of then.
+    pub(crate) async fn propose_once(
+        &self,
+        command: Command,
+        key: Option<Arc<str>>,
+        deadline: Duration,
+    ) -> Result<Accepted, ProposeError> {
         let begun = Instant::now();
-        let write = Write::new(command);
+        let write = Write::new(command, key);
         loop {
+            if self.is_cut_off() {
+                let waited = begun.elapsed();
+                return Err(ProposeError::NoLeader { waited });
+            }
             let left = deadline.saturating_sub(begun.elapsed());
             let attempt = self.library.client_write(write.clone());
             let result = tokio::time::timeout(left.max(RETRY), attempt).await;
             match result.map(|r| r.map_err(judge_write)) {
                 Ok(Ok(response)) => return Ok(accepted(response.data.0)),
                 Ok(Err(Refusal::Final(error))) => return Err(error),
-                Ok(Err(Refusal::NotLeading)) if begun.elapsed() >= deadline => {
+                Ok(Err(Refusal::NotLeading))
+                    if begun.elapsed() >= deadline || self.another_leads() =>
+                {
                     let waited = begun.elapsed();
                     return Err(ProposeError::NoLeader { waited });
                 }
@@ -180,6 +232,64 @@ impl Raft {
                 Err(_elapsed) => return Err(ProposeError::Unknown),
             }
         }
+    }
+
+    /// This master leads, and hears too few others to write anything.
+    fn is_cut_off(&self) -> bool {
+        let alone = self.library.voter_ids().nth(1).is_none();
+        let Ok(leader) = self.library.as_leader() else {
+            return false;
+        };
+        let heard = leader.last_quorum_acked();
+        !alone && heard.is_some_and(|at| at.elapsed() > ELECTION.1 * 2)
+    }
+
+    /// Waiting here would be in vain.
+    fn another_leads(&self) -> bool {
+        let now = self.leadership.borrow();
+        now.id.is_some_and(|id| id != self.seat.id)
+    }
+
+    /// As [`Raft::read`], on any master: a follower asks the leader how far it must be, and waits until it is.
+    pub(crate) async fn read_here(&self, deadline: Duration) -> Result<Arc<Applied>, ProposeError> {
+        let begun = Instant::now();
+        loop {
+            let left = deadline.saturating_sub(begun.elapsed()).max(RETRY);
+            let (id, place) = {
+                let now = self.leadership.borrow();
+                (now.id, now.place.clone())
+            };
+            match (id, place) {
+                (Some(id), Some(place)) if id != self.seat.id => {
+                    if self.follow(id, &place, left).await {
+                        return Ok(self.newest());
+                    }
+                }
+                (Some(_), _) => match self.read(left).await {
+                    Err(ProposeError::NoLeader { .. }) => {}
+                    read => return read,
+                },
+                (None, _) => {}
+            }
+            if begun.elapsed() >= deadline {
+                let waited = begun.elapsed();
+                return Err(ProposeError::NoLeader { waited });
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Waits until everything the leader has answered is applied here; false: it could not be told.
+    async fn follow(&self, leader: u64, place: &Member, deadline: Duration) -> bool {
+        let begun = Instant::now();
+        let peer = self.network.peer(leader, place);
+        let Ok(index) = peer.read_index(deadline.min(READ_INDEX)).await else {
+            return false;
+        };
+        let mut applied = self.applied();
+        let reached = applied.wait_for(|here| *here >= index);
+        let left = deadline.saturating_sub(begun.elapsed());
+        matches!(tokio::time::timeout(left, reached).await, Ok(Ok(_)))
     }
 
     /// The newest state, with everything in it that was answered before this call.
@@ -196,10 +306,24 @@ impl Raft {
                 },
                 Err(_elapsed) => {}
             }
-            if begun.elapsed() >= deadline {
+            if begun.elapsed() >= deadline || self.another_leads() || self.is_cut_off() {
                 let waited = begun.elapsed();
                 return Err(ProposeError::NoLeader { waited });
             }
+        }
+    }
+
+    /// How far a reader must be to have seen every answered write; only the leader can say.
+    async fn read_index(&self, deadline: Duration) -> Result<LogIndex, ProposeError> {
+        let asked = self.library.get_read_log_id(ReadPolicy::ReadIndex);
+        let waited = deadline;
+        match tokio::time::timeout(deadline, asked).await {
+            Ok(Ok((read, _))) => Ok(LogIndex(read.log_id().index)),
+            Ok(Err(error)) => Err(match judge_read(error) {
+                Refusal::Final(error) => error,
+                Refusal::NotLeading => ProposeError::NoLeader { waited },
+            }),
+            Err(_elapsed) => Err(ProposeError::NoLeader { waited }),
         }
     }
 
@@ -234,9 +358,10 @@ impl Raft {
         }
     }
 
-    /// Takes a snapshot where it saves replaying, and ends. What is not done in time is done by the next start.
+    /// Gives the lead to another voter, takes a snapshot where it saves replaying, and ends. What is not done in time is done by the next start.
     pub(crate) async fn shutdown(&self, deadline: Duration) {
         let orderly = async {
+            self.hand_over().await;
             self.final_snapshot().await;
             if let Err(error) = self.library.shutdown().await {
                 tracing::warn!(%error, "raft did not end cleanly");
@@ -279,12 +404,12 @@ impl Applied {
 }
 
 fn config(tuning: Tuning) -> Result<Config, openraft::ConfigError> {
-    let heartbeat = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(150);
     let config = Config {
         cluster_name: "hancock".into(),
-        heartbeat_interval: heartbeat,
-        election_timeout_min: 500,
-        election_timeout_max: 800,
+        heartbeat_interval: millis(HEARTBEAT),
+        election_timeout_min: millis(ELECTION.0),
+        election_timeout_max: millis(ELECTION.1),
+        install_snapshot_timeout: millis(SNAPSHOT_DEADLINE),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_every),
         max_in_snapshot_log_to_keep: tuning.keep_entries,
         enable_pre_vote: Some(true),
@@ -293,6 +418,10 @@ fn config(tuning: Tuning) -> Result<Config, openraft::ConfigError> {
         ..Config::default()
     };
     config.validate()
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn accepted(reply: Option<Reply>) -> Accepted {
@@ -352,13 +481,18 @@ fn follow_leadership(library: &Library) -> watch::Receiver<Leadership> {
 }
 
 fn leadership(metrics: &openraft::metrics::RaftServerMetrics<Types>) -> Leadership {
+    let id = metrics.current_leader;
+    let place = id.and_then(|id| metrics.membership_config.get_node(&id).cloned());
     let name = |id: u64| {
-        let node = metrics.membership_config.get_node(&id);
-        node.map_or_else(|| id.to_string(), |node| node.addr.clone())
+        place
+            .as_ref()
+            .map_or_else(|| id.to_string(), |place| place.name.clone())
     };
     Leadership {
         term: Term(metrics.vote.leader_id.term),
-        leader: metrics.current_leader.map(name),
+        leader: id.map(name),
+        id,
+        place: place.clone(),
         leading: metrics.state == ServerState::Leader,
     }
 }

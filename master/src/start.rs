@@ -1,12 +1,15 @@
 //! Brings a master up and takes it down.
 
+mod cluster;
 mod identity;
+mod seat;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use hancock_proto::ids::ClusterId;
 use hancock_proto::time::SystemClock;
 use hancock_registry::Opener;
@@ -14,12 +17,15 @@ use hancock_registry::embedded::Embedded;
 use hancock_wire::hub_server::HubServer;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Api};
 use crate::deps::Deps;
 use crate::hub::{Service, Sessions};
 use crate::lead;
-use crate::raft::{Raft, StoreError};
+use crate::raft::{Raft, Seat, StoreError};
+
+pub use self::cluster::{ClusterOptions, found_cluster, join_cluster};
 
 /// Largest frame taken from an agent: a whole report of a full node fits many times.
 const FRAME_LIMIT: usize = 16 << 20;
@@ -52,6 +58,9 @@ pub enum StartError {
     /// The API's socket cannot be served.
     #[error("cannot serve the API: {0}")]
     Api(std::io::Error),
+    /// No cluster was entered.
+    #[error("{0}")]
+    Join(String),
     /// Nobody was elected.
     #[error("no leader within {LEAD_DEADLINE:?} of the start; see the log of this process")]
     NoLeader,
@@ -62,6 +71,9 @@ pub struct Master {
     deps: Arc<Deps>,
     service: Service,
     tasks: Vec<(&'static str, JoinHandle<()>)>,
+    /// The door of other masters, which stays open until the log has ended.
+    peers: Option<(CancellationToken, JoinHandle<()>)>,
+    removed: CancellationToken,
 }
 
 impl Master {
@@ -71,7 +83,8 @@ impl Master {
     /// What is on disk cannot be used, or nobody could be elected.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let cluster = identity::keep(&options.data_dir)?;
-        let raft = Raft::start(&options.data_dir.join(identity::RAFT), &options.name).await?;
+        let seat = Seat::alone(cluster.clone(), &options.name);
+        let raft = Raft::start(&options.data_dir.join(identity::RAFT), seat).await?;
         let started = Self::assemble(options, cluster, raft.clone()).await;
         if started.is_err() {
             raft.shutdown(LEAD_DEADLINE).await;
@@ -101,17 +114,14 @@ impl Master {
         }
         let sessions = Arc::new(Sessions::default());
         let service = Service::new(deps.clone(), sessions.clone());
-        let api = Api {
-            deps: deps.clone(),
-            sessions,
-            proxy: options.proxy.map(Into::into),
-            registries,
-        };
-        let api = serve(options.api, api).map_err(StartError::Api)?;
+        let router = api::router(Api::new(deps.clone(), sessions, options.proxy, registries));
+        let api = serve(options.api, router, &deps.stop).map_err(StartError::Api)?;
         Ok(Self {
             deps,
             service,
             tasks: vec![("api", api), ("leader", leader)],
+            peers: None,
+            removed: CancellationToken::new(),
         })
     }
 
@@ -130,9 +140,15 @@ impl Master {
         self.deps.raft.ended().await;
     }
 
-    /// Ends: sessions and requests first, then the log. Late ones are named and left behind.
+    /// Returns when this master was removed from its cluster: it can only end.
+    pub async fn removed(&self) {
+        self.removed.cancelled().await;
+    }
+
+    /// Ends: the lead, sessions and requests first, then the log. Late ones are named and left behind.
     pub async fn shutdown(self, deadline: Duration) {
         let end = Instant::now() + deadline;
+        self.deps.raft.hand_over().await;
         self.deps.stop.cancel();
         for (name, task) in self.tasks {
             let abort = task.abort_handle();
@@ -144,16 +160,22 @@ impl Master {
         // The log gets its time even when others used all of theirs: what it writes now, the next start need not replay.
         let left = end.saturating_duration_since(Instant::now());
         self.deps.raft.shutdown(left.max(deadline / 2)).await;
+        if let Some((farewell, door)) = self.peers {
+            farewell.cancel();
+            door.abort();
+        }
     }
 }
 
-fn serve(listener: TcpListener, api: Api) -> std::io::Result<JoinHandle<()>> {
+fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: &CancellationToken,
+) -> std::io::Result<JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let stop = api.deps.stop.clone();
-    let router = api::router(api);
+    let ended = stop.clone().cancelled_owned();
     Ok(tokio::spawn(async move {
-        let ended = stop.clone().cancelled_owned();
         let server = axum::serve(listener, router).with_graceful_shutdown(ended);
         if let Err(error) = server.await {
             tracing::error!(%error, "the API ended");

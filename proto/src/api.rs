@@ -28,8 +28,15 @@
 //! | `PUT /v1/registry` | [`RegistryRequest`] | [`RegistryView`] |
 //! | `GET /v1/top?zone=ZONE` | | list of [`TopLine`] |
 //! | `GET /v1/status` | | [`StatusView`] |
+//! | `GET /v1/masters` | | list of [`MasterView`] |
+//! | `DELETE /v1/masters/{name}` | | list of [`MasterView`] after that |
+//! | `POST /v1/masters/{name}/transfer` | | list of [`MasterView`] after that |
 //!
-//! A mistake is answered with [`ApiError`] and a status: 400 malformed, 404 unknown, 409 conflict, 422 refused spec, 503 no leader.
+//! Any of several masters answers: what the leader must do is sent on to it. Every request shows `Authorization: Bearer TOKEN`. With
+//! `stale=true` a read is answered from what this master has. A write with an `Idempotency-Key` (drawn anew for each) can be sent again
+//! when its answer was lost: it is carried out once. The last 4,096 keys are remembered.
+//!
+//! A mistake is answered with [`ApiError`] and a status: 400 malformed, 401 without the token, 404 unknown, 409 conflict, 422 refused spec, 503 no leader.
 
 use std::collections::BTreeMap;
 
@@ -409,6 +416,26 @@ pub struct RegistryView {
     pub waiting: Vec<NodeId>,
     /// Revision of the masters' own registry.
     pub revision: Revision,
+}
+
+/// One of the masters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterView {
+    /// Its name.
+    pub name: String,
+    /// It has a vote; otherwise it follows until there is an odd number of voters with it.
+    pub voter: bool,
+    /// It leads.
+    pub leader: bool,
+    /// Last log index it has; None: not known, or the leader has not heard it in this term.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogIndex>,
+    /// Where people reach it.
+    pub api: String,
+    /// Where agents reach it.
+    pub agents: String,
+    /// Where other masters reach it.
+    pub peers: String,
 }
 
 /// How the cluster is.

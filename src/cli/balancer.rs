@@ -1,6 +1,6 @@
 //! `hancock balancer`: the data plane by itself. Everything else is told through its management interfaces, in Slardar's words.
 
-mod config;
+pub(super) mod config;
 
 use std::fs::OpenOptions;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -84,7 +84,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let args = match &args.config {
         Some(path) => {
-            let file = config::read(path)?;
+            let file = config::read(path, "balancer")?;
             args.over(file)
         }
         None => args,
@@ -256,15 +256,9 @@ impl Args {
     }
 
     fn token(&self) -> anyhow::Result<Option<String>> {
-        let Some(path) = &self.token_file else {
-            return Ok(None);
-        };
-        let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {shown}; give another file with --token-file"))?;
-        match text.trim() {
-            "" => bail!("{shown} holds no token; write one into it, or leave out --token-file"),
-            token => Ok(Some(token.to_owned())),
+        match &self.token_file {
+            Some(path) => super::token::given(Some(path)),
+            None => Ok(None),
         }
     }
 }
@@ -295,7 +289,8 @@ fn threads() -> usize {
     cores.map_or(2, usize::from).max(2)
 }
 
-fn host_name() -> anyhow::Result<String> {
+/// The machine's name.
+pub(super) fn host_name() -> anyhow::Result<String> {
     let path = "/proc/sys/kernel/hostname";
     let name = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     Ok(name.trim().to_owned())
@@ -358,14 +353,16 @@ mod tests {
             http: Some("127.0.0.1:9".parse().unwrap()),
             ..Args::default()
         };
-        let both = given.over(config::read(&path).unwrap());
+        let both = given.over(config::read(&path, "balancer").unwrap());
         assert_eq!(both.http, Some("127.0.0.1:9".parse().unwrap()));
         assert_eq!(both.admin, Some("0.0.0.0:2".parse().unwrap()));
         assert_eq!(both.tcp_listen, [3, 4]);
         let registry = both.registry.open().unwrap().unwrap();
         assert_eq!(registry.name, "etcd://a:2379/x");
         std::fs::write(&path, "htpp = \"x\"\n").unwrap();
-        let error = config::read(&path).unwrap_err().to_string();
+        let error = config::read::<Args>(&path, "balancer")
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("htpp") && error.contains("balancer.toml"),
             "{error}"

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hancock_proto::api::{
     AddServerRequest, ApiError, AppDetail, AppSummary, ApplyReply, DeleteUpstreamRequest,
-    DeploymentView, InstanceView, NodeView, PlanReply, RegistryRequest, RegistryView,
+    DeploymentView, InstanceView, MasterView, NodeView, PlanReply, RegistryRequest, RegistryView,
     RollbackRequest, ScaleRequest, StatusView, TopLine, UpstreamView, VersionInfo, ZoneView,
 };
 use hancock_proto::app::AppSpec;
@@ -41,6 +41,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Client {
     http: reqwest::Client,
     base: Url,
+    token: Option<String>,
 }
 
 impl Client {
@@ -58,7 +59,13 @@ impl Client {
         Ok(Self {
             http,
             base: error::parse_address(url)?,
+            token: None,
         })
+    }
+
+    /// Shows `token` with every request.
+    pub fn showing(self, token: Option<String>) -> Self {
+        Self { token, ..self }
     }
 
     /// What applying `spec` would do.
@@ -240,6 +247,23 @@ impl Client {
         self.send(Method::PUT, "/v1/registry", Some(&body)).await
     }
 
+    /// The masters.
+    pub async fn masters(&self) -> Result<Vec<MasterView>, ClientError> {
+        self.get("/v1/masters").await
+    }
+
+    /// Sends a master away; those who stay.
+    pub async fn remove_master(&self, name: &str) -> Result<Vec<MasterView>, ClientError> {
+        let path = format!("/v1/masters/{name}");
+        self.send(Method::DELETE, &path, None::<&()>).await
+    }
+
+    /// Makes a master the leader.
+    pub async fn transfer(&self, name: &str) -> Result<Vec<MasterView>, ClientError> {
+        let path = format!("/v1/masters/{name}/transfer");
+        self.send(Method::POST, &path, None::<&()>).await
+    }
+
     /// How the cluster is.
     pub async fn status(&self) -> Result<StatusView, ClientError> {
         self.get("/v1/status").await
@@ -258,7 +282,8 @@ impl Client {
         self.call(method, path, body, ANSWER).await
     }
 
-    /// One request; tried again for a while when there is no leader, which means nothing was carried out.
+    /// One request; tried again for a while when there is no leader. Its key says that it is the same one, should the first have been
+    /// carried out after all.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -267,8 +292,14 @@ impl Client {
         deadline: Duration,
     ) -> Result<T, ClientError> {
         let give_up = Instant::now() + ELECTION;
+        let key = match method {
+            Method::GET => None,
+            _ => crate::boot::unique().ok(),
+        };
         loop {
-            let reply = self.try_call(method.clone(), path, body, deadline).await;
+            let key = key.as_deref();
+            let reply = self.try_call(method.clone(), path, body, key, deadline);
+            let reply = reply.await;
             match reply {
                 Err(ClientError::NoLeader { .. }) if Instant::now() < give_up => {
                     tokio::time::sleep(PAUSE).await;
@@ -283,9 +314,13 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
+        key: Option<&str>,
         deadline: Duration,
     ) -> Result<T, ClientError> {
-        let request = self.request(method, path)?.timeout(deadline);
+        let mut request = self.request(method, path)?.timeout(deadline);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
         let request = match body {
             Some(body) => request.json(body),
             None => request,
@@ -300,7 +335,11 @@ impl Client {
             .base
             .join(path.trim_start_matches('/'))
             .map_err(|e| ClientError::address(path, &e))?;
-        Ok(self.http.request(method, url))
+        let request = self.http.request(method, url);
+        Ok(match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        })
     }
 
     /// Sends and turns every status but success into an error.

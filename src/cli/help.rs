@@ -23,6 +23,7 @@ Cluster:
                pick · top: sets of nodes and what their balancers carry
   registry     show · set: where balancers outside read upstream documents
   events       What happened, newest last
+  master       run · init · join · list · remove · transfer: several masters
 
 By itself:
   balancer     Only the data plane: passes for a Slardar
@@ -87,6 +88,10 @@ milliseconds since 1970.
   status               StatusView
   upstream import      a list of {name, side (http tcp), result (imported
                        would_be_imported left_out refused), reason?}
+  master list, remove, transfer
+                       [MasterView]
+  master init          {cluster, operator_token, join_token}
+  master join          {cluster}
   any error            {code, message, problems?: [{line?, path, message}]}
 
 AppSummary      app, version, stopped, replicas, serving, deployment?, hosts,
@@ -117,6 +122,7 @@ UpstreamView    name, app?, index, confirmed, balancers, peers: [{address,
 TopLine         name, app?, requests, errors, latency_ms, balancers
 RegistryView    url, phase (settled filling confirming), next?, since?,
                 following, nodes, waiting?: [name], revision
+MasterView      name, voter, leader, log?, api, agents, peers
 StatusView      cluster, version, leader?, term, applied, nodes: {state: n},
                 instances: {life: n}, apps, deployments, registry, proxy?";
 

@@ -12,6 +12,7 @@ mod etcd;
 mod failing;
 mod footprint;
 mod import;
+mod masters;
 mod operate;
 mod refuse;
 mod rollout;

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hancock_proto::api::{AppDetail, InstanceView, NodeView};
@@ -43,7 +44,6 @@ pub struct World {
     pub admin: SocketAddr,
     pub api: SocketAddr,
     environment: Vec<(String, String)>,
-    commands: std::cell::Cell<u32>,
     dir: TempDir,
 }
 
@@ -68,6 +68,33 @@ impl Ran {
     pub fn fails(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:#?}");
         format!("{}{}", self.out, self.err)
+    }
+}
+
+/// Runs a command to its end, which must come in time; what it prints goes through files in `dir`.
+#[track_caller]
+pub fn finish(command: &mut Command, dir: &Path) -> Ran {
+    static COMMANDS: AtomicU64 = AtomicU64::new(0);
+    let number = COMMANDS.fetch_add(1, Ordering::Relaxed);
+    let [out, err] = ["out", "err"].map(|name| dir.join(format!("{number}.{name}")));
+    command.stdin(Stdio::null());
+    command
+        .stdout(fs::File::create(&out).unwrap())
+        .stderr(fs::File::create(&err).unwrap());
+    let mut child = command.spawn().unwrap();
+    let mut ended = || child.try_wait().unwrap().ok_or("still running");
+    let status =
+        hancock_testkit::wait::try_wait_for(&format!("the end of {command:?}"), LATE, &mut ended);
+    let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    let (out, err) = (read(&out), read(&err));
+    let status = status.unwrap_or_else(|late| {
+        let _ = child.kill();
+        panic!("{late}\n{out}{err}")
+    });
+    Ran {
+        code: status.code(),
+        out,
+        err,
     }
 }
 
@@ -112,7 +139,6 @@ impl World {
             admin,
             api,
             environment: vec![("HANCOCK_LOG".to_owned(), "info".to_owned())],
-            commands: std::cell::Cell::new(0),
             dir,
         }
     }
@@ -219,30 +245,7 @@ impl World {
     /// Runs a command to its end, which must come in time.
     #[track_caller]
     pub fn finish(&self, command: &mut Command) -> Ran {
-        let number = self.commands.replace(self.commands.get() + 1);
-        let [out, err] = ["out", "err"].map(|name| self.dir().join(format!("{number}.{name}")));
-        command.stdin(Stdio::null());
-        command
-            .stdout(fs::File::create(&out).unwrap())
-            .stderr(fs::File::create(&err).unwrap());
-        let mut child = command.spawn().unwrap();
-        let mut ended = || child.try_wait().unwrap().ok_or("still running");
-        let status = hancock_testkit::wait::try_wait_for(
-            &format!("the end of {command:?}"),
-            LATE,
-            &mut ended,
-        );
-        let read = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
-        let (out, err) = (read(&out), read(&err));
-        let status = status.unwrap_or_else(|late| {
-            let _ = child.kill();
-            panic!("{late}\n{out}{err}")
-        });
-        Ran {
-            code: status.code(),
-            out,
-            err,
-        }
+        finish(command, self.dir())
     }
 
     /// `app apply --wait`, which must succeed.

@@ -12,16 +12,17 @@ use hancock_proto::api::{
 use super::Api;
 use super::body::{App, Body, Required, Spec};
 use super::error::Failure;
+use super::writer::Writer;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
 pub(super) async fn plan(State(api): State<Api>, Spec(spec): Spec) -> Answer<PlanReply> {
-    let reply = api.deps.read(|ctx| view::preview(ctx, &spec)).await?;
+    let reply = api.read(|ctx| view::preview(ctx, &spec)).await?;
     Ok(Json(reply?))
 }
 
 pub(super) async fn apply(
-    State(api): State<Api>,
+    Writer(api): Writer,
     App(app): App,
     Spec(spec): Spec,
 ) -> Answer<ApplyReply> {
@@ -38,20 +39,20 @@ pub(super) async fn apply(
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<AppSummary>> {
-    Ok(Json(api.deps.read(|ctx| view::apps(ctx.state)).await?))
+    Ok(Json(api.read(|ctx| view::apps(ctx.state)).await?))
 }
 
 pub(super) async fn show(State(api): State<Api>, App(app): App) -> Answer<AppDetail> {
-    Ok(Json(api.deps.read(|ctx| view::app(ctx, &app)).await??))
+    Ok(Json(api.read(|ctx| view::app(ctx, &app)).await??))
 }
 
 pub(super) async fn history(State(api): State<Api>, App(app): App) -> Answer<Vec<VersionInfo>> {
-    let versions = api.deps.read(|ctx| view::history(ctx.state, &app)).await?;
+    let versions = api.read(|ctx| view::history(ctx.state, &app)).await?;
     Ok(Json(versions?))
 }
 
 pub(super) async fn rollback(
-    State(api): State<Api>,
+    Writer(api): Writer,
     App(app): App,
     Body(request): Body<RollbackRequest>,
 ) -> Answer<ApplyReply> {
@@ -64,7 +65,7 @@ pub(super) async fn rollback(
 }
 
 pub(super) async fn scale(
-    State(api): State<Api>,
+    Writer(api): Writer,
     App(app): App,
     Required(request): Required<ScaleRequest>,
 ) -> Answer<ApplyReply> {
@@ -76,22 +77,22 @@ pub(super) async fn scale(
     api.wish(command).await.map(Json)
 }
 
-pub(super) async fn restart(State(api): State<Api>, App(app): App) -> Answer<ApplyReply> {
+pub(super) async fn restart(Writer(api): Writer, App(app): App) -> Answer<ApplyReply> {
     let at = api.deps.now();
     api.wish(Command::Restart { app, at }).await.map(Json)
 }
 
-pub(super) async fn stop(State(api): State<Api>, App(app): App) -> Answer<ApplyReply> {
+pub(super) async fn stop(Writer(api): Writer, App(app): App) -> Answer<ApplyReply> {
     let at = api.deps.now();
     api.wish(Command::StopApp { app, at }).await.map(Json)
 }
 
-pub(super) async fn start(State(api): State<Api>, App(app): App) -> Answer<ApplyReply> {
+pub(super) async fn start(Writer(api): Writer, App(app): App) -> Answer<ApplyReply> {
     let at = api.deps.now();
     api.wish(Command::StartApp { app, at }).await.map(Json)
 }
 
-pub(super) async fn delete(State(api): State<Api>, App(app): App) -> Answer<ApplyReply> {
+pub(super) async fn delete(Writer(api): Writer, App(app): App) -> Answer<ApplyReply> {
     let at = api.deps.now();
     api.wish(Command::DeleteApp { app, at }).await.map(Json)
 }

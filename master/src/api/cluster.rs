@@ -29,7 +29,7 @@ pub(super) async fn instances(
 ) -> Answer<Vec<InstanceView>> {
     let app = query.app.as_deref().map(AppName::from_str).transpose();
     let app = app.map_err(|e| Failure::malformed(e.to_string()))?;
-    let list = api.deps.read(|ctx| {
+    let list = api.read(|ctx| {
         // An app that is not there is a mistake, not an app without instances.
         let known = app.as_ref().is_none_or(|a| ctx.state.apps.contains_key(a));
         known.then(|| view::instances(ctx, app.as_ref()))
@@ -43,7 +43,7 @@ pub(super) async fn instances(
 }
 
 pub(super) async fn nodes(State(api): State<Api>) -> Answer<Vec<NodeView>> {
-    Ok(Json(api.deps.read(view::nodes).await?))
+    Ok(Json(api.read(view::nodes).await?))
 }
 
 pub(super) async fn events(
@@ -53,7 +53,6 @@ pub(super) async fn events(
     let mut patience = Patience::new(&api.deps, query.wait);
     loop {
         let events = api
-            .deps
             .read(|ctx| view::events_after(ctx.state, query.after))
             .await?;
         if !events.is_empty() || !patience.changed().await {

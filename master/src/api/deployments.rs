@@ -10,14 +10,12 @@ use super::Api;
 use super::body::{App, Deployment};
 use super::error::Failure;
 use super::query::{After, Patience, Query};
+use super::writer::Writer;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
 pub(super) async fn newest(State(api): State<Api>, App(app): App) -> Answer<DeploymentView> {
-    let newest = api
-        .deps
-        .read(|ctx| view::newest_deployment(ctx, &app))
-        .await?;
+    let newest = api.read(|ctx| view::newest_deployment(ctx, &app)).await?;
     Ok(Json(newest?))
 }
 
@@ -36,20 +34,20 @@ pub(super) async fn show(
 }
 
 pub(super) async fn abort(
-    State(api): State<Api>,
+    Writer(api): Writer,
     Deployment(id): Deployment,
 ) -> Answer<DeploymentView> {
     let command = Command::Abort {
         deployment: id,
         at: api.deps.now(),
     };
-    match api.deps.propose(command).await? {
+    match api.propose(command).await? {
         Reply::Refused(error) => Err(error.into()),
         _ => look(&api, id).await.map(Json),
     }
 }
 
 async fn look(api: &Api, id: DeploymentId) -> Result<DeploymentView, Failure> {
-    let view = api.deps.read(|ctx| view::deployment(ctx, id)).await?;
+    let view = api.read(|ctx| view::deployment(ctx, id)).await?;
     Ok(view?)
 }

@@ -3,12 +3,17 @@
 use std::fmt::Debug;
 
 use axum::Json;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hancock_proto::api::ApiError;
 use hancock_proto::app::Problem;
 
 use crate::raft::ProposeError;
+
+/// The code of an answer that found no leader.
+const NO_LEADER: &str = "no_leader";
+/// Repeats that code where it can be read without the body.
+const CODE: HeaderName = HeaderName::from_static("x-hancock-error");
 
 /// An answer that says why not.
 #[derive(Debug)]
@@ -53,7 +58,7 @@ impl From<ApiError> for Failure {
 impl From<ProposeError> for Failure {
     fn from(error: ProposeError) -> Self {
         let code = match &error {
-            ProposeError::NoLeader { .. } => "no_leader",
+            ProposeError::NoLeader { .. } => NO_LEADER,
             ProposeError::Unknown => "outcome_unknown",
             ProposeError::Stopped { .. } => "stopped",
         };
@@ -65,10 +70,11 @@ impl From<ProposeError> for Failure {
 fn status(code: &str) -> StatusCode {
     match code {
         "malformed" | "name_mismatch" => StatusCode::BAD_REQUEST,
+        "unauthorized" => StatusCode::UNAUTHORIZED,
         "invalid_spec" => StatusCode::UNPROCESSABLE_ENTITY,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        "no_leader" | "outcome_unknown" | "stopped" => StatusCode::SERVICE_UNAVAILABLE,
+        NO_LEADER | "outcome_unknown" | "stopped" => StatusCode::SERVICE_UNAVAILABLE,
         "internal" => StatusCode::INTERNAL_SERVER_ERROR,
         _ if code.ends_with("not_found") => StatusCode::NOT_FOUND,
         _ => StatusCode::CONFLICT,
@@ -78,12 +84,24 @@ fn status(code: &str) -> StatusCode {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = status(&self.0.code);
+        let no_leader = self.0.code == NO_LEADER;
         let retry: Option<[(HeaderName, &str); 1]> =
             (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
         let body = Json(self.0);
-        match retry {
+        let mut response = match retry {
             Some(headers) => (status, headers, body).into_response(),
             None => (status, body).into_response(),
+        };
+        if no_leader {
+            let value = HeaderValue::from_static(NO_LEADER);
+            response.headers_mut().insert(CODE, value);
         }
+        response
     }
+}
+
+/// Whether an answer, of this master or another one, says that nobody leads: then nothing was written.
+pub(super) fn found_no_leader(response: &Response) -> bool {
+    let code = response.headers().get(CODE);
+    code.is_some_and(|code| code == NO_LEADER)
 }

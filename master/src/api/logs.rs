@@ -45,7 +45,7 @@ pub(super) async fn logs(
     let now = api.deps.now();
     let from = options.since.as_deref().map(|text| since(text, now));
     let from = from.transpose()?;
-    let detail = api.deps.read(|ctx| view::app(ctx, &app)).await??;
+    let detail = api.read(|ctx| view::app(ctx, &app)).await??;
     let sources: Vec<Source> = detail
         .instances
         .iter()

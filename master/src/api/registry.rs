@@ -8,16 +8,17 @@ use hancock_proto::api::{RegistryRequest, RegistryView};
 use super::Api;
 use super::body::Required;
 use super::error::Failure;
+use super::writer::Writer;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
 pub(super) async fn show(State(api): State<Api>) -> Answer<RegistryView> {
-    Ok(Json(api.deps.read(view::registry).await?))
+    Ok(Json(api.read(view::registry).await?))
 }
 
 /// One that cannot be opened here is not chosen.
 pub(super) async fn choose(
-    State(api): State<Api>,
+    Writer(api): Writer,
     Required(request): Required<RegistryRequest>,
 ) -> Answer<RegistryView> {
     let url = request.url;

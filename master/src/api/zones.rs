@@ -19,6 +19,7 @@ use super::Api;
 use super::body::{Required, Zone};
 use super::error::Failure;
 use super::query::Query;
+use super::writer::Writer;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
@@ -30,22 +31,22 @@ pub(super) struct OfZone {
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<ZoneView>> {
-    Ok(Json(api.deps.read(view::zones).await?))
+    Ok(Json(api.read(view::zones).await?))
 }
 
 pub(super) async fn put(
-    State(api): State<Api>,
+    Writer(api): Writer,
     Zone(name): Zone,
     Required(zone): Required<zone::Zone>,
 ) -> Answer<ZoneView> {
     let at = api.deps.now();
     let wanted = name.clone();
     api.order(Command::PutZone { name, zone, at }).await?;
-    let view = api.deps.read(|ctx| view::zone(ctx, &wanted)).await?;
+    let view = api.read(|ctx| view::zone(ctx, &wanted)).await?;
     Ok(Json(view?))
 }
 
-pub(super) async fn delete(State(api): State<Api>, Zone(name): Zone) -> Answer<()> {
+pub(super) async fn delete(Writer(api): Writer, Zone(name): Zone) -> Answer<()> {
     let at = api.deps.now();
     api.order(Command::DeleteZone { name, at }).await.map(Json)
 }
@@ -54,12 +55,12 @@ pub(super) async fn upstreams(
     State(api): State<Api>,
     Zone(name): Zone,
 ) -> Answer<Vec<UpstreamView>> {
-    let list = api.deps.read(|ctx| view::upstreams(ctx, &name)).await?;
+    let list = api.read(|ctx| view::upstreams(ctx, &name)).await?;
     Ok(Json(list?))
 }
 
 pub(super) async fn add(
-    State(api): State<Api>,
+    Writer(api): Writer,
     Zone(zone): Zone,
     Required(request): Required<AddServerRequest>,
 ) -> Answer<()> {
@@ -76,7 +77,7 @@ pub(super) async fn add(
 }
 
 pub(super) async fn delete_upstream(
-    State(api): State<Api>,
+    Writer(api): Writer,
     Zone(zone): Zone,
     Required(request): Required<DeleteUpstreamRequest>,
 ) -> Answer<()> {
@@ -91,7 +92,7 @@ pub(super) async fn top(
 ) -> Answer<Vec<TopLine>> {
     let zone = query.zone.as_deref().map(ZoneName::from_str).transpose();
     let zone = zone.map_err(|e| Failure::malformed(e.to_string()))?;
-    let lines = api.deps.read(|ctx| view::top(ctx, zone.as_ref())).await?;
+    let lines = api.read(|ctx| view::top(ctx, zone.as_ref())).await?;
     Ok(Json(lines?))
 }
 
@@ -146,7 +147,7 @@ fn name_problem(name: &ServiceName) -> Option<String> {
 impl Api {
     /// Writes what an operator orders.
     pub(super) async fn order(&self, command: Command) -> Result<(), Failure> {
-        match self.deps.propose(command).await? {
+        match self.propose(command).await? {
             Reply::Done => Ok(()),
             Reply::Refused(error) => Err(error.into()),
             other => Err(Failure::unexpected(&other)),

@@ -27,6 +27,9 @@ use super::files::Files;
 use super::sealed;
 use super::types::{Entry, LogId, Types, Vote};
 
+/// Bytes of entries sent to a follower at once; a single larger entry is sent by itself.
+pub(super) const BATCH: usize = 1 << 20;
+
 /// The log. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
@@ -126,6 +129,32 @@ impl RaftLogReader<Types> for LogStore {
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
         Ok(self.memory().vote)
     }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        let entries: Vec<Entry> = {
+            let memory = self.memory();
+            memory
+                .entries
+                .range(start..end)
+                .map(|(_, e)| e.clone())
+                .collect()
+        };
+        bounded(entries)
+    }
+}
+
+/// The first entries that fit into a batch; one at least.
+fn bounded(entries: Vec<Entry>) -> io::Result<Vec<Entry>> {
+    let mut taken = Vec::with_capacity(entries.len());
+    let mut bytes = 0;
+    for entry in entries {
+        bytes += json(&entry)?.len();
+        if bytes > BATCH && !taken.is_empty() {
+            break;
+        }
+        taken.push(entry);
+    }
+    Ok(taken)
 }
 
 impl RaftLogStorage<Types> for LogStore {

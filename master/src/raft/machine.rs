@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures::{Stream, StreamExt};
-use hancock_master_core::State;
+use hancock_master_core::{Reply, State};
 use hancock_proto::ids::{LogIndex, Revision, Term};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
@@ -17,8 +17,9 @@ use tokio::sync::watch;
 
 use super::error::StoreError;
 use super::files::Files;
+use super::once::Once;
 use super::sealed;
-use super::types::{Answer, Entry, LogId, Membership, Snapshot, SnapshotMeta, Types};
+use super::types::{Answer, Entry, LogId, Membership, Snapshot, SnapshotMeta, Types, Write};
 
 /// File the newest snapshot is kept in.
 const SNAPSHOT: &str = "snapshot";
@@ -27,6 +28,7 @@ const SNAPSHOT: &str = "snapshot";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Applied {
     pub(crate) state: State,
+    once: Arc<Once>,
     last: Option<LogId>,
     membership: Membership,
 }
@@ -136,19 +138,34 @@ fn write_snapshot(files: &dyn Files, meta: &SnapshotMeta, state: &[u8]) -> io::R
     sealed::write(files, SNAPSHOT, &bytes)
 }
 
-fn restore(files: &dyn Files, meta: &SnapshotMeta, state: &[u8]) -> Result<Applied, StoreError> {
+/// A snapshot's bytes: the state, a line break, what was answered under keys.
+fn encode(applied: &Applied) -> io::Result<Vec<u8>> {
+    let mut bytes = applied.state.encode();
+    bytes.push(b'\n');
+    serde_json::to_writer(&mut bytes, &*applied.once)?;
+    Ok(bytes)
+}
+
+fn restore(files: &dyn Files, meta: &SnapshotMeta, bytes: &[u8]) -> Result<Applied, StoreError> {
+    // A snapshot written before there were keys ends with the state.
+    let end = bytes.iter().position(|byte| *byte == b'\n');
+    let (state, once) = bytes.split_at(end.unwrap_or(bytes.len()));
+    let damaged = |what: String| StoreError::damaged(files.path(SNAPSHOT), 0, what);
+    let once: Once = match once {
+        [] => Once::default(),
+        once => serde_json::from_slice(once).map_err(|e| damaged(e.to_string()))?,
+    };
     let state = State::decode(state).map_err(|error| match error {
         hancock_master_core::SnapshotError::Newer { found } => StoreError::Newer {
             path: files.path(SNAPSHOT),
             found,
             known: hancock_master_core::FORMAT,
         },
-        hancock_master_core::SnapshotError::Broken(_) => {
-            StoreError::damaged(files.path(SNAPSHOT), 0, error.to_string())
-        }
+        hancock_master_core::SnapshotError::Broken(_) => damaged(error.to_string()),
     })?;
     Ok(Applied {
         state,
+        once: Arc::new(once),
         last: meta.last_log_id,
         membership: meta.last_membership.clone(),
     })
@@ -159,16 +176,25 @@ fn apply(applied: &mut Applied, entry: Entry) -> Answer {
     applied.last = Some(entry.log_id);
     match entry.payload {
         EntryPayload::Blank => Answer(None),
-        EntryPayload::Normal(write) => {
-            let index = LogIndex(entry.log_id.index);
-            let term = Term(entry.log_id.leader_id.term);
-            Answer(Some(applied.state.apply(index, term, &write.command)))
-        }
+        EntryPayload::Normal(write) => Answer(Some(carry_out(applied, entry.log_id, &write))),
         EntryPayload::Membership(membership) => {
             applied.membership = Membership::new(Some(entry.log_id), membership);
             Answer(None)
         }
     }
+}
+
+fn carry_out(applied: &mut Applied, id: LogId, write: &Write) -> Reply {
+    let known = write.key.as_ref().and_then(|key| applied.once.answer(key));
+    if let Some(reply) = known {
+        return reply;
+    }
+    let (index, term) = (LogIndex(id.index), Term(id.leader_id.term));
+    let reply = applied.state.apply(index, term, &write.command);
+    if let Some(key) = &write.key {
+        Arc::make_mut(&mut applied.once).remember(key, &reply);
+    }
+    reply
 }
 
 impl RaftStateMachine<Types> for Machine {
@@ -233,7 +259,7 @@ impl RaftSnapshotBuilder<Types> for Machine {
                 last_log_id: applied.last,
                 last_membership: applied.membership.clone(),
             };
-            let snapshot = applied.state.encode();
+            let snapshot = encode(&applied)?;
             write_snapshot(&*files, &meta, &snapshot)?;
             Ok(Snapshot { meta, snapshot })
         };

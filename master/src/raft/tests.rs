@@ -6,6 +6,8 @@ use hancock_proto::time::Timestamp;
 use super::files::memory::Memory as Device;
 use super::*;
 
+mod several;
+
 const SOON: Duration = Duration::from_secs(10);
 
 fn init() -> Command {
@@ -23,8 +25,12 @@ fn started(n: u64) -> Command {
     }
 }
 
+fn seat() -> Seat {
+    Seat::alone("c".parse().unwrap(), "m1")
+}
+
 async fn start(files: Arc<dyn Files>, tuning: Tuning) -> Raft {
-    Raft::start_on(files, "m1", tuning).await.unwrap()
+    Raft::start_on(files, seat(), tuning).await.unwrap()
 }
 
 #[tokio::test]
@@ -158,7 +164,7 @@ async fn a_damaged_snapshot_is_refused_by_name() {
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
     });
-    let refused = Raft::start_on(Arc::new(device), "m1", Tuning::default()).await;
+    let refused = Raft::start_on(Arc::new(device), seat(), Tuning::default()).await;
     let error = refused.err().unwrap().to_string();
     assert!(error.contains("/memory/snapshot is damaged"), "{error}");
 }

@@ -7,6 +7,8 @@ use hancock_master_core::{Command, Reply};
 use openraft::impls::leader_id_std;
 use serde::{Deserialize, Serialize};
 
+use super::member::Member;
+
 /// Format of commands this version writes.
 pub(crate) const COMMAND_FORMAT: u32 = 1;
 
@@ -16,7 +18,7 @@ openraft::declare_raft_types!(
         D = Write,
         R = Answer,
         NodeId = u64,
-        Node = openraft::BasicNode,
+        Node = Member,
         LeaderId = leader_id_std::LeaderId<Self::Term, Self::NodeId>,
 );
 
@@ -34,13 +36,17 @@ pub(crate) struct Write {
     pub(crate) v: u32,
     /// The command; shared, because entries are read often and changed never.
     pub(crate) command: Arc<Command>,
+    /// The same write tried again has the same key; None: it is carried out as often as it comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Arc<str>>,
 }
 
 impl Write {
-    pub(crate) fn new(command: Command) -> Self {
+    pub(crate) fn new(command: Command, key: Option<Arc<str>>) -> Self {
         Self {
             v: COMMAND_FORMAT,
             command: Arc::new(command),
+            key,
         }
     }
 }

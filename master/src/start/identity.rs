@@ -23,6 +23,7 @@ struct Identity {
 
 /// The directory's cluster; an empty directory gets a new one.
 pub(super) fn keep(folder: &Path) -> Result<ClusterId, StartError> {
+    refuse_cluster(folder)?;
     let path = folder.join(FILE);
     let cannot = |deed: &str, e: io::Error| {
         StartError::DataDir(format!("cannot {deed} {}: {e}", path.display()))
@@ -58,11 +59,31 @@ fn read(path: &Path, text: &str) -> Result<ClusterId, StartError> {
     Ok(identity.cluster)
 }
 
+/// Whether a directory is that of a master alone.
+pub(super) fn is_there(folder: &Path) -> bool {
+    folder.join(FILE).exists()
+}
+
+/// Whether there is anything of a log.
+pub(super) fn holds_log(folder: &Path) -> bool {
+    fs::read_dir(folder.join(RAFT)).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// One of several masters must not go on by itself.
+fn refuse_cluster(folder: &Path) -> Result<(), StartError> {
+    if super::seat::is_there(folder) {
+        return Err(StartError::DataDir(format!(
+            "{} is that of one of several masters; start it with `hancock master run`",
+            folder.display()
+        )));
+    }
+    Ok(())
+}
+
 /// A log without its identity must not become part of another cluster.
 fn refuse_orphaned_log(folder: &Path, path: &Path) -> Result<(), StartError> {
     let log = folder.join(RAFT);
-    let holds = fs::read_dir(&log).is_ok_and(|mut entries| entries.next().is_some());
-    if holds {
+    if holds_log(folder) {
         return Err(StartError::DataDir(format!(
             "{} is missing beside the log in {}; restore it from a copy, or move the whole directory away to begin an empty cluster",
             path.display(),

@@ -3,34 +3,32 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use clap::{ArgMatches, Args as _, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command};
 use toml_edit::{DocumentMut, Item, TomlError, Value};
 
-use super::Args;
-
-/// What the file says.
+/// What the file says of the options of `command`.
 ///
 /// # Errors
 /// It cannot be read, or says something no option understands. One line, with the file's name.
-pub(super) fn read(path: &Path) -> anyhow::Result<Args> {
+pub fn read<A: Args>(path: &Path, command: &'static str) -> anyhow::Result<A> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read {shown}; give another file with --config"))?;
-    parse(&text).map_err(|problem| anyhow!("{shown}: {problem}"))
+    parse(command, &text).map_err(|problem| anyhow!("{shown}: {problem}"))
 }
 
-fn parse(text: &str) -> Result<Args, String> {
+fn parse<A: Args>(command: &'static str, text: &str) -> Result<A, String> {
     let file: DocumentMut = text.parse().map_err(|e| broken(text, &e))?;
-    let mut words = vec!["balancer".to_owned()];
+    let mut words = vec![command.to_owned()];
     for (key, item) in file.iter() {
-        known(key)?;
+        known::<A>(command, key)?;
         let values = values(item).ok_or_else(|| {
-            format!("{key} must be a text, a whole number or a list of them, as after --{key}")
+            format!("{key} must be a text, a whole number, true, false or a list of them, as after --{key}")
         })?;
         words.extend(values.into_iter().map(|value| format!("--{key}={value}")));
     }
-    let matches = matches(words).map_err(|e| first_line(&e))?;
-    Args::from_arg_matches(&matches).map_err(|e| first_line(&e))
+    let matches = matches::<A>(command, words).map_err(|e| first_line(&e))?;
+    A::from_arg_matches(&matches).map_err(|e| first_line(&e))
 }
 
 /// What is wrong with the form, and where.
@@ -41,24 +39,24 @@ fn broken(text: &str, error: &TomlError) -> String {
     format!("line {line}: {}", problem.join(", "))
 }
 
-fn command() -> Command {
-    Args::augment_args(Command::new("balancer"))
+fn options<A: Args>(command: &'static str) -> Command {
+    A::augment_args(Command::new(command))
 }
 
 /// Keys are the names of options; only the one that names the file is none.
-fn known(key: &str) -> Result<(), String> {
-    let command = command();
-    let mut names = command.get_arguments().filter_map(|a| a.get_long());
+fn known<A: Args>(command: &'static str, key: &str) -> Result<(), String> {
+    let options = options::<A>(command);
+    let mut names = options.get_arguments().filter_map(|a| a.get_long());
     match names.any(|name| name == key && key != "config") {
         true => Ok(()),
         false => Err(format!(
-            "{key} is no option; they are those of hancock balancer --help, without the dashes"
+            "{key} is no option; they are those of hancock {command} --help, without the dashes"
         )),
     }
 }
 
-fn matches(words: Vec<String>) -> Result<ArgMatches, clap::Error> {
-    command().try_get_matches_from(words)
+fn matches<A: Args>(command: &'static str, words: Vec<String>) -> Result<ArgMatches, clap::Error> {
+    options::<A>(command).try_get_matches_from(words)
 }
 
 fn first_line(error: &clap::Error) -> String {
@@ -79,6 +77,7 @@ fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.value().clone()),
         Value::Integer(number) => Some(number.value().to_string()),
+        Value::Boolean(yes) => Some(yes.value().to_string()),
         _ => None,
     }
 }
@@ -87,7 +86,10 @@ fn text(value: &Value) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use clap::FromArgMatches;
+
     use super::*;
+    use crate::cli::balancer::Args as Options;
 
     /// Every option with a value that is not its default, as on the command line.
     const ALL: [(&str, &str); 18] = [
@@ -113,23 +115,25 @@ mod tests {
 
     #[test]
     fn every_option_means_the_same_in_the_file() {
-        let none = format!("{:?}", Args::default());
+        let none = format!("{:?}", Options::default());
         for (name, value) in ALL {
             let words = ["balancer".to_owned(), format!("--{name}={value}")];
-            let given = Args::from_arg_matches(&matches(words.into()).unwrap()).unwrap();
+            let given =
+                Options::from_arg_matches(&matches::<Options>("balancer", words.into()).unwrap())
+                    .unwrap();
             let given = format!("{given:?}");
             assert_ne!(given, none, "--{name}");
-            let read = parse(&format!("{name} = {value:?}\n")).unwrap();
+            let read = parse::<Options>("balancer", &format!("{name} = {value:?}\n")).unwrap();
             assert_eq!(format!("{read:?}"), given, "{name}");
-            let over = Args::default().over(read);
+            let over = Options::default().over(read);
             assert_eq!(
                 format!("{over:?}"),
                 given,
                 "{name} of the file is passed over"
             );
         }
-        let command = command();
-        let names = command.get_arguments().filter_map(|a| a.get_long());
+        let options = options::<Options>("balancer");
+        let names = options.get_arguments().filter_map(|a| a.get_long());
         let untold = names.filter(|n| *n != "config" && !ALL.iter().any(|(name, _)| name == n));
         assert_eq!(untold.collect::<Vec<_>>(), Vec::<&str>::new());
     }
@@ -142,7 +146,7 @@ mod tests {
             ("http = ", "line 1: "),
             ("threads = 1\nhttp = [", "line 2: "),
             ("http = 1.5", "http must be a text"),
-            ("threads = true", "threads must be a text"),
+            ("threads = true", "'--threads <N>'"),
             ("tcp-listen = [1, 2.5]", "tcp-listen must be a text"),
             ("[http]\nport = 1", "http must be a text"),
             ("http = \"localhost\"", "'--http <ADDR>'"),
@@ -150,7 +154,7 @@ mod tests {
             ("tcp-ports = \"9-1\"", "'--tcp-ports <RANGE>'"),
             ("check-interval = \"0s\"", "'--check-interval <TIME>'"),
         ] {
-            let problem = parse(text).expect_err(text);
+            let problem = parse::<Options>("balancer", text).expect_err(text);
             assert!(
                 problem.contains(told) && !problem.contains('\n'),
                 "{problem}"

@@ -28,7 +28,7 @@ fn entry(index: u64, mark: u64) -> Entry {
         app: "web".parse().unwrap(),
         at: Timestamp(mark),
     };
-    Entry::new_normal(log_id(1, index), Write::new(command))
+    Entry::new_normal(log_id(1, index), Write::new(command, None))
 }
 
 fn open(device: &Device) -> LogStore {

@@ -1,0 +1,44 @@
+//! Writes that may be sent again: the same key means the same write.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::Api;
+use super::error::Failure;
+
+/// Header with the key.
+pub(super) const KEY: &str = "idempotency-key";
+/// Longest key, in bytes.
+const LONGEST: usize = 128;
+
+/// The API for one write. It carries out once what comes with the same key, method and path, and answers the same each time.
+pub(super) struct Writer(pub(super) Api);
+
+impl FromRequestParts<Api> for Writer {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        let key = parts.headers.get(KEY).map(|key| read(key.as_bytes()));
+        let key = key.transpose()?;
+        // A key that another deed had must not be answered with that one's answer.
+        let of_deed = |key: &str| Arc::from(format!("{key} {} {}", parts.method, parts.uri.path()));
+        Ok(Self(Api {
+            key: key.map(of_deed),
+            ..api.clone()
+        }))
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<&str, Failure> {
+    let text = std::str::from_utf8(bytes).ok();
+    let fits = |text: &&str| {
+        (1..=LONGEST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    };
+    text.filter(fits).ok_or_else(|| {
+        Failure::malformed(format!(
+            "{KEY} must be 1 to {LONGEST} visible ASCII characters, drawn anew for every write"
+        ))
+    })
+}

@@ -1,0 +1,58 @@
+//! A master as the others know it, and this master's own place among them.
+
+use std::sync::Arc;
+
+use hancock_proto::ids::ClusterId;
+use serde::{Deserialize, Serialize};
+
+use crate::access::Credentials;
+
+/// Id of the master that begins a cluster.
+pub(crate) const FOUNDER: u64 = 1;
+
+/// A master as the others know it; part of the replicated membership. Addresses are HOST:PORT.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name, unique in the cluster.
+    // A log of a single master, written before there could be more, calls it so.
+    #[serde(alias = "addr")]
+    pub name: String,
+    /// Where other masters reach it; empty: it is alone.
+    #[serde(default)]
+    pub peers: String,
+    /// Where people reach it.
+    #[serde(default)]
+    pub api: String,
+    /// Where agents reach it.
+    #[serde(default)]
+    pub agents: String,
+}
+
+/// This master's place in a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
+    pub(crate) cluster: ClusterId,
+    pub(crate) id: u64,
+    pub(crate) member: Member,
+    /// The cluster's secrets; None: this master is alone and in one process with all who speak to it.
+    pub(crate) credentials: Option<Arc<Credentials>>,
+    /// An empty log begins a cluster. False: it waits for the cluster to take this master in.
+    pub(crate) founder: bool,
+}
+
+impl Seat {
+    /// The only master of a cluster in one process.
+    pub(crate) fn alone(cluster: ClusterId, name: &str) -> Self {
+        let member = Member {
+            name: name.to_owned(),
+            ..Member::default()
+        };
+        Self {
+            cluster,
+            id: FOUNDER,
+            member,
+            credentials: None,
+            founder: true,
+        }
+    }
+}

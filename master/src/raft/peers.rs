@@ -1,0 +1,112 @@
+//! What other masters may ask of this one.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use hancock_wire::peers::peers_server::{Peers, PeersServer};
+use hancock_wire::peers::{MeetReply, MeetRequest, PeerFrame};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::frame::{self, Ends, LIMIT};
+use super::member::Seat;
+use super::{HEARTBEAT, Library, Raft, snapshot};
+
+type Answer = Result<Response<PeerFrame>, Status>;
+
+/// The gRPC service other masters call.
+#[derive(Clone)]
+pub(crate) struct PeerService {
+    library: Library,
+    raft: Raft,
+    seat: Arc<Seat>,
+}
+
+impl Raft {
+    /// The service other masters call; as many as there are doors.
+    pub(crate) fn peers(&self) -> PeersServer<PeerService> {
+        let service = PeerService {
+            library: self.library.clone(),
+            raft: self.clone(),
+            seat: self.seat.clone(),
+        };
+        PeersServer::new(service)
+            .max_decoding_message_size(LIMIT)
+            .max_encoding_message_size(LIMIT)
+    }
+}
+
+impl PeerService {
+    /// Judges the frame, reads the question and writes the answer.
+    async fn answer<Q, A, E, F>(
+        &self,
+        request: Request<PeerFrame>,
+        deed: impl FnOnce(Q) -> F,
+    ) -> Answer
+    where
+        Q: DeserializeOwned,
+        A: Serialize,
+        E: std::fmt::Display,
+        F: Future<Output = Result<A, E>>,
+    {
+        frame::admit(request.metadata(), &self.seat)?;
+        let frame = request.into_inner();
+        let ends = Ends::of(&frame, &self.seat)?;
+        let answer = deed(frame::read(&frame)?).await;
+        let answer = answer.map_err(|e| Status::unavailable(e.to_string()))?;
+        ends.frame(&answer).map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl Peers for PeerService {
+    async fn append(&self, request: Request<PeerFrame>) -> Answer {
+        let deed = |rpc| self.library.append_entries(rpc);
+        self.answer(request, deed).await
+    }
+
+    async fn vote(&self, request: Request<PeerFrame>) -> Answer {
+        self.answer(request, |rpc| self.library.vote(rpc)).await
+    }
+
+    async fn pre_vote(&self, request: Request<PeerFrame>) -> Answer {
+        self.answer(request, |rpc| self.library.pre_vote(rpc)).await
+    }
+
+    async fn transfer(&self, request: Request<PeerFrame>) -> Answer {
+        let deed = |rpc| self.library.handle_transfer_leader(rpc);
+        self.answer(request, deed).await
+    }
+
+    async fn snapshot(&self, request: Request<Streaming<PeerFrame>>) -> Answer {
+        frame::admit(request.metadata(), &self.seat)?;
+        let (ends, vote, snapshot) = snapshot::receive(request.into_inner(), &self.seat).await?;
+        tracing::info!(from = ends.them, meta = ?snapshot.meta, "snapshot received");
+        let installed = self.library.install_full_snapshot(vote, snapshot).await;
+        let answer = installed.map_err(|e| Status::unavailable(e.to_string()))?;
+        ends.frame(&answer).map(Response::new)
+    }
+
+    async fn read_index(&self, request: Request<PeerFrame>) -> Answer {
+        let deed = |()| self.raft.read_index(HEARTBEAT * 10);
+        self.answer(request, deed).await
+    }
+
+    async fn meet(&self, request: Request<MeetRequest>) -> Result<Response<MeetReply>, Status> {
+        let credentials = self.seat.credentials.as_deref();
+        let alone = || Status::failed_precondition("this master takes in no others");
+        let credentials = credentials.ok_or_else(alone)?;
+        self.raft
+            .introduce(&request, credentials)
+            .map(Response::new)
+    }
+
+    async fn join(&self, request: Request<PeerFrame>) -> Answer {
+        frame::admit(request.metadata(), &self.seat)?;
+        let frame = request.into_inner();
+        let ends = Ends::of_any(&frame, &self.seat)?;
+        let welcome = self.raft.welcome(frame.from, frame::read(&frame)?).await?;
+        ends.frame(&welcome).map(Response::new)
+    }
+}

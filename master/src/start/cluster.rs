@@ -1,0 +1,197 @@
+//! One of several masters: its own doors for people, agents and masters, each with its secret.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hancock_proto::ids::ClusterId;
+use hancock_proto::time::SystemClock;
+use hancock_registry::Opener;
+use hancock_registry::embedded::Embedded;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Status};
+
+use super::seat::{self, Stored};
+use super::{Master, StartError, identity, serve};
+use crate::access::{Credentials, is_bearer};
+use crate::api::{self, Api};
+use crate::deps::Deps;
+use crate::hub::{Service, Sessions};
+use crate::lead;
+use crate::raft::{Member, Raft, Seat, is_refusal, meet};
+
+/// What one of several masters needs.
+pub struct ClusterOptions {
+    /// Where it keeps what must survive; prepared by [`found_cluster`] or [`join_cluster`].
+    pub data_dir: PathBuf,
+    /// What the others are told about it.
+    pub member: Member,
+    /// Where the API listens.
+    pub api: TcpListener,
+    /// Where agents are listened for.
+    pub agents: TcpListener,
+    /// Where other masters are listened for.
+    pub peers: TcpListener,
+    /// Opens registries outside.
+    pub registries: Opener,
+}
+
+/// Makes an empty directory the first master's of a new cluster.
+///
+/// # Errors
+/// The directory belongs to a cluster already, or cannot be written.
+pub fn found_cluster(folder: &Path) -> Result<(ClusterId, Credentials), StartError> {
+    let stored = seat::found(folder)?;
+    Ok((stored.cluster, stored.credentials))
+}
+
+/// Makes an empty directory that of a new master, called `name`, of the cluster that the master at `contact` belongs to.
+///
+/// # Errors
+/// The directory belongs to a cluster already, nobody answers at `contact`, or they refuse the token or the name.
+pub async fn join_cluster(
+    folder: &Path,
+    name: &str,
+    contact: &str,
+    operator: &str,
+) -> Result<ClusterId, StartError> {
+    seat::must_be_free(folder)?;
+    let introduction = meet(contact, name, operator).await.map_err(|status| {
+        let deed = match is_refusal(&status) {
+            true => "refuses",
+            false => "cannot be asked",
+        };
+        StartError::Join(format!(
+            "the master at {contact} {deed}: {}",
+            status.message()
+        ))
+    })?;
+    let cluster = introduction.cluster.clone();
+    seat::enter(folder, introduction)?;
+    Ok(cluster)
+}
+
+impl Master {
+    /// Starts one of several masters. Returns when its doors are open; whether anybody leads is another matter.
+    ///
+    /// # Errors
+    /// The directory belongs to no cluster, what is in it cannot be used, or a socket cannot be served.
+    pub async fn take_part(options: ClusterOptions) -> Result<Self, StartError> {
+        let folder = options.data_dir.clone();
+        let mut stored = seat::load(&folder)?;
+        let raft = Raft::start(
+            &folder.join(identity::RAFT),
+            place(&stored, &options.member),
+        )
+        .await?;
+        let known = stored.begun;
+        if stored.founder {
+            stored.begin(&folder)?;
+        }
+        let deps = Arc::new(Deps::new(
+            options.member.name.clone(),
+            stored.cluster.clone(),
+            raft.clone(),
+            Arc::new(SystemClock),
+        ));
+        let registries = options.registries;
+        let registry = Arc::new(Embedded::new(deps.clone()));
+        let leader = tokio::spawn(lead::run(deps.clone(), registry, registries.clone()));
+        let sessions = Arc::new(Sessions::default());
+        let service = Service::new(deps.clone(), sessions.clone());
+        let (removed, farewell) = (CancellationToken::new(), CancellationToken::new());
+        let settling = settle(raft.clone(), stored.clone(), known, folder, removed.clone());
+        let mut master = Self {
+            deps: deps.clone(),
+            service,
+            tasks: vec![("leader", leader)],
+            peers: None,
+            removed,
+        };
+        let stop = deps.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(settling).await });
+        let peers = Server::builder().add_service(raft.peers());
+        let incoming = incoming(options.peers)?;
+        let ended = farewell.clone().cancelled_owned();
+        let peers = peers.serve_with_incoming_shutdown(incoming, ended);
+        master.peers = Some((farewell, door("peers", peers)));
+        let agents = InterceptedService::new(master.hub(), agents_only(&stored.credentials));
+        let agents = Server::builder().add_service(agents);
+        let incoming = self::incoming(options.agents)?;
+        let agents =
+            agents.serve_with_incoming_shutdown(incoming, deps.stop.clone().cancelled_owned());
+        master.tasks.push(("agents", door("agents", agents)));
+        let api = Api::new(deps.clone(), sessions, None, registries);
+        let router = api::guarded(api, &stored.credentials.operator);
+        let api = serve(options.api, router, &deps.stop).map_err(StartError::Api)?;
+        master.tasks.push(("api", api));
+        Ok(master)
+    }
+}
+
+fn place(stored: &Stored, member: &Member) -> Seat {
+    Seat {
+        cluster: stored.cluster.clone(),
+        id: stored.id,
+        member: member.clone(),
+        credentials: Some(Arc::new(stored.credentials.clone())),
+        founder: stored.founder && !stored.begun,
+    }
+}
+
+/// Becomes one of the masters, under the addresses of its configuration, and returns when it is none any more.
+async fn settle(
+    raft: Raft,
+    mut stored: Stored,
+    known: bool,
+    folder: PathBuf,
+    removed: CancellationToken,
+) {
+    if raft.settle(stored.contacts.clone(), known).await {
+        match stored.begin(&folder) {
+            Ok(()) => tracing::info!("one of the masters"),
+            Err(error) => tracing::error!(%error, "that this master takes part was not noted"),
+        }
+        raft.expelled().await;
+    }
+    tracing::error!("this master was removed from its cluster");
+    removed.cancel();
+}
+
+fn incoming(listener: TcpListener) -> Result<TcpIncoming, StartError> {
+    listener.set_nonblocking(true).map_err(StartError::Api)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Api)?;
+    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
+}
+
+fn door(
+    name: &'static str,
+    server: impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, door = name, "a door closed");
+        }
+    })
+}
+
+/// Refuses agents without the join token.
+fn agents_only(
+    credentials: &Credentials,
+) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone + use<> {
+    let token: Arc<str> = credentials.join.as_str().into();
+    move |request| {
+        let shown = request.metadata().get("authorization");
+        match shown.is_some_and(|shown| is_bearer(shown.as_bytes(), &token)) {
+            true => Ok(request),
+            false => Err(Status::unauthenticated(
+                "this is not the join token that `hancock master init` printed",
+            )),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Several masters as processes of their own.
+
+mod cluster;
+mod faults;
+
+use std::time::Duration;
+
+use hancock_testkit::wait::wait_for;
+use hancock_wire::AgentFrame;
+use hancock_wire::hub_client::HubClient;
+use nix::sys::signal::Signal;
+use tonic::{Code, Request, Status};
+
+use self::cluster::{Cluster, LATE, web};
+
+#[test]
+fn they_begin_join_and_leave() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let again = cluster.run(0, &["master", "init"]);
+    assert!(
+        again.fails(1).contains("in use by process"),
+        "the daemon holds the directory"
+    );
+    let next = (leader + 1) % 3;
+    let name = cluster.names()[next].clone();
+    cluster.ask(&["master", "transfer", &name]).ok();
+    wait_for("the new leader", LATE, || {
+        let leads = cluster.leader();
+        if leads == next { Ok(()) } else { Err(leads) }
+    });
+    cluster.signal(next, Signal::SIGTERM);
+    assert!(cluster.wait_exit(next).success());
+    wait_for("the handover", Duration::from_secs(2), || {
+        let leads = cluster.leader();
+        if leads == next {
+            Err("the old one")
+        } else {
+            Ok(())
+        }
+    });
+    let left = cluster.ask(&["master", "remove", &name]).ok();
+    assert!(!left.contains(&name), "{left}");
+    cluster.spawn(next);
+    assert!(!cluster.wait_exit(next).success(), "a removed master ends");
+    assert!(cluster.told(next).contains("was removed from its cluster"));
+}
+
+#[test]
+fn any_master_takes_writes_and_reads() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let followers: Vec<usize> = (0..3).filter(|n| *n != leader).collect();
+    let put = cluster.send(followers[0], "PUT", "/v1/apps/web", None, &web("web"));
+    assert_eq!(put.as_ref().unwrap().status, 200, "{put:?}");
+    for path in [
+        "/v1/apps",
+        "/v1/apps/web",
+        "/v1/apps/web/history",
+        "/v1/nodes",
+    ] {
+        let read = cluster.get(followers[1], path).unwrap();
+        assert_eq!(read.status, 200, "{path}: {read:?}");
+    }
+    let apps = cluster.get(followers[1], "/v1/apps").unwrap();
+    assert!(apps.body.contains("\"web\""), "{apps:?}");
+    // The same key is one write, wherever it arrives.
+    let restart = |n: usize| {
+        let sent = cluster.send(n, "POST", "/v1/apps/web/restart", Some("once"), "");
+        sent.unwrap().body
+    };
+    assert_eq!(restart(followers[0]), restart(followers[1]));
+    for master in followers {
+        cluster.crash(master);
+    }
+    let refused = wait_for("the end of the leader's lease", LATE, || {
+        let sent = cluster.send(leader, "POST", "/v1/apps/web/restart", None, "")?;
+        if sent.status == 503 {
+            Ok(sent)
+        } else {
+            Err(format!("{sent:?}"))
+        }
+    });
+    assert_eq!(refused.header("retry-after"), Some("1"), "{refused:?}");
+    assert!(
+        refused.body.contains("no_leader") || refused.body.contains("outcome_unknown"),
+        "{refused:?}"
+    );
+    let stale = cluster.get(leader, "/v1/apps?stale=true").unwrap();
+    assert!(stale.body.contains("\"web\""), "{stale:?}");
+}
+
+#[test]
+fn strangers_are_turned_away_at_every_door() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let follower = (leader + 1) % 3;
+    let told = cluster.bare(leader, "/v1/status").unwrap();
+    assert_eq!(told.status, 401, "{told:?}");
+    assert!(told.body.contains("HANCOCK_TOKEN"), "{told:?}");
+    let refused = hub(&cluster, leader, "wrong").unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let elsewhere = hub(&cluster, follower, &cluster.join).unwrap_err();
+    assert_eq!(elsewhere.code(), Code::Unavailable, "{elsewhere}");
+    let agents = elsewhere.metadata().get("x-hancock-leader").unwrap();
+    assert_eq!(agents.to_str().unwrap(), cluster.agents(leader).to_string());
+    hub(&cluster, leader, &cluster.join).unwrap();
+    let newcomer = cluster.prepare("m9");
+    let contact = cluster.peers(leader).to_string();
+    let refused = cluster.run_with(newcomer, &["master", "join", &contact], "operator-wrong");
+    assert!(refused.fails(1).contains("refuses"));
+    let open = cluster.run(newcomer, &["master", "init", "--api", "0.0.0.0:7400"]);
+    assert!(open.fails(1).contains("--insecure"));
+    let nowhere = cluster.run(newcomer, &["master", "run"]);
+    assert!(nowhere.fails(1).contains("hancock master init"));
+}
+
+/// Opens a session and says nothing.
+fn hub(cluster: &Cluster, master: usize, token: &str) -> Result<(), Status> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = format!("http://{}", cluster.agents(master));
+    runtime.block_on(async {
+        let mut client = HubClient::connect(address).await.unwrap();
+        let mut request = Request::new(tokio_stream::pending::<AgentFrame>());
+        let value = format!("Bearer {token}").parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+        let opened = tokio::time::timeout(LATE, client.session(request)).await;
+        opened.unwrap().map(drop)
+    })
+}

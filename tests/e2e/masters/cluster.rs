@@ -1,0 +1,264 @@
+//! Masters on loopback ports, each with a directory and a configuration file of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use hancock_proto::api::MasterView;
+use hancock_testkit::Daemon;
+use hancock_testkit::http::{self, Response};
+use hancock_testkit::port::{local, quiet_port};
+use hancock_testkit::wait::wait_for;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::world::{BINARY, Ran, finish};
+
+/// Far more than anything here takes on a loaded machine.
+pub const LATE: Duration = Duration::from_secs(30);
+
+pub struct Cluster {
+    masters: Vec<Master>,
+    /// The operator's token.
+    pub token: String,
+    /// The agents' token.
+    pub join: String,
+    dir: tempfile::TempDir,
+}
+
+struct Master {
+    name: String,
+    config: PathBuf,
+    log: PathBuf,
+    api: SocketAddr,
+    agents: SocketAddr,
+    peers: SocketAddr,
+    daemon: Option<Daemon>,
+}
+
+impl Cluster {
+    /// Masters m1 to m`n`, all with a vote.
+    pub fn start(n: usize) -> Self {
+        let mut cluster = Self {
+            masters: Vec::new(),
+            token: String::new(),
+            join: String::new(),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let first = cluster.prepare("m1");
+        let init = cluster.run(first, &["master", "init", "--output", "json"]);
+        let founded: Value = serde_json::from_str(&init.ok()).unwrap();
+        let text = |name: &str| founded[name].as_str().unwrap().to_owned();
+        (cluster.token, cluster.join) = (text("operator_token"), text("join_token"));
+        cluster.spawn(first);
+        cluster.daemon(first).wait_line("API http", LATE);
+        for number in 2..=n {
+            let next = cluster.prepare(&format!("m{number}"));
+            let contact = cluster.peers(first).to_string();
+            cluster.run(next, &["master", "join", &contact]).ok();
+            cluster.spawn(next);
+        }
+        cluster.wait_voters(n);
+        cluster
+    }
+
+    /// A configuration nothing was done with yet; its number.
+    pub fn prepare(&mut self, name: &str) -> usize {
+        let [api, agents, peers] = std::array::from_fn(|_| local(quiet_port()));
+        let data = self.dir.path().join(name);
+        let config = self.dir.path().join(format!("{name}.toml"));
+        let text = format!(
+            "name = {name:?}\ndata-dir = {data:?}\napi = \"{api}\"\nagents = \"{agents}\"\npeers = \"{peers}\"\n"
+        );
+        fs::write(&config, text).unwrap();
+        self.masters.push(Master {
+            name: name.to_owned(),
+            log: self.dir.path().join(format!("{name}.log")),
+            config,
+            api,
+            agents,
+            peers,
+            daemon: None,
+        });
+        self.masters.len() - 1
+    }
+
+    /// Runs a command with a master's configuration.
+    #[track_caller]
+    pub fn run(&self, master: usize, args: &[&str]) -> Ran {
+        self.run_with(master, args, &self.token)
+    }
+
+    /// As [`Cluster::run`], with another token.
+    #[track_caller]
+    pub fn run_with(&self, master: usize, args: &[&str], token: &str) -> Ran {
+        let mut command = Command::new(BINARY);
+        command
+            .args(args)
+            .arg("--config")
+            .arg(&self.masters[master].config);
+        command.env("HANCOCK_TOKEN", token);
+        finish(&mut command, self.dir.path())
+    }
+
+    /// Runs a command that asks the first living master.
+    #[track_caller]
+    pub fn ask(&self, args: &[&str]) -> Ran {
+        let living = self.masters.iter().find(|m| m.daemon.is_some()).unwrap();
+        let mut command = Command::new(BINARY);
+        command.args(args).env("HANCOCK_TOKEN", &self.token);
+        command.env("HANCOCK_MASTER", format!("http://{}", living.api));
+        finish(&mut command, self.dir.path())
+    }
+
+    /// Starts a master.
+    pub fn spawn(&mut self, master: usize) {
+        let master = &mut self.masters[master];
+        let mut command = Command::new(BINARY);
+        command
+            .args(["master", "run", "--config"])
+            .arg(&master.config);
+        master.daemon = Some(Daemon::start(&mut command, &master.log));
+    }
+
+    fn daemon(&mut self, master: usize) -> &mut Daemon {
+        self.masters[master].daemon.as_mut().unwrap()
+    }
+
+    pub fn signal(&mut self, master: usize, signal: Signal) {
+        self.daemon(master).signal(signal);
+    }
+
+    /// SIGKILL.
+    pub fn crash(&mut self, master: usize) {
+        self.daemon(master).crash();
+        self.masters[master].daemon = None;
+    }
+
+    #[track_caller]
+    pub fn wait_exit(&mut self, master: usize) -> ExitStatus {
+        let status = self.daemon(master).wait_exit(LATE);
+        self.masters[master].daemon = None;
+        status
+    }
+
+    /// Everything a master has printed.
+    pub fn told(&self, master: usize) -> String {
+        fs::read_to_string(&self.masters[master].log).unwrap()
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.masters.iter().map(|m| m.name.clone()).collect()
+    }
+
+    pub fn api(&self, master: usize) -> SocketAddr {
+        self.masters[master].api
+    }
+
+    pub fn agents(&self, master: usize) -> SocketAddr {
+        self.masters[master].agents
+    }
+
+    pub fn peers(&self, master: usize) -> SocketAddr {
+        self.masters[master].peers
+    }
+
+    /// A read with the token.
+    pub fn get(&self, master: usize, path: &str) -> Result<Response, String> {
+        self.send(master, "GET", path, None, "")
+    }
+
+    /// A read without the token.
+    pub fn bare(&self, master: usize, path: &str) -> Result<Response, String> {
+        http::get(self.api(master), "api", path)
+    }
+
+    /// A request with the token.
+    pub fn send(
+        &self,
+        master: usize,
+        method: &str,
+        path: &str,
+        key: Option<&str>,
+        body: &str,
+    ) -> Result<Response, String> {
+        send(self.api(master), &self.token, method, path, key, body)
+    }
+
+    /// The masters as the first living one that knows them tells.
+    pub fn masters(&self) -> Result<Vec<MasterView>, String> {
+        let living = (0..self.masters.len()).filter(|n| self.masters[*n].daemon.is_some());
+        let mut seen = "nobody runs".to_owned();
+        for master in living {
+            match self.get(master, "/v1/masters") {
+                Ok(answer) if answer.status == 200 => {
+                    return serde_json::from_str(&answer.body).map_err(|e| e.to_string());
+                }
+                other => seen = format!("{other:?}"),
+            }
+        }
+        Err(seen)
+    }
+
+    /// Number of the master that leads, once there is one.
+    #[track_caller]
+    pub fn leader(&self) -> usize {
+        wait_for("a leader", LATE, || {
+            let masters = self.masters()?;
+            let leader = masters.iter().find(|m| m.leader).ok_or("nobody leads")?;
+            let number = self.masters.iter().position(|m| m.name == leader.name);
+            number.ok_or_else(|| format!("{leader:?}"))
+        })
+    }
+
+    /// Waits until `n` masters vote and have nearly all of the log.
+    #[track_caller]
+    pub fn wait_voters(&self, n: usize) {
+        wait_for("voters with the whole log", LATE, || {
+            let masters = self.masters()?;
+            let most = masters.iter().filter_map(|m| m.log).max();
+            let close = |m: &&MasterView| {
+                let behind = m.log.zip(most).map(|(has, most)| most.0 - has.0);
+                m.voter && behind.is_some_and(|behind| behind < 200)
+            };
+            let voters = masters.iter().filter(close).count();
+            if voters == n {
+                Ok(())
+            } else {
+                Err(format!("{masters:?}"))
+            }
+        });
+    }
+}
+
+/// One request over a connection of its own.
+pub fn send(
+    api: SocketAddr,
+    token: &str,
+    method: &str,
+    path: &str,
+    key: Option<&str>,
+    body: &str,
+) -> Result<Response, String> {
+    let key = key.map(|key| format!("Idempotency-Key: {key}\r\n"));
+    let text = format!(
+        "{method} {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n{}Content-Length: {}\r\n\r\n{body}",
+        key.unwrap_or_default(),
+        body.len()
+    );
+    http::request(api, &text)
+}
+
+/// A small app.
+pub fn web(name: &str) -> String {
+    let spec = json!({
+        "app": name,
+        "command": ["/bin/web", "--port", "{{ port.http }}"],
+        "replicas": 1,
+        "ports": [{"name": "http"}],
+        "service": [{"port": "http", "hosts": [format!("{name}.test")]}],
+    });
+    spec.to_string()
+}
