@@ -73,7 +73,7 @@ impl Origin {
         pin!(self.stream.read_buf(&mut self.arrived)).poll(cx)
     }
 
-    /// Its place among the idle ones; with it whether it is the only one there.
+    /// Its place among the idle ones; with it whether those of its thread are to be swept from now on.
     pub(super) fn into_idle(self, thread: usize) -> (Arc<Dial>, bool) {
         let first = self.dial.idle.put(thread, self.stream, self.keep);
         (self.dial, first)

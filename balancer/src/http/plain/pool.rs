@@ -15,7 +15,15 @@ const KEPT: usize = 1024;
 #[derive(Debug, Default)]
 pub(in crate::http) struct Pool {
     /// Not there before the first one.
-    places: OnceLock<Box<[Mutex<Vec<Idle>>]>>,
+    places: OnceLock<Box<[Mutex<Place>]>>,
+}
+
+/// One thread's.
+#[derive(Debug, Default)]
+struct Place {
+    idle: Vec<Idle>,
+    /// Somebody sweeps it, also while it is empty for a moment.
+    swept: bool,
 }
 
 #[derive(Debug)]
@@ -34,7 +42,7 @@ pub(super) struct Looked {
 }
 
 impl Pool {
-    fn place(&self, thread: usize) -> MutexGuard<'_, Vec<Idle>> {
+    fn place(&self, thread: usize) -> MutexGuard<'_, Place> {
         let places = self.places.get_or_init(|| {
             std::iter::repeat_with(Mutex::default)
                 .take(PLACES)
@@ -44,17 +52,17 @@ impl Pool {
         place.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a connection for at most `time`. Answers whether it is the only one of its thread.
+    /// Keeps a connection for at most `time`. Answers whether the thread's are to be swept from now on, until nothing is left.
     pub(super) fn put(&self, thread: usize, stream: TcpStream, time: Duration) -> bool {
         let mut place = self.place(thread);
-        if place.len() >= KEPT {
+        if place.idle.len() >= KEPT {
             return false;
         }
-        place.push(Idle {
+        place.idle.push(Idle {
             stream,
             until: Instant::now() + time,
         });
-        place.len() == 1
+        !std::mem::replace(&mut place.swept, true)
     }
 
     /// The freshest connection that is still good, and on how many others the origin spoke unasked.
@@ -64,7 +72,7 @@ impl Pool {
             return (None, unasked);
         }
         let mut place = self.place(thread);
-        while let Some(idle) = place.pop() {
+        while let Some(idle) = place.idle.pop() {
             match idle.state() {
                 State::Good if idle.until > Instant::now() => return (Some(idle.stream), unasked),
                 State::Good | State::Over => {}
@@ -78,15 +86,15 @@ impl Pool {
     pub(super) fn sweep(&self, thread: usize, now: Instant) -> Looked {
         let mut looked = Looked::default();
         let mut place = self.place(thread);
-        place.retain(|idle| {
+        place.idle.retain(|idle| {
             let state = idle.state();
             looked.unasked += u64::from(state == State::Unasked);
             state == State::Good && idle.until > now
         });
-        if place.is_empty() {
-            place.shrink_to_fit();
+        looked.left = place.idle.len();
+        if looked.left == 0 {
+            *place = Place::default();
         }
-        looked.left = place.len();
         looked
     }
 }
@@ -112,5 +120,31 @@ impl Idle {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => State::Good,
             Err(_) => State::Over,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_is_swept_once_however_often_it_is_empty() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pool = Pool::default();
+        let minute = Duration::from_secs(60);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _origin = listener.accept().await.unwrap();
+        for round in 0..3 {
+            assert_eq!(pool.put(0, stream, minute), round == 0);
+            stream = pool.take(0).0.unwrap();
+        }
+        assert_eq!(pool.sweep(0, Instant::now()), Looked::default());
+        assert!(pool.put(0, stream, minute), "it was given up while empty");
+        assert_eq!(pool.sweep(0, Instant::now()).left, 1);
+        let late = Instant::now() + minute;
+        assert_eq!(pool.sweep(0, late).left, 0);
     }
 }
