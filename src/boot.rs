@@ -4,11 +4,15 @@ use std::fs;
 use std::io::{ErrorKind, IsTerminal, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Time for tasks that are still under way when a command has ended.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
 /// Sends log lines to standard error; `HANCOCK_LOG` chooses which ("info", "hancock_agent=debug").
 pub fn tracing(default: &str) {
@@ -20,6 +24,32 @@ pub fn tracing(default: &str) {
         .with_writer(std::io::stderr)
         .with_ansi(colours())
         .init();
+}
+
+/// Runs a long-running command to its end. Control work only: the data plane has threads of its own.
+///
+/// # Errors
+/// There are no threads to be had, or the command's own.
+pub fn run<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    let ended = runtime.block_on(command);
+    // Tasks that still wait for something must not hold up the exit.
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    ended
+}
+
+/// The machine's name.
+///
+/// # Errors
+/// The system does not tell.
+pub fn host_name() -> anyhow::Result<String> {
+    let path = "/proc/sys/kernel/hostname";
+    let name = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    Ok(name.trim().to_owned())
 }
 
 /// Colours are for people at a terminal who want them.

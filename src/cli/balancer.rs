@@ -90,15 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => args,
     };
     boot::tracing("info");
-    // Control work only: the data plane has threads of its own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
-    let code = runtime.block_on(serve(args));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    boot::run(serve(args))
 }
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
@@ -113,7 +105,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let data = DataDir::open(&args.data_dir())?;
     let addresses = (http.local_addr()?, admin.local_addr()?);
     let node: NodeId = data
-        .keep("node", host_name)?
+        .keep("node", boot::host_name)?
         .parse()
         .context("the name in the data directory's file \"node\" cannot be used")?;
     let options = Options {
@@ -287,13 +279,6 @@ fn reader(data: &DataDir, node: NodeId) -> anyhow::Result<Reader> {
 fn threads() -> usize {
     let cores = std::thread::available_parallelism();
     cores.map_or(2, usize::from).max(2)
-}
-
-/// The machine's name.
-pub(super) fn host_name() -> anyhow::Result<String> {
-    let path = "/proc/sys/kernel/hostname";
-    let name = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-    Ok(name.trim().to_owned())
 }
 
 /// Not so short that a node does nothing but check.

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use hancock_proto::api::AppSummary;
 
 use crate::boot::{self, DataDir, Stop};
@@ -85,16 +84,7 @@ pub enum Runtime {
 /// Something it needs is taken, missing or broken.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     boot::tracing("warn");
-    // Control work only: the balancer's data plane has threads of its own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
-    let code = runtime.block_on(serve(args));
-    // Tasks that still wait for something must not hold up the exit.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    boot::run(serve(args))
 }
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {

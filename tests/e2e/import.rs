@@ -6,7 +6,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
-use hancock_testkit::fixture::{self, Server};
+use hancock_testkit::etcd::Etcd;
+use hancock_testkit::fixture;
 use hancock_testkit::http;
 use hancock_testkit::port::{free_port, local, quiet_port};
 use hancock_testkit::skip::{skip, test_name};
@@ -124,7 +125,7 @@ fn all_but_the_bad_ones(ran: &Ran, to: &Alone, listen: u16) {
     assert!(answer.ends_with("\r\n\r\na"), "{answer:?}");
 }
 
-fn put_v2(etcd: &Server, key: &str, value: &str) {
+fn put_v2(etcd: &Etcd, key: &str, value: &str) {
     let escaped: String = value.bytes().map(|b| format!("%{b:02X}")).collect();
     let form = format!("value={escaped}");
     let request = format!(
@@ -132,7 +133,7 @@ fn put_v2(etcd: &Server, key: &str, value: &str) {
         form.len()
     );
     wait_for("etcd to store a key", SOON, || {
-        let answer = http::request(etcd.address, &request)?;
+        let answer = http::request(etcd.addresses()[0], &request)?;
         if answer.status == 201 {
             Ok(())
         } else {
@@ -146,11 +147,11 @@ fn from_an_etcd_with_the_old_api() {
     if let Some(reason) = fixture::missing("etcd") {
         return skip(&test_name(), &reason);
     }
-    let etcd = fixture::etcd_with(&["--enable-v2"]);
+    let etcd = Etcd::with(&["--enable-v2"]);
     let (origin, listen) = (quiet_port(), quiet_port());
     let _origin = Origin::on(origin);
     let to = target();
-    let place = etcd.address.to_string();
+    let place = etcd.addresses()[0].to_string();
     let args = ["--from", "etcd-v2", &place];
     // An empty store is nothing to complain of.
     let ran = import(&to, &args);
@@ -184,9 +185,12 @@ fn an_etcd_without_the_old_api_is_told_from_an_empty_one() {
     if let Some(reason) = fixture::missing("etcd") {
         return skip(&test_name(), &reason);
     }
-    let etcd = fixture::etcd();
+    let etcd = Etcd::start();
     let to = target();
-    let ran = import(&to, &["--from", "etcd-v2", &etcd.address.to_string()]);
+    let ran = import(
+        &to,
+        &["--from", "etcd-v2", &etcd.addresses()[0].to_string()],
+    );
     assert_eq!(ran.code, Some(1));
     assert!(ran.told.contains("--enable-v2"), "{}", ran.told);
 }

@@ -23,12 +23,7 @@ pub(super) async fn send(
     reason: &'static str,
     keep: bool,
 ) -> Result<()> {
-    let page = Page {
-        status,
-        kind: KIND,
-        body: page(status, reason),
-    };
-    send_page(session, page, reason, keep).await
+    send_page(session, Page::ours(status, reason), reason, keep).await
 }
 
 /// Answers with a document's own words.
@@ -86,16 +81,20 @@ pub(super) fn whole(status: u16, reason: &str) -> Vec<u8> {
 pub(super) fn whole_or_own(status: u16, reason: &str, own: Option<&Answer>, bare: bool) -> Vec<u8> {
     let page = match own {
         Some(own) => Page::own(own),
-        None => Page {
-            status,
-            kind: KIND,
-            body: page(status, reason),
-        },
+        None => Page::ours(status, reason),
     };
     page.whole(reason, bare)
 }
 
 impl<'a> Page<'a> {
+    fn ours(status: u16, reason: &str) -> Self {
+        Self {
+            status,
+            kind: KIND,
+            body: page(status, reason),
+        }
+    }
+
     fn own(answer: &'a Answer) -> Self {
         Self {
             status: answer.status,

@@ -83,6 +83,17 @@ async fn same(agent: &Agent, fake: &Fake) {
     .await;
 }
 
+/// A cluster of one node with an app, whose registry in force is a fake.
+async fn switched() -> (Fake, Cluster, Agent) {
+    let fake = Fake::new();
+    let cluster = Cluster::start_with(opener(&fake)).await;
+    let agent = Agent::connect(cluster.hub(), "n1", "b1").await;
+    deployed(&cluster, "one").await;
+    choose(&cluster, "etcd://fake/h").await;
+    phase(&cluster, "settled", "etcd://fake/h").await;
+    (fake, cluster, agent)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_switch_waits_for_every_node_and_goes_back_again() {
     let fake = Fake::new();
@@ -131,12 +142,7 @@ async fn a_switch_waits_for_every_node_and_goes_back_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_is_away_holds_up_what_it_must_hold() {
-    let fake = Fake::new();
-    let cluster = Cluster::start_with(opener(&fake)).await;
-    let agent = Agent::connect(cluster.hub(), "n1", "b1").await;
-    deployed(&cluster, "one").await;
-    choose(&cluster, "etcd://fake/h").await;
-    phase(&cluster, "settled", "etcd://fake/h").await;
+    let (fake, cluster, agent) = switched().await;
     for fault in [
         Fault::WrittenAnswerLost,
         Fault::NothingWrittenAnswerLost,
@@ -151,12 +157,7 @@ async fn a_registry_that_is_away_holds_up_what_it_must_hold() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_was_wiped_or_written_to_is_put_right() {
-    let fake = Fake::new();
-    let cluster = Cluster::start_with(opener(&fake)).await;
-    let agent = Agent::connect(cluster.hub(), "n1", "b1").await;
-    deployed(&cluster, "one").await;
-    choose(&cluster, "etcd://fake/h").await;
-    phase(&cluster, "settled", "etcd://fake/h").await;
+    let (fake, cluster, agent) = switched().await;
     same(&agent, &fake).await;
     fake.wipe();
     same(&agent, &fake).await;

@@ -107,7 +107,7 @@ impl System {
     ) -> anyhow::Result<Self> {
         let addresses = sockets.addresses()?;
         let node: NodeId = data
-            .keep("node", hostname)?
+            .keep("node", boot::host_name)?
             .parse()
             .context("the name in the data directory's file \"node\" cannot be used")?;
         let boot: BootId = boot::unique()?.parse()?;
@@ -253,12 +253,4 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
         true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
         false => address,
     }
-}
-
-fn hostname() -> anyhow::Result<String> {
-    let path = "/proc/sys/kernel/hostname";
-    Ok(std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {path}"))?
-        .trim()
-        .to_owned())
 }

@@ -73,7 +73,7 @@ impl Args {
         };
         let name = match self.name.or(file.name) {
             Some(name) => name,
-            None => balancer::host_name()?,
+            None => boot::host_name()?,
         };
         let data_dir = self.data_dir.or(file.data_dir);
         let place = Place {

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use hancock_master::{ClusterOptions, Master};
+use hancock_registry::Opener;
 
 use super::place::{self, Args, Place};
 use crate::boot::{self, Stop};
-use crate::cli::etcd;
 
 /// Time everything has to end after the first Ctrl-C.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -16,14 +16,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let place = args.place()?;
     boot::tracing("info");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
-    let code = runtime.block_on(serve(place));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    boot::run(serve(place))
 }
 
 async fn serve(place: Place) -> anyhow::Result<ExitCode> {
@@ -32,10 +25,10 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     let options = ClusterOptions {
         data_dir: place::folder(&data),
         member: place.member(),
-        api: boot::bind(place.api, "--api")?,
-        agents: boot::bind(place.agents, "--agents")?,
-        peers: boot::bind(place.peers, "--peers")?,
-        registries: etcd::Args::default().opener()?,
+        api: boot::bind(place.api, "--api ADDR")?,
+        agents: boot::bind(place.agents, "--agents ADDR")?,
+        peers: boot::bind(place.peers, "--peers ADDR")?,
+        registries: Opener::default(),
     };
     let master = Master::take_part(options).await?;
     println!(

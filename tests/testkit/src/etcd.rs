@@ -45,11 +45,20 @@ impl Etcd {
         Self::cluster(1)
     }
 
+    /// The same with further command line `options`, like `--enable-v2` for the old API.
+    pub fn with(options: &[&str]) -> Self {
+        Self::of(1, options)
+    }
+
     /// So many members with an empty store.
     ///
     /// # Panics
     /// When they do not answer in time.
     pub fn cluster(count: usize) -> Self {
+        Self::of(count, &[])
+    }
+
+    fn of(count: usize, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ports: Vec<(SocketAddr, SocketAddr)> = (0..count)
             .map(|_| (local(quiet_port()), local(quiet_port())))
@@ -61,11 +70,14 @@ impl Etcd {
             .collect();
         let members = ports.iter().enumerate().map(|(n, (client, peer))| {
             let data = dir.path().join(format!("m{n}"));
+            let name = format!("m{n}");
+            let mut command = command(&name, &data, *client, *peer, &peers.join(","));
+            command.args(options);
             Member {
                 client: *client,
                 daemon: None,
                 stopped: AtomicBool::new(false),
-                command: command(&format!("m{n}"), &data, *client, *peer, &peers.join(",")),
+                command,
                 log: dir.path().join(format!("m{n}.log")),
                 data,
             }
@@ -354,5 +366,20 @@ mod tests {
         assert_eq!((etcd.get("a").as_deref(), etcd.revision()), (Some("1"), 2));
         etcd.wipe();
         assert_eq!((etcd.get("a"), etcd.revision()), (None, 1));
+    }
+
+    #[test]
+    fn it_answers_and_comes_back() {
+        if let Some(reason) = missing("etcd") {
+            return skip(&test_name(), &reason);
+        }
+        let mut etcd = Etcd::with(&["--enable-v2"]);
+        let asked = |etcd: &Etcd, path: &str| http::get(etcd.addresses()[0], "etcd", path);
+        assert_eq!(asked(&etcd, "/version").map(|r| r.status), Ok(200));
+        assert_eq!(asked(&etcd, "/v2/keys/").map(|r| r.status), Ok(200));
+        etcd.crash(0);
+        assert!(asked(&etcd, "/version").is_err());
+        etcd.restart(0);
+        wait_for("etcd again", START, || asked(&etcd, "/version"));
     }
 }

@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::daemon::{Daemon, Leftovers};
-use crate::port::{free_ports, local};
+use crate::port::local;
 use crate::wait::wait_for;
 
 pub use databases::{mariadb, redis};
@@ -78,41 +78,6 @@ impl Server {
     }
 }
 
-/// One etcd with an empty store; `http://{address}` is its client URL.
-///
-/// # Panics
-/// When it cannot be started.
-pub fn etcd() -> Server {
-    etcd_with(&[])
-}
-
-/// The same with further command line `options`, like `--enable-v2` for the old API.
-///
-/// # Panics
-/// When it cannot be started.
-pub fn etcd_with(options: &[&str]) -> Server {
-    let dir = tempfile::tempdir().unwrap();
-    let [client, peer] = free_ports::<2>().map(|port| format!("http://127.0.0.1:{port}"));
-    let mut command = Command::new("etcd");
-    command.arg("--data-dir").arg(dir.path().join("data"));
-    command.args([
-        "--listen-client-urls",
-        &client,
-        "--advertise-client-urls",
-        &client,
-    ]);
-    command.args([
-        "--listen-peer-urls",
-        &peer,
-        "--initial-advertise-peer-urls",
-        &peer,
-    ]);
-    command.args(["--initial-cluster", &format!("default={peer}")]);
-    command.args(options);
-    let address = client["http://".len()..].parse().unwrap();
-    Server::start(command, address, dir)
-}
-
 /// One empty image registry; images are `{address}/name:tag`.
 ///
 /// # Panics
@@ -137,22 +102,6 @@ mod tests {
     use super::*;
     use crate::http;
     use crate::skip::{skip, test_name};
-
-    #[test]
-    fn etcd_answers_and_comes_back() {
-        if let Some(reason) = missing("etcd") {
-            return skip(&test_name(), &reason);
-        }
-        let mut etcd = etcd();
-        let version = |etcd: &Server| http::get(etcd.address, "etcd", "/version").map(|r| r.status);
-        wait_for("etcd", START, || {
-            version(&etcd).and_then(|s| if s == 200 { Ok(()) } else { Err(s.to_string()) })
-        });
-        etcd.crash();
-        assert!(version(&etcd).is_err());
-        etcd.restart();
-        wait_for("etcd again", START, || version(&etcd));
-    }
 
     #[test]
     fn an_image_registry_answers() {

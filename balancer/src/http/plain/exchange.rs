@@ -160,7 +160,7 @@ impl<'a> Exchange<'a> {
     /// Whether there is another attempt after a peer that could not be connected to.
     fn unreached(&mut self, fault: Fault) -> Result<(), Stop> {
         let (failure, timed_out) = match fault {
-            Fault::Gone => return Err(Stop::Over),
+            Fault::Gone | Fault::Bad(_) => return Err(Stop::Over),
             Fault::TimedOut => (Failure::Unreachable, true),
             Fault::Broken(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                 (Failure::Refused, false)
@@ -227,7 +227,7 @@ impl<'a> Exchange<'a> {
             self.told = true;
             self.push().await.map_err(|_| Fault::Gone)?;
         }
-        Err(bad("origin sent nothing but beginnings"))
+        Err(Fault::Bad("origin sent nothing but beginnings"))
     }
 
     async fn next_head(&mut self, origin: &mut Origin) -> Result<Answer, Fault> {
@@ -243,7 +243,7 @@ impl<'a> Exchange<'a> {
                 true => Ok(None),
                 false => h1::read(&origin.arrived, to_head, own, &mut self.out),
             };
-            if let Some(answer) = read.map_err(bad)? {
+            if let Some(answer) = read.map_err(Fault::Bad)? {
                 let _ = origin.arrived.split_to(answer.length);
                 return Ok(answer);
             }
@@ -266,7 +266,8 @@ impl<'a> Exchange<'a> {
         let failure = match fault {
             Fault::Gone => return Err(Stop::Over),
             Fault::TimedOut => Failure::TimedOut,
-            Fault::Broken(e) if e.kind() == io::ErrorKind::InvalidData => {
+            Fault::Bad(why) => {
+                tracing::debug!(why, "a bad answer");
                 self.routing.end_phase();
                 self.routing.reason = answer::BAD;
                 return Err(Stop::Failed);
@@ -310,7 +311,7 @@ impl<'a> Exchange<'a> {
                 Ok(_) => {}
                 Err(Fault::Gone) => return Err(Stop::Over),
                 Err(Fault::TimedOut) => return Err(self.cut(Failure::TimedOut)),
-                Err(Fault::Broken(_)) => return Err(self.cut(Failure::Lost)),
+                Err(Fault::Broken(_) | Fault::Bad(_)) => return Err(self.cut(Failure::Lost)),
             }
         }
     }
@@ -393,10 +394,6 @@ impl<'a> Exchange<'a> {
         }
         self.conn.last_word(&text).await;
     }
-}
-
-fn bad(why: &'static str) -> Fault {
-    Fault::Broken(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 fn key<'a>(request: &'a Request<'_>, client: Option<IpAddr>) -> RequestKey<'a> {

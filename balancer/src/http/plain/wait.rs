@@ -15,6 +15,8 @@ pub(super) enum Fault {
     Gone,
     TimedOut,
     Broken(io::Error),
+    /// The origin's answer is none, and why.
+    Bad(&'static str),
 }
 
 /// Something of the origin, as long as the client is there.
