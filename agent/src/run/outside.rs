@@ -9,6 +9,7 @@ use std::time::Duration;
 use hancock_proto::ids::{Revision, ZoneName};
 use hancock_proto::registry::{Change, Choice, Listing};
 use hancock_proto::report::Follows;
+use hancock_registry::feed::jitter;
 use hancock_registry::{Opener, RegistryError, UpstreamRegistry, WatchItem};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::Loop;
 
-/// Pause before a registry that could not be reached, or whose watch ended, is listed again.
+/// Longest pause before a registry that could not be reached, or whose watch ended, is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// News that may wait for the loop.
@@ -84,11 +85,11 @@ impl Following {
     }
 }
 
-/// Lists, watches from there, and begins anew whenever that ends.
+/// Lists once and watches from there; a watch that ends goes on where it was, as long as the registry remembers.
 async fn follow(registry: Arc<dyn UpstreamRegistry>, news: mpsc::Sender<News>) {
-    let mut told = false;
+    let (mut told, mut position) = (false, None);
     loop {
-        match watch(&*registry, &news).await {
+        match watch(&*registry, &news, &mut position).await {
             Ok(()) if news.is_closed() => return,
             Ok(()) => told = false,
             Err(error) => {
@@ -97,22 +98,40 @@ async fn follow(registry: Arc<dyn UpstreamRegistry>, news: mpsc::Sender<News>) {
                 }
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(jitter(PAUSE)).await;
     }
 }
 
+/// One watch to its end, with a list before it where there is no `position` to go on from.
 async fn watch(
     registry: &dyn UpstreamRegistry,
     news: &mpsc::Sender<News>,
+    position: &mut Option<Revision>,
 ) -> Result<(), RegistryError> {
-    let listing = registry.list().await?;
-    let mut watch = registry.watch_from(listing.revision).await?;
-    if news.send(News::Listed(listing)).await.is_err() {
-        return Ok(());
-    }
-    while let Some(WatchItem::Changes { revision, changes }) = watch.recv().await {
-        if news.send(News::Changed(revision, changes)).await.is_err() {
-            break;
+    let from = match *position {
+        Some(known) => known,
+        None => {
+            let listing = registry.list().await?;
+            let revision = listing.revision;
+            if news.send(News::Listed(listing)).await.is_err() {
+                return Ok(());
+            }
+            *position.insert(revision)
+        }
+    };
+    let mut watch = registry.watch_from(from).await?;
+    while let Some(item) = watch.recv().await {
+        match item {
+            WatchItem::Changes { revision, changes } => {
+                if news.send(News::Changed(revision, changes)).await.is_err() {
+                    break;
+                }
+                *position = Some(revision);
+            }
+            WatchItem::Compacted => *position = None,
+            WatchItem::Damaged { name, problem } => {
+                tracing::warn!(service = %name, problem, "the registry holds no document there; the last good one stays");
+            }
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hancock_proto::hub::HubMessage;
 use hancock_proto::ids::{Revision, Term};
-use hancock_proto::registry::{Batch, Choice, Entry, Fence, Listing};
+use hancock_proto::registry::{Batch, Choice, Entry, Fence, Listing, Outcome};
 use hancock_proto::report::Follows;
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_registry::UpstreamRegistry;
@@ -30,8 +30,10 @@ async fn publish(stage: &Stage, name: &str, doc: Option<Arc<UpstreamDoc>>) -> Re
     let changes = [(name.parse().unwrap(), doc)].into();
     let app = "web".parse().unwrap();
     let batch = Batch { app, changes };
-    stage.outside.publish(&batch, &fence()).await.unwrap();
-    stage.outside.list().await.unwrap().revision
+    match stage.outside.publish(&batch, &fence()).await.unwrap() {
+        Outcome::Committed(revision) => revision,
+        other => panic!("published as {other:?}"),
+    }
 }
 
 async fn choose(stage: &Stage, number: u64, url: &str, filled: Option<Revision>) {
@@ -135,4 +137,31 @@ async fn a_registry_that_cannot_be_followed_takes_nothing_away() {
         stage.balancer.applied().iter().all(|(_, index)| *index > 0)
     })
     .await;
+}
+
+/// Of thousands of agents nobody may list a store again because a connection broke.
+#[tokio::test]
+async fn a_watch_that_broke_goes_on_where_it_was() {
+    let (_, runtime) = fake();
+    let stage = Stage::new(runtime).await;
+    publish(&stage, "web.test", Some(doc(1, &[]))).await;
+    choose(&stage, 1, "etcd://fake/h", None).await;
+    let has = |s: &Stage, index| {
+        s.balancer
+            .applied()
+            .contains(&("web.test".to_owned(), index))
+    };
+    stage.wait_for("the list", |s| has(s, 1)).await;
+    for index in 2..4 {
+        stage.outside.cut_watches();
+        publish(&stage, "web.test", Some(doc(index, &[]))).await;
+        stage.wait_for("the change", |s| has(s, index)).await;
+    }
+    assert_eq!(stage.outside.lists(), 1);
+    // What it has forgotten must be listed.
+    stage.outside.cut_watches();
+    publish(&stage, "web.test", Some(doc(4, &[]))).await;
+    stage.outside.compact();
+    stage.wait_for("the new list", |s| has(s, 4)).await;
+    assert_eq!(stage.outside.lists(), 2);
 }

@@ -35,6 +35,7 @@ struct Inner {
     store: Arc<Store>,
     revisions: watch::Sender<Revision>,
     faults: VecDeque<Fault>,
+    lists: u64,
 }
 
 impl Default for Fake {
@@ -43,6 +44,7 @@ impl Default for Fake {
             store: Arc::default(),
             revisions: watch::Sender::new(Revision(0)),
             faults: VecDeque::new(),
+            lists: 0,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -64,6 +66,11 @@ impl Fake {
     /// Forgets the past: watches that are behind must list.
     pub fn compact(&self) {
         Arc::make_mut(&mut self.lock().store).compact();
+    }
+
+    /// How often it was listed.
+    pub fn lists(&self) -> u64 {
+        self.lock().lists
     }
 
     /// Ends every running watch, as a broken connection does.
@@ -151,6 +158,7 @@ impl UpstreamRegistry for Fake {
     }
 
     async fn list(&self) -> Result<Listing, RegistryError> {
+        self.lock().lists += 1;
         Ok(self.store().list())
     }
 

@@ -222,7 +222,7 @@ impl Feed {
 }
 
 /// Between half of it and all: readers that lost the same store do not come back together.
-fn jitter(pause: Duration) -> Duration {
+pub fn jitter(pause: Duration) -> Duration {
     let share = RandomState::new().hash_one(0_u8) % 512;
     pause / 2 + pause * u32::try_from(share).unwrap_or(0) / 1024
 }
