@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
+use openraft::{ChangeMembers, Membership};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use tokio::time::Instant;
@@ -170,11 +170,33 @@ impl Raft {
         }
     }
 
+    /// Whether no change of the voters is under way. In the middle of one, the old voters and the new must both agree: whoever leaves
+    /// then may leave the others unable to write.
+    pub(super) fn is_settled(&self) -> bool {
+        let metrics = self.library.metrics();
+        let now = metrics.borrow_watched();
+        let newest = &now.membership_config;
+        !is_joint(newest.membership()) && newest.log_id() == now.committed_membership_config.log_id()
+    }
+
+    /// Waits for [`Raft::is_settled`], but not longer than `deadline`.
+    async fn settled(&self, deadline: Duration) {
+        let looks = async {
+            while !self.is_settled() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(deadline, looks).await.is_err() {
+            tracing::warn!(?deadline, "the voters are still changing");
+        }
+    }
+
     /// Gives the lead to whoever has most of the log; nothing when this master does not lead or is the only voter.
     pub(crate) async fn hand_over(&self) {
         if !self.leadership.borrow().leading {
             return;
         }
+        self.settled(HANDOVER).await;
         let members = self.members();
         let others = members
             .iter()
@@ -211,7 +233,7 @@ impl Raft {
         follower.log.is_some_and(|has| has + BEHIND >= last)
     }
 
-    /// Gives followers their vote, for as long as Raft runs.
+    /// Gives followers their vote, and ends changes that a former leader has left half done, for as long as Raft runs.
     pub(super) async fn promote(self) {
         let mut leadership = self.leadership.clone();
         while leadership.wait_for(|now| now.leading).await.is_ok() {
@@ -229,8 +251,12 @@ impl Raft {
         }
     }
 
-    /// Followers that shall vote now.
+    /// Followers that shall vote now; an empty set ends what is half done.
     fn due(&self) -> Option<BTreeSet<u64>> {
+        let metrics = self.library.metrics();
+        if is_joint(metrics.borrow_watched().membership_config.membership()) {
+            return Some(BTreeSet::new());
+        }
         let members = self.members();
         let (voters, others): (Vec<_>, Vec<_>) = members.iter().partition(|m| m.voter);
         let ready = others.iter().filter(|follower| self.is_close(follower));
@@ -262,6 +288,11 @@ fn refuse_namesake(members: &[Seated], member: &Member) -> Result<(), MemberErro
         }),
         None => Ok(()),
     }
+}
+
+/// Whether it is the middle of a change: the old voters and the new.
+fn is_joint(membership: &Membership<u64, Member>) -> bool {
+    membership.get_joint_config().len() > 1
 }
 
 /// Whether another change is under way.

@@ -109,13 +109,16 @@ async fn several(n: u64, tuning: Tuning) -> Vec<Running> {
     masters
 }
 
-/// Waits until every master knows of `n` voters.
+/// Waits until every master knows of `n` voters, for good.
 async fn voters(masters: &[Running], n: usize) {
     wait_for_async("voters", LATE, async || {
         let count = |m: &Running| m.raft.members().iter().filter(|m| m.voter).count();
-        let counts: Vec<usize> = masters.iter().map(count).collect();
-        let all = counts.iter().all(|count| *count == n);
-        all.then_some(()).ok_or(format!("{counts:?}"))
+        let seen: Vec<(usize, bool)> = masters
+            .iter()
+            .map(|m| (count(m), m.raft.is_settled()))
+            .collect();
+        let all = seen.iter().all(|seen| *seen == (n, true));
+        all.then_some(()).ok_or(format!("{seen:?}"))
     })
     .await;
 }
@@ -220,6 +223,61 @@ async fn a_clean_end_hands_over_at_once() {
     masters[next].raft.propose(started(2), SOON).await.unwrap();
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(1), "handed over after {took:?}");
+    for master in masters {
+        master.stop().await;
+    }
+}
+
+/// Its own vote is all that is missing to end the change: without it nobody could ever write again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_does_not_leave_in_the_middle_of_a_change() {
+    let mut masters = several(1, Tuning::default()).await;
+    for id in 2..4 {
+        let seat = place(id, "c", local(quiet_port()));
+        masters.push(Running::start(seat, Device::default(), Tuning::default()).await);
+        let member = &masters.last().unwrap().seat.member;
+        masters[0].raft.take_in(id, member).await.unwrap();
+    }
+    let raft = &masters[0].raft;
+    wait_for_async("the middle of it", LATE, async || {
+        let begun = raft.members().iter().filter(|m| m.voter).count() == 3;
+        begun.then_some(()).ok_or("not begun")
+    })
+    .await;
+    masters.remove(0).stop().await;
+    let next = leader(&masters).await;
+    masters[next].raft.propose(started(2), SOON).await.unwrap();
+    for master in masters {
+        master.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_left_half_done_is_ended_by_the_next_leader() {
+    let mut masters = several(1, Tuning::default()).await;
+    let second = place(2, "c", local(quiet_port()));
+    masters.push(Running::start(second, Device::default(), Tuning::default()).await);
+    let raft = masters[0].raft.clone();
+    raft.take_in(2, &masters[1].seat.member).await.unwrap();
+    caught_up(&masters, 1).await;
+    let (seat, device, tuning) = masters.pop().unwrap().kill().await;
+    // Without the second it cannot be ended.
+    let vote = openraft::ChangeMembers::AddVoterIds([2].into());
+    let library = raft.library.clone();
+    let begun = tokio::spawn(async move { library.change_membership(vote, false).await });
+    wait_for_async("the middle of it", LATE, async || {
+        let voters = raft.members().iter().filter(|m| m.voter).count();
+        (voters == 2).then_some(()).ok_or(voters)
+    })
+    .await;
+    assert!(!begun.is_finished());
+    let (first, disk, _) = masters.pop().unwrap().kill().await;
+    masters.push(Running::start(first, disk, tuning).await);
+    masters.push(Running::start(seat, device, tuning).await);
+    voters(&masters, 2).await;
+    let leading = leader(&masters).await;
+    let raft = &masters[leading].raft;
+    raft.propose(started(2), SOON).await.unwrap();
     for master in masters {
         master.stop().await;
     }
