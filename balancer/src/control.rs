@@ -26,7 +26,7 @@ use hancock_registry::feed::Standing;
 use crate::handle::ApplyError;
 use crate::lastgood::{Documents, Writer};
 use crate::live::Table;
-use crate::probe::{Answer, Prober};
+use crate::probe::{Answer, Prober, RedisFacts};
 use crate::tcp::Doors;
 
 pub(crate) use rejected::refusal;
@@ -256,9 +256,16 @@ impl Control {
         }
     }
 
-    /// One good result of a round, counted at once.
-    pub(crate) fn round_good(&self, name: &str, generation: u64, key: &PeerKey) {
-        self.lock().round_good(name, generation, key, now());
+    /// One good result of a round, counted at once, with what a redis server said of itself.
+    pub(crate) fn round_good(
+        &self,
+        name: &str,
+        generation: u64,
+        key: &PeerKey,
+        facts: Option<RedisFacts>,
+    ) {
+        let mut control = self.lock();
+        control.round_good(name, generation, key, facts, now());
     }
 
     /// All results of a round, in list order.

@@ -65,7 +65,7 @@ async fn kept(deps: &Deps, outside: &Outside, term: Term) {
     let mut leading = deps.leading();
     // An error means that the master ends.
     if leading.wait_for(|now| *now == Some(term)).await.is_ok() {
-        outside.keep(deps).await;
+        tokio::join!(outside.keep(deps), outside.hear(deps));
     }
 }
 

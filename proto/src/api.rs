@@ -414,6 +414,12 @@ pub struct RegistryView {
     /// Those that do not follow it yet, a few of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<NodeId>,
+    /// Balancers that read it and are no nodes'; None: not known, or nobody can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<u32>,
+    /// Some of them by name; those whose lease is over are still waited for by cutovers for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reading: Vec<String>,
     /// Revision of the masters' own registry.
     pub revision: Revision,
 }

@@ -90,6 +90,18 @@ pub struct Confirmation {
     /// There are more such services than [`MAX_OPEN`]: who is not in `open` is not known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+    /// The reader has ended and serves nothing any more. One that only falls silent may still serve.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+}
+
+/// A reader that a store knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reader {
+    /// Its name.
+    pub name: String,
+    /// What it told last; None: what lies there is not understood.
+    pub told: Option<Confirmation>,
 }
 
 /// Most services of one [`Confirmation::open`].

@@ -62,6 +62,17 @@ fn text(view: &RegistryView, out: &Out) -> String {
         };
         let _ = writeln!(text, "not by      {}{more}", names.join(" "));
     }
+    if let Some(readers) = view.readers {
+        let more = match (readers as usize).saturating_sub(view.reading.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let names = view.reading.join(" ");
+        let _ = match readers {
+            0 => writeln!(text, "read        by no other balancer"),
+            _ => writeln!(text, "read also   by {readers}: {names}{more}"),
+        };
+    }
     let _ = writeln!(text, "embedded    at revision {}", view.revision);
     text
 }
@@ -75,10 +86,11 @@ mod tests {
     #[test]
     fn a_switch_names_whom_it_waits_for() {
         let view = serde_json::json!({"url": "embedded", "phase": "confirming", "next": "etcd://h/p", "following": 1, "nodes": 40,
-            "waiting": ["n2", "n3"], "revision": 7});
+            "waiting": ["n2", "n3"], "readers": 3, "reading": ["lb-1"], "revision": 7});
         let view: RegistryView = serde_json::from_value(view).unwrap();
         let said = text(&view, &Out::new(Format::Text));
         assert!(said.contains("switching   to etcd://h/p"), "{said}");
         assert!(said.contains("not by      n2 n3 and 37 more"), "{said}");
+        assert!(said.contains("read also   by 3: lb-1 and 2 more"), "{said}");
     }
 }

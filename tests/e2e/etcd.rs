@@ -260,7 +260,9 @@ fn a_reader_is_known_until_it_ends() {
         }
     });
     edge.terminate();
-    assert_eq!(etcd.get(&key), None, "gone with its reader, not later");
+    let farewell = etcd.get(&key).expect("until its lease ends");
+    let farewell: Confirmation = serde_json::from_str(&farewell).unwrap();
+    assert!(farewell.ended, "told at once, not when the lease ends");
 }
 
 #[test]

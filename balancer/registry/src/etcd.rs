@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hancock_proto::ids::Revision;
-use hancock_proto::registry::{Batch, Confirmation, Fence, Listing, Outcome};
+use hancock_proto::registry::{Batch, Confirmation, Fence, Listing, Outcome, Reader};
 
 use crate::{RegistryError, UpstreamRegistry, Watch};
 use calls::Calls;
@@ -149,7 +149,12 @@ impl UpstreamRegistry for Etcd {
     }
 
     async fn withdraw(&self) {
-        self.fall_silent().await;
+        self.say_farewell().await;
+    }
+
+    async fn readers(&self) -> Result<Vec<Reader>, RegistryError> {
+        let readers = self.all_readers().await;
+        readers.map_err(|failure| self.calls.error(failure))
     }
 }
 

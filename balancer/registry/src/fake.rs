@@ -1,12 +1,12 @@
 //! A registry in memory for tests: a working one, with faults on demand.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hancock_proto::ids::Revision;
-use hancock_proto::registry::{Batch, Fence, Listing, Outcome, Store};
+use hancock_proto::registry::{Batch, Confirmation, Fence, Listing, Outcome, Reader, Store};
 use tokio::sync::watch;
 
 use crate::embedded::{Replica, check_size};
@@ -36,6 +36,7 @@ struct Inner {
     revisions: watch::Sender<Revision>,
     faults: VecDeque<Fault>,
     lists: u64,
+    readers: BTreeMap<String, Reader>,
 }
 
 impl Default for Fake {
@@ -45,6 +46,7 @@ impl Default for Fake {
             revisions: watch::Sender::new(Revision(0)),
             faults: VecDeque::new(),
             lists: 0,
+            readers: BTreeMap::new(),
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -71,6 +73,11 @@ impl Fake {
     /// How often it was listed.
     pub fn lists(&self) -> u64 {
         self.lock().lists
+    }
+
+    /// A reader's lease is over: its word goes.
+    pub fn forget(&self, reader: &str) {
+        self.lock().readers.remove(reader);
     }
 
     /// Ends every running watch, as a broken connection does.
@@ -166,6 +173,20 @@ impl UpstreamRegistry for Fake {
         let shared = self.clone();
         let revisions = self.revisions();
         Ok(follow::follow(revision, revisions, move || shared.store()))
+    }
+
+    async fn confirm(&self, reader: &Confirmation) -> Result<(), RegistryError> {
+        let (name, told) = (reader.reader.clone(), Some(reader.clone()));
+        let known = Reader {
+            name: name.clone(),
+            told,
+        };
+        self.lock().readers.insert(name, known);
+        Ok(())
+    }
+
+    async fn readers(&self) -> Result<Vec<Reader>, RegistryError> {
+        Ok(self.lock().readers.values().cloned().collect())
     }
 }
 

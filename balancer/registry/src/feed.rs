@@ -167,6 +167,7 @@ impl Feed {
             WatchItem::Changes { revision, changes } => {
                 for change in &changes {
                     self.standing.good(&change.name);
+                    self.standing.changed_at(change.revision);
                 }
                 let applies = self.watcher.changes(revision, &changes);
                 self.apply(applies).await;

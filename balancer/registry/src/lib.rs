@@ -25,7 +25,7 @@ pub mod contract;
 
 use async_trait::async_trait;
 use hancock_proto::ids::Revision;
-use hancock_proto::registry::{Batch, Change, Confirmation, Fence, Listing, Outcome};
+use hancock_proto::registry::{Batch, Change, Confirmation, Fence, Listing, Outcome, Reader};
 use hancock_proto::service::ServiceName;
 use tokio::sync::mpsc;
 
@@ -77,8 +77,16 @@ pub trait UpstreamRegistry: Send + Sync {
         Ok(())
     }
 
-    /// The reader ends: what it told goes at once.
+    /// The reader ends: it says so at once, and its word goes with its lease.
     async fn withdraw(&self) {}
+
+    /// Everybody who confirms here and whose lease holds.
+    ///
+    /// # Errors
+    /// The store could not be reached.
+    async fn readers(&self) -> Result<Vec<Reader>, RegistryError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A running watch; ends when dropped or when the store goes away.

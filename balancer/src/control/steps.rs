@@ -12,7 +12,7 @@ use hancock_proto::time::Timestamp;
 
 use super::service::ServiceState;
 use super::{Control, Inner};
-use crate::probe::{Answer, tasks};
+use crate::probe::{Answer, RedisFacts, tasks};
 
 impl Inner {
     pub(super) fn restore(&mut self, control: &Control, upstream: Arc<Upstream>) {
@@ -192,11 +192,13 @@ impl Inner {
         name: &str,
         generation: u64,
         key: &PeerKey,
+        facts: Option<RedisFacts>,
         now: Timestamp,
     ) {
         let Some(state) = current_round(&mut self.services, name, generation) else {
             return;
         };
+        state.redis.insert(key.clone(), facts);
         let health = health::good(state.health.remove(key), now);
         state.health.insert(key.clone(), health);
         if let Some(peer) = state.peers.get(key) {

@@ -81,7 +81,7 @@ async fn one_round(me: &Weak<Control>, up: &Upstream, generation: u64) -> bool {
             let good = answer.result == ProbeResult::Ok;
             control.table.meter.probed(kind, good);
             if good {
-                control.round_good(&up.name, generation, key);
+                control.round_good(&up.name, generation, key, answer.redis.clone());
             }
         }
         answers[at] = answer;

@@ -4,32 +4,64 @@
 //! has every node that belonged to one, until it has let go of the app. Deadlines never lie before the term is one lease old, so a new
 //! leader hears everybody first.
 
+mod readers;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use hancock_proto::app::{Stop, Update};
-use hancock_proto::ids::{InstanceId, NodeId};
+use hancock_proto::ids::{BootId, DocIndex, InstanceId, NodeId};
 use hancock_proto::report::{Draining, Refusal};
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 
 use crate::command::{Confirmation, Evidence, StopCause};
-use crate::leader::{LEASE, LeaderView};
+use crate::leader::{LEASE, LeaderView, sum};
 use crate::state::{App, Carry, Cutover, Instance, Kind, LettingGo, Node, State};
 
 /// Balancers close sessions at their limit, reset what is not closed 5 s later, and report; only then the instance is stopped.
 const CLOSING: Duration = Duration::from_secs(8);
 
-/// How every node that has to confirm stands to one cutover.
+/// A balancer that has to confirm.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    /// A node's.
+    Node(NodeId),
+    /// One that reads a registry outside, chosen under this number, and is no agent.
+    Reader(u64, String),
+    /// Those of a registry outside that are not known yet.
+    Readers(u64, String),
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Node(id) => id.fmt(f),
+            Who::Reader(_, name) => write!(f, "reader {name}"),
+            Who::Readers(_, url) => write!(f, "whoever reads {url}"),
+        }
+    }
+}
+
+/// How every balancer that has to confirm stands to one cutover.
+#[derive(Default)]
 pub(crate) struct Acks {
-    pub(crate) confirmed: BTreeMap<NodeId, Confirmation>,
-    pub(crate) missing: BTreeMap<NodeId, Missing>,
-    pub(crate) refused: BTreeMap<NodeId, Refusal>,
+    pub(crate) confirmed: BTreeMap<Who, Confirmed>,
+    pub(crate) missing: BTreeMap<Who, Missing>,
+    pub(crate) refused: BTreeMap<Who, Refusal>,
     /// When the last of those who confirmed is known to have done so.
     switched: Timestamp,
 }
 
-/// A node that has not confirmed.
+/// What a balancer confirmed.
+pub(crate) struct Confirmed {
+    /// The start of the node's daemon; None: it is no node's.
+    boot: Option<BootId>,
+    index: DocIndex,
+}
+
+/// A balancer that has not confirmed.
 pub(crate) struct Missing {
     /// Why, as far as it is known.
     pub(crate) why: String,
@@ -52,7 +84,7 @@ pub(crate) enum Verdict {
     Held { until: Timestamp },
 }
 
-/// How every node that has to confirm stands to a cutover that is published.
+/// How every balancer that has to confirm stands to a cutover that is published.
 pub(crate) fn acks(
     state: &State,
     view: &LeaderView,
@@ -60,19 +92,15 @@ pub(crate) fn acks(
     app: &App,
     cutover: &Cutover,
 ) -> Acks {
-    let mut acks = Acks {
-        confirmed: BTreeMap::new(),
-        missing: BTreeMap::new(),
-        refused: BTreeMap::new(),
-        switched: Timestamp(0),
-    };
+    let mut acks = Acks::default();
     let carry = Carry::of(state, app);
     for (id, node) in &state.nodes {
         let names = carry.names(&node.info.labels);
         if !lets_go(view, app, &carry, id, node) {
-            let absent = missing(view, now, app, cutover, id, None);
+            let absent = Last::of(view, now, id).missing(view, now, app, cutover, None);
             let why = format!("is to let go of it and {}", absent.why);
-            acks.missing.insert(id.clone(), Missing { why, ..absent });
+            let who = Who::Node(id.clone());
+            acks.missing.insert(who, Missing { why, ..absent });
             continue;
         }
         let leaves = app.routes.leaving.contains_key(id);
@@ -81,20 +109,20 @@ pub(crate) fn acks(
             Some(index) if index >= cutover.index => {
                 let since = view.confirmed_since(id, names, cutover.index);
                 acks.switched = acks.switched.max(since.unwrap_or_default());
-                let boot = node.boot.clone();
+                let boot = Some(node.boot.clone());
                 let index = index.min(app.routes.index);
-                let confirmation = Confirmation { boot, index };
-                acks.confirmed.insert(id.clone(), confirmation);
+                let confirmed = Confirmed { boot, index };
+                acks.confirmed.insert(Who::Node(id.clone()), confirmed);
             }
             _ => {
                 let refusal = view.refusal(id, names, cutover.index).cloned();
-                let absent = missing(view, now, app, cutover, id, refusal.as_ref());
-                acks.missing.insert(id.clone(), absent);
-                acks.refused
-                    .extend(refusal.map(|refusal| (id.clone(), refusal)));
+                let last = Last::of(view, now, id);
+                let absent = last.missing(view, now, app, cutover, refusal.as_ref());
+                acks.lacks(Who::Node(id.clone()), absent, refusal);
             }
         }
     }
+    readers::take(&mut acks, state, view, now, app, cutover);
     acks
 }
 
@@ -120,37 +148,53 @@ pub(crate) fn lets_go(
     }
 }
 
-fn missing(
-    view: &LeaderView,
-    now: Timestamp,
-    app: &App,
-    cutover: &Cutover,
-    node: &NodeId,
-    refusal: Option<&Refusal>,
-) -> Missing {
-    let update = update(app);
-    let alive = view.is_alive(node, now);
-    let published = cutover.published_at.unwrap_or(now);
-    let heard = view.last_contact(node);
-    // A balancer that is there has `accept_timeout` of its own to decide; silence gets `ack_timeout` only.
-    let accept = if alive {
-        update.accept_timeout
-    } else {
-        Default::default()
-    };
-    let mature = view.since() + LEASE;
-    let deadline = (published + accept.duration() + update.ack_timeout.duration()).max(mature);
-    let last = if refusal.is_some() { published } else { heard };
-    let hold_until = (last + update.hold_unconfirmed.duration()).max(deadline);
-    let why = match refusal {
-        Some(refusal) => format!("refused {}: {}", refusal.peer, refusal.reason),
-        None if alive => "has not confirmed yet".to_owned(),
-        None => format!("silent for {} s", now.since(heard).as_secs()),
-    };
-    Missing {
-        why,
-        deadline,
-        hold_until,
+/// When a balancer was heard last.
+struct Last {
+    heard: Timestamp,
+    is_alive: bool,
+}
+
+impl Last {
+    fn of(view: &LeaderView, now: Timestamp, node: &NodeId) -> Self {
+        Self {
+            heard: view.last_contact(node),
+            is_alive: view.is_alive(node, now),
+        }
+    }
+
+    /// For how long it is waited for.
+    fn missing(
+        &self,
+        view: &LeaderView,
+        now: Timestamp,
+        app: &App,
+        cutover: &Cutover,
+        refusal: Option<&Refusal>,
+    ) -> Missing {
+        let update = update(app);
+        let published = cutover.published_at.unwrap_or(now);
+        // A balancer that is there has `accept_timeout` of its own to decide; silence gets `ack_timeout` only.
+        let accept = match self.is_alive {
+            true => update.accept_timeout,
+            false => Default::default(),
+        };
+        let mature = view.since() + LEASE;
+        let deadline = (published + accept.duration() + update.ack_timeout.duration()).max(mature);
+        let last = match refusal {
+            Some(_) => published,
+            None => self.heard,
+        };
+        let hold_until = (last + update.hold_unconfirmed.duration()).max(deadline);
+        let why = match refusal {
+            Some(refusal) => format!("refused {}: {}", refusal.peer, refusal.reason),
+            None if self.is_alive => "has not confirmed yet".to_owned(),
+            None => format!("silent for {} s", now.since(self.heard).as_secs()),
+        };
+        Missing {
+            why,
+            deadline,
+            hold_until,
+        }
     }
 }
 
@@ -177,6 +221,12 @@ pub(crate) fn stop(app: &App, instance: &Instance) -> Stop {
 }
 
 impl Acks {
+    fn lacks(&mut self, who: Who, missing: Missing, refusal: Option<Refusal>) {
+        self.refused
+            .extend(refusal.map(|refusal| (who.clone(), refusal)));
+        self.missing.insert(who, missing);
+    }
+
     /// When drain may go on without everybody who is missing; None: nobody is.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         self.missing.values().map(|m| m.deadline).max()
@@ -184,13 +234,25 @@ impl Acks {
 
     /// As it goes into the log.
     pub(crate) fn evidence(&self) -> Evidence {
-        let silent = self.missing.iter();
-        Evidence {
-            confirmed: self.confirmed.clone(),
-            silent: silent
-                .map(|(node, missing)| (node.clone(), missing.why.clone()))
-                .collect(),
+        let mut evidence = Evidence::default();
+        for (who, confirmed) in &self.confirmed {
+            let index = confirmed.index;
+            match (who, confirmed.boot.clone()) {
+                (Who::Node(node), Some(boot)) => {
+                    let confirmation = Confirmation { boot, index };
+                    evidence.confirmed.insert(node.clone(), confirmation);
+                }
+                _ => drop(evidence.readers.insert(who.to_string(), index)),
+            }
         }
+        for (who, missing) in &self.missing {
+            let why = missing.why.clone();
+            match who {
+                Who::Node(node) => drop(evidence.silent.insert(node.clone(), why)),
+                _ => drop(evidence.silent_readers.insert(who.to_string(), why)),
+            }
+        }
+        evidence
     }
 
     /// Whether refusals of peers this cutover adds are too many: more than a tenth of the zone, in a small zone any.
@@ -261,13 +323,12 @@ impl Acks {
 
     /// What is open on a peer over every balancer that confirmed.
     fn open(&self, view: &LeaderView, peer: &InstanceId) -> Draining {
-        let mut sum = Draining::default();
-        for node in self.confirmed.keys() {
-            let open = view.open(node, peer);
-            sum.requests = sum.requests.saturating_add(open.requests);
-            sum.sessions = sum.sessions.saturating_add(open.sessions);
-            sum.older_phase |= open.older_phase;
-        }
-        sum
+        let each = self.confirmed.keys().map(|who| match who {
+            Who::Node(node) => view.open(node, peer),
+            Who::Reader(choice, name) => view.outside().open(*choice, name, peer),
+            Who::Readers(..) => Draining::default(),
+        });
+        let each: Vec<Draining> = each.collect();
+        sum(each.iter())
     }
 }

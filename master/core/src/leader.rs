@@ -14,6 +14,11 @@ use hancock_proto::resources::Offer;
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 
+mod outside;
+
+pub use outside::Outside;
+pub(crate) use outside::{Seen as SeenReader, Stand};
+
 use crate::command::Command;
 use crate::state::{Stage, State};
 
@@ -28,6 +33,7 @@ pub struct LeaderView {
     term: Term,
     since: Timestamp,
     nodes: BTreeMap<NodeId, Seen>,
+    outside: Outside,
 }
 
 /// What was seen of one node.
@@ -79,6 +85,7 @@ impl LeaderView {
             term,
             since: now,
             nodes: BTreeMap::new(),
+            outside: Outside::default(),
         }
     }
 
@@ -90,6 +97,16 @@ impl LeaderView {
     /// When the term began. Nothing advances by deadline before it is one lease old.
     pub fn since(&self) -> Timestamp {
         self.since
+    }
+
+    /// Registries outside and their readers.
+    pub fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// The same, to be told what was seen.
+    pub fn outside_mut(&mut self) -> &mut Outside {
+        &mut self.outside
     }
 
     /// A daemon opened a session. A new boot voids everything the one before confirmed.
@@ -286,14 +303,19 @@ impl LeaderView {
     pub(crate) fn open(&self, node: &NodeId, peer: &InstanceId) -> Draining {
         let services = self.nodes.get(node).into_iter();
         let services = services.flat_map(|seen| seen.services.values());
-        let mut sum = Draining::default();
-        for open in services.filter_map(|s| s.draining.get(peer)) {
-            sum.requests = sum.requests.saturating_add(open.requests);
-            sum.sessions = sum.sessions.saturating_add(open.sessions);
-            sum.older_phase |= open.older_phase;
-        }
-        sum
+        sum(services.filter_map(|s| s.draining.get(peer)))
     }
+}
+
+/// What is open together.
+pub(crate) fn sum<'a>(all: impl Iterator<Item = &'a Draining>) -> Draining {
+    let mut sum = Draining::default();
+    for open in all {
+        sum.requests = sum.requests.saturating_add(open.requests);
+        sum.sessions = sum.sessions.saturating_add(open.sessions);
+        sum.older_phase |= open.older_phase;
+    }
+    sum
 }
 
 /// The command that brings the state's facts up to the report, if they differ.

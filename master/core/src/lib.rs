@@ -27,7 +27,7 @@ mod snapshot;
 
 pub use command::{Command, Reply};
 pub use desired::{assignment, batch, chosen, documents, registry_news, repairs};
-pub use leader::LeaderView;
+pub use leader::{LeaderView, Outside};
 pub use plan::{Plan, Publication, plan};
 pub use snapshot::{FORMAT, SnapshotError};
 pub use state::State;

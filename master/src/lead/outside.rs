@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(3);
 const SOON: Duration = Duration::from_millis(250);
 /// Names told of one repair.
 const TOLD: usize = 8;
+/// Time between two looks at who reads a registry, while somebody waits for them, and otherwise.
+const READERS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 
 /// The open ones of one term, by number of the choice.
 pub(super) struct Outside {
@@ -65,8 +67,60 @@ impl Outside {
         };
         let mut keeping = store.publisher.lock().await;
         let done = keeping.publisher.publish(publication, deps.now()).await;
-        // An earlier publication whose end was not known comes first.
-        matches!(done, Some(Command::Published { index, .. }) if index >= publication.index)
+        match done {
+            // An earlier publication whose end was not known comes first.
+            Some(Command::Published {
+                index, revision, ..
+            }) if index >= publication.index => {
+                let mut view = deps.view();
+                let outside = view.outside_mut();
+                outside.written(choice.number, &publication.batch, revision);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Listens to those who read these registries and are no agents; never returns.
+    pub(super) async fn hear(&self, deps: &Deps) {
+        let mut applied = deps.raft.applied();
+        loop {
+            applied.borrow_and_update();
+            let begun = tokio::time::Instant::now();
+            self.hear_all(deps).await;
+            loop {
+                let pause = match is_waited_for(deps) {
+                    true => READERS.0,
+                    false => READERS.1,
+                };
+                tokio::select! {
+                    changed = applied.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep_until(begun + pause) => break,
+                }
+            }
+        }
+    }
+
+    async fn hear_all(&self, deps: &Deps) {
+        let choosing = deps.raft.newest().state().choosing.clone();
+        let wanted: Vec<Choice> = choosing.outside().cloned().collect();
+        let numbers = wanted.iter().map(|choice| choice.number).collect();
+        deps.view().outside_mut().keep(&numbers);
+        for choice in &wanted {
+            let Some(store) = self.store(choice).await else {
+                continue;
+            };
+            match store.registry.readers().await {
+                Ok(readers) => {
+                    let now = deps.now();
+                    let mut view = deps.view();
+                    if view.outside_mut().heard(choice.number, readers, now) {
+                        deps.nudge();
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the readers of a registry are not known"),
+            }
+        }
     }
 
     async fn store(&self, choice: &Choice) -> Option<Arc<Store>> {
@@ -123,7 +177,7 @@ impl Outside {
                 sound = false;
                 continue;
             };
-            sound &= match store.look(deps, &self.fence).await {
+            sound &= match store.look(deps, choice, &self.fence).await {
                 Some(seen) => {
                     seen.tell(deps, choice).await;
                     seen.wrong.is_empty()
@@ -146,11 +200,12 @@ struct Seen {
 
 impl Store {
     /// Compares the store with the embedded registry and writes what differs; None: it cannot be reached, or a higher fence rules.
-    async fn look(&self, deps: &Deps, fence: &Fence) -> Option<Seen> {
+    async fn look(&self, deps: &Deps, choice: &Choice, fence: &Fence) -> Option<Seen> {
         let mut keeping = self.publisher.lock().await;
         let complain =
             |error: RegistryError| tracing::debug!(%error, "a registry cannot be looked at");
         let found = self.registry.list().await.map_err(complain).ok()?;
+        deps.view().outside_mut().listed(choice.number, &found);
         let wanted = deps.raft.newest().state().registry.list();
         let wrong = repairs(&wanted, &found);
         if found.fence.is_none() {
@@ -175,6 +230,14 @@ impl Store {
             was_whole,
         })
     }
+}
+
+/// Somebody has to confirm something.
+fn is_waited_for(deps: &Deps) -> bool {
+    let newest = deps.raft.newest();
+    let state = newest.state();
+    let mut apps = state.apps.values();
+    state.choosing.outside().next().is_some() && apps.any(|app| !app.routes.cutovers.is_empty())
 }
 
 fn newest(listing: &Listing) -> Revision {

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use openraft::{ChangeMembers, Membership};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::{ChangeMembers, Membership};
 use tokio::time::Instant;
 
 use super::member::Member;
@@ -176,7 +176,8 @@ impl Raft {
         let metrics = self.library.metrics();
         let now = metrics.borrow_watched();
         let newest = &now.membership_config;
-        !is_joint(newest.membership()) && newest.log_id() == now.committed_membership_config.log_id()
+        !is_joint(newest.membership())
+            && newest.log_id() == now.committed_membership_config.log_id()
     }
 
     /// Waits for [`Raft::is_settled`], but not longer than `deadline`.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hancock_testkit::etcd::Etcd;
 use hancock_testkit::{wait, wait_for};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::can_run;
@@ -49,9 +50,11 @@ fn versions_roll_out_through_an_etcd_without_a_failed_request() {
     let (etcd, world) = serving();
     let first = stored(&etcd);
     assert_eq!(first["hancock"]["app"], "web");
-    // Another balancer elsewhere is led by the same documents.
+    // Another balancer elsewhere is led by the same documents, and confirms them like the nodes'.
     let edge = Edge::start(&etcd.url("edge"));
     edge.wait_answer("web.localhost", "v1");
+    wait_known(&world);
+    let elsewhere = edge.load("web.localhost");
     let load = world.load("web", 100);
     for version in ["v2", "v3"] {
         world.apply(&Spec::web(Runtime::Process).version(version));
@@ -64,9 +67,59 @@ fn versions_roll_out_through_an_etcd_without_a_failed_request() {
     let tally = load.stop();
     println!("{tally}");
     tally.assert_none_failed();
+    let tally = elsewhere.stop();
+    println!("elsewhere {tally}");
+    tally.assert_none_failed();
     assert!(stored(&etcd)["hancock"]["index"].as_u64() > first["hancock"]["index"].as_u64());
     world.run(&["app", "delete", "web", "--yes", "--wait"]).ok();
     assert_eq!(etcd.get(KEY), None);
+}
+
+/// Waits until the masters know of one reader that is no node's.
+fn wait_known(world: &World) {
+    wait_for("the reader to be known", SOON, || {
+        let view: Value = world.ask("/v1/registry")?;
+        match view["readers"] == 1 {
+            true => Ok(()),
+            false => Err(view.to_string()),
+        }
+    });
+}
+
+#[test]
+fn what_a_balancer_elsewhere_still_uses_is_not_stopped() {
+    if !can_run() {
+        return;
+    }
+    let (etcd, world) = serving();
+    let edge = Edge::start(&etcd.url("edge"));
+    edge.wait_answer("web.localhost", "v1");
+    wait_known(&world);
+    let before = world.processes("web", 3);
+    let alive = || match before.iter().all(|(_, process)| process.is_alive()) {
+        true => Ok(()),
+        false => Err("an old instance was stopped"),
+    };
+    edge.signal(Signal::SIGSTOP);
+    let spec = Spec::web(Runtime::Process).version("v2");
+    let file = world.write("v2.yaml", &spec.text());
+    world.run(&["app", "apply", &file]).ok();
+    wait_for("the deployment to wait for it", SOON, || {
+        let view: Value = world.ask("/v1/apps/web/deployment")?;
+        let reason = view["reason"].as_str().unwrap_or_default().to_owned();
+        match reason.contains("reader") && reason.contains("has not confirmed yet") {
+            true => Ok(()),
+            false => Err(reason),
+        }
+    });
+    wait::stays("the old set", Duration::from_secs(3), alive);
+    edge.signal(Signal::SIGCONT);
+    edge.wait_answer("web.localhost", "v2");
+    wait_for("the end of the old set", LATE, || match alive() {
+        Ok(()) => Err("still running"),
+        Err(_) => Ok(()),
+    });
+    world.wait_serving("web", 3);
 }
 
 /// A command that goes on beside the test.

@@ -1,6 +1,7 @@
 //! Keys and values: what lies where below the prefix, and what of it is ours.
 
-use hancock_proto::registry::Fence;
+use etcd_client::KeyValue;
+use hancock_proto::registry::{Fence, Reader};
 use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::{UpstreamDoc, read};
 
@@ -27,6 +28,22 @@ impl Keys {
 
     pub(super) fn reader(&self, id: &str) -> String {
         format!("{}hancock/readers/{id}", self.prefix)
+    }
+
+    /// The first key behind those of the readers.
+    pub(super) fn readers_end(&self) -> String {
+        format!("{}hancock/readers0", self.prefix)
+    }
+
+    /// The reader a key is of.
+    pub(super) fn reader_of(&self, kv: &KeyValue) -> Option<Reader> {
+        let name = kv
+            .key_str()
+            .ok()?
+            .strip_prefix(&self.reader(""))?
+            .to_owned();
+        let told = serde_json::from_slice(kv.value()).ok();
+        Some(Reader { name, told })
     }
 
     /// From here to [`Keys::end`] lie all documents, and nothing of Hancock's own.

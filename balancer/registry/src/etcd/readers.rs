@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use etcd_client::{Error, PutOptions};
-use hancock_proto::registry::Confirmation;
+use etcd_client::{Error, GetOptions, PutOptions};
+use hancock_proto::registry::{Confirmation, Reader};
 use tokio::time::Instant;
 
 use super::Etcd;
 use super::calls::Failure;
 use crate::RegistryError;
+
+/// Readers of one page: what each tells is bounded, too.
+const PAGE: i64 = 64;
+/// Longest a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A lease, and what was written under it.
 #[derive(Debug)]
@@ -42,19 +47,22 @@ impl Etcd {
             }
             None => held.insert(self.grant().await?),
         };
-        if lease.told.as_ref() == Some(reader) {
-            return Ok(());
+        if lease.told.as_ref() != Some(reader) {
+            self.put_reader(lease.id, reader).await?;
+            lease.told = Some(reader.clone());
         }
+        Ok(())
+    }
+
+    async fn put_reader(&self, lease: i64, reader: &Confirmation) -> Result<(), Failure> {
         let value = serde_json::to_vec(reader).map_err(|e| Failure::Refused(e.to_string()))?;
-        let (key, id) = (self.keys.reader(&reader.reader), lease.id);
+        let key = self.keys.reader(&reader.reader);
         let deadline = self.calls.timing().call;
         let put = self.calls.call(deadline, |connection| async move {
-            let options = PutOptions::new().with_lease(id);
+            let options = PutOptions::new().with_lease(lease);
             connection.kv().put(key, value, Some(options)).await
         });
-        put.await?;
-        lease.told = Some(reader.clone());
-        Ok(())
+        put.await.map(drop)
     }
 
     async fn grant(&self) -> Result<Lease, Failure> {
@@ -89,17 +97,36 @@ impl Etcd {
         Ok(())
     }
 
-    /// The reader ends.
-    pub(super) async fn fall_silent(&self) {
-        let Some(lease) = self.lease.lock().await.take() else {
+    /// The reader ends, and says so: a key that only went away could be of one that cannot reach the store and still serves.
+    pub(super) async fn say_farewell(&self) {
+        let held = self.lease.lock().await.take();
+        let Some((lease, mut told)) = held.and_then(|held| Some((held.id, held.told?))) else {
             return;
         };
-        let deadline = self.calls.timing().call.min(Duration::from_secs(1));
-        let revoked = self.calls.call(deadline, |connection| async move {
-            connection.lease().revoke(lease.id).await
-        });
-        if let Err(failure) = revoked.await {
-            tracing::debug!(?failure, "the reader's lease ends by itself");
+        told.ended = true;
+        let said = tokio::time::timeout(FAREWELL, self.put_reader(lease, &told)).await;
+        if !matches!(said, Ok(Ok(()))) {
+            tracing::debug!("the registry does not know that this reader ends");
+        }
+    }
+
+    /// Every reader whose lease holds, page by page.
+    pub(super) async fn all_readers(&self) -> Result<Vec<Reader>, Failure> {
+        let (mut from, end) = (self.keys.reader(""), self.keys.readers_end());
+        let mut readers = Vec::new();
+        loop {
+            let options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
+            let deadline = self.calls.timing().call;
+            let page = self.calls.call(deadline, |connection| async move {
+                connection.kv().get(from, Some(options)).await
+            });
+            let page = page.await?;
+            let known = page.kvs().iter().filter_map(|kv| self.keys.reader_of(kv));
+            readers.extend(known);
+            match page.kvs().last().filter(|_| page.more()) {
+                Some(last) => from = format!("{}\0", last.key_str().unwrap_or_default()),
+                None => return Ok(readers),
+            }
         }
     }
 }

@@ -233,6 +233,7 @@ async fn readers_are_known_while_they_tell() {
         index: hancock_proto::ids::DocIndex(3),
         open: BTreeMap::new(),
         more: false,
+        ended: false,
     };
     let key = "edge/hancock/readers/n1";
     registry.confirm(&told).await.unwrap();
@@ -258,6 +259,30 @@ async fn readers_are_known_while_they_tell() {
     assert!(registry.confirm(&told).await.is_err(), "the lease is over");
     registry.confirm(&told).await.unwrap();
     assert!(server.get(key).is_some());
+    server.put("edge/hancock/readers/of-a-later-version", "[]");
+    let known = registry.readers().await.unwrap();
+    let known: Vec<_> = known.into_iter().map(|r| (r.name, r.told)).collect();
+    let later = ("of-a-later-version".to_owned(), None);
+    assert_eq!(known, [("n1".to_owned(), Some(told)), later]);
     registry.withdraw().await;
-    assert!(server.get(key).is_none());
+    let farewell: Confirmation = serde_json::from_str(&server.get(key).unwrap()).unwrap();
+    assert!(farewell.ended);
+    hancock_testkit::wait_for("the end of its lease", Duration::from_secs(20), gone);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_readers_than_a_page_are_all_known() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::start();
+    let registry = open(&server.url("edge"));
+    for n in 0..130 {
+        server.put(&format!("edge/hancock/readers/r{n:03}"), "{}");
+    }
+    server.put("edge/hancock/readers0", "{}");
+    let known = registry.readers().await.unwrap();
+    let names: Vec<_> = known.iter().map(|reader| reader.name.as_str()).collect();
+    assert_eq!(names.len(), 130);
+    assert_eq!((names[0], names[129]), ("r000", "r129"));
 }

@@ -88,7 +88,7 @@ pub(super) fn begin_drain(
     let allowed = |c: &&Cutover| {
         holds(step, &app, evidence, index)
             && step.at >= settled_at(step.state, &app, c)
-            && (evidence.silent.is_empty() || patient(step, &app, c))
+            && (evidence.is_complete() || patient(step, &app, c))
     };
     let Some(cutover) = open.filter(allowed) else {
         return Err(refuse::outdated(format!("begin drain of {name}")));
@@ -190,7 +190,7 @@ pub(super) fn stop_instances(
         let known = step.state.instances.get(id);
         cutover.retiring.contains(id) && known.is_some_and(|i| i.stage == Stage::Leaving)
     };
-    let proven = |cause: &StopCause| evidence.silent.is_empty() || *cause == StopCause::Unconfirmed;
+    let proven = |cause: &StopCause| evidence.is_complete() || *cause == StopCause::Unconfirmed;
     let allowed = |(id, cause): (&InstanceId, &StopCause)| {
         leaving(id) && proven(cause) && plausible(step, &app, cutover, id, *cause)
     };

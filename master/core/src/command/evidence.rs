@@ -13,6 +13,19 @@ pub struct Evidence {
     pub confirmed: BTreeMap<NodeId, Confirmation>,
     /// Nodes whose balancer did not, and why they are no longer waited for.
     pub silent: BTreeMap<NodeId, String>,
+    /// Readers of a registry outside that confirmed, and the lowest index over the app's names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub readers: BTreeMap<String, DocIndex>,
+    /// Readers that did not, and why they are no longer waited for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub silent_readers: BTreeMap<String, String>,
+}
+
+impl Evidence {
+    /// Nobody is missing.
+    pub fn is_complete(&self) -> bool {
+        self.silent.is_empty() && self.silent_readers.is_empty()
+    }
 }
 
 /// One balancer's confirmation.
@@ -52,10 +65,14 @@ impl StopCause {
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = self.confirmed.len() + self.silent.len();
-        write!(f, "{} of {total} balancers confirmed", self.confirmed.len())?;
+        let confirmed = self.confirmed.len() + self.readers.len();
+        let total = confirmed + self.silent.len() + self.silent_readers.len();
+        write!(f, "{confirmed} of {total} balancers confirmed")?;
         for (node, why) in &self.silent {
             write!(f, "; {node}: {why}")?;
+        }
+        for (reader, why) in &self.silent_readers {
+            write!(f, "; {reader}: {why}")?;
         }
         Ok(())
     }

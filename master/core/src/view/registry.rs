@@ -23,6 +23,10 @@ pub fn registry(ctx: Context<'_>) -> RegistryView {
         .filter(|(_, node)| !follows(node))
         .map(|(id, _)| id.clone())
         .collect();
+    let store = ctx.leader.outside().store(number);
+    let readers = store.and_then(|store| store.readers());
+    let there = readers.into_iter().flatten().filter(|(_, r)| r.is_there);
+    let reading: Vec<_> = there.map(|(name, _)| name.clone()).collect();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let phase = match next.map(|next| next.filled) {
         None => "settled",
@@ -37,6 +41,8 @@ pub fn registry(ctx: Context<'_>) -> RegistryView {
         following: count(ctx.state.nodes.len() - waiting.len()),
         nodes: count(ctx.state.nodes.len()),
         waiting: waiting.into_iter().take(SHOWN).collect(),
+        readers: readers.map(|_| count(reading.len())),
+        reading: reading.into_iter().take(SHOWN).collect(),
         revision: ctx.state.registry.revision(),
     }
 }

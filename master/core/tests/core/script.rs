@@ -3,7 +3,7 @@
 //! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `plan APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
 //! `abort ID`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
 //! `zone NAME LABEL=VALUE… [settle=TIME]`, `unzone NAME`, `label NODE LABEL=VALUE…` (its daemon starts again with these), `show carried|zones|upstreams`,
-//! `registry URL`, `filled REVISION` (what its keeper says), `show registry`, `keep ZONE NAME HOST:PORT`, `drop ZONE NAME` (upstreams kept by hand),
+//! `reader NAME` (reads a registry outside; takes `cut|mend|mute|unmute|blind|see|end` and `open|sessions` as a node does), `registry URL`, `filled REVISION` (what its keeper says), `show registry`, `keep ZONE NAME HOST:PORT`, `drop ZONE NAME` (upstreams kept by hand),
 //! `elect`, `show deployment|ps|docs|history|events|apps APP`. `#` begins a comment.
 
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use hancock_proto::units::Span;
 use hancock_proto::upstream::Server;
 use hancock_proto::zone::Zone;
 
-use crate::world::World;
+use crate::world::{Outsider, World};
 
 /// Runs a script; everything that happened, as text.
 pub fn run(text: &str) -> String {
@@ -54,6 +54,10 @@ impl Player {
     fn play(&mut self, words: &[&str]) {
         match words {
             ["node", id] => self.world.join(id),
+            ["reader", name] => {
+                let readers = &mut self.world.readers;
+                readers.insert((*name).to_owned(), Outsider::default());
+            }
             ["apply", app, rest @ ..] => {
                 let reply = self.world.apply_spec(spec(app, rest));
                 self.say(reply);
@@ -72,6 +76,7 @@ impl Player {
             ["sessions", node, peer, n] => self.open(node, peer, 0, n.parse().unwrap()),
             ["show", what, rest @ ..] => self.show(what, rest),
             [fault, node] if self.fault(fault, node) => {}
+            [fault, reader] if self.fault_of_reader(fault, reader) => {}
             wish => {
                 let command = self.wish(wish);
                 let reply = self.world.apply(command);
@@ -194,7 +199,10 @@ impl Player {
             sessions,
             older_phase: false,
         };
-        let balancer = &mut self.world.node(node).balancer;
+        let balancer = match self.world.readers.get_mut(node) {
+            Some(reader) => &mut reader.balancer,
+            None => &mut self.world.node(node).balancer,
+        };
         balancer.open.insert(peer.parse().unwrap(), open);
     }
 
@@ -218,6 +226,23 @@ impl Player {
         if matches!(fault, "mend" | "on" | "reboot") {
             let id = id.parse().unwrap();
             self.world.hello(&id);
+        }
+        true
+    }
+
+    fn fault_of_reader(&mut self, fault: &str, name: &str) -> bool {
+        let Some(reader) = self.world.readers.get_mut(name) else {
+            return false;
+        };
+        match fault {
+            "cut" => reader.cut = true,
+            "mend" => reader.cut = false,
+            "end" => reader.ended = true,
+            "mute" => reader.balancer.mute = true,
+            "unmute" => reader.balancer.mute = false,
+            "blind" => reader.balancer.blind = true,
+            "see" => reader.balancer.blind = false,
+            _ => return false,
         }
         true
     }
@@ -437,8 +462,12 @@ fn registry(ctx: Context<'_>) -> String {
     let view = view::registry(ctx);
     let next = view.next.map(|next| format!(", {next} on its way"));
     let waiting: Vec<_> = view.waiting.iter().map(ToString::to_string).collect();
+    let readers = match view.readers {
+        Some(_) => format!(", read by [{}]", view.reading.join(" ")),
+        None => String::new(),
+    };
     format!(
-        "{} in force{}, {}: {} of {} nodes follow, not [{}]",
+        "{} in force{}, {}: {} of {} nodes follow, not [{}]{readers}",
         view.url,
         next.unwrap_or_default(),
         view.phase,

@@ -2,6 +2,7 @@
 
 mod balancer;
 mod node;
+mod readers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use hancock_proto::time::Timestamp;
 
 pub use balancer::Balancer;
 pub use node::Node;
+pub use readers::Outsider;
 
 /// Time between two rounds of the world.
 pub const ROUND: Duration = Duration::from_millis(500);
@@ -30,6 +32,8 @@ pub struct World {
     pub term: Term,
     pub now: Timestamp,
     pub nodes: BTreeMap<NodeId, Node>,
+    /// Who reads the registry outside besides them.
+    pub readers: BTreeMap<String, Outsider>,
     /// What was applied, as people read it.
     pub log: Vec<String>,
     /// Reports on their way, delivered in this order.
@@ -52,6 +56,7 @@ impl World {
             term: Term(0),
             now: Timestamp(0),
             nodes: BTreeMap::new(),
+            readers: BTreeMap::new(),
             log: Vec::new(),
             mail: Vec::new(),
             last_mail: Vec::new(),
@@ -187,6 +192,15 @@ impl World {
             if instance.stage != Stage::Ending || was == Some(Stage::Ending) || instance.is_over() {
                 continue;
             }
+            for (name, reader) in self.readers.iter().filter(|(_, r)| !r.cut && !r.ended) {
+                let uses = reader.balancer.selectable().contains(&instance.id);
+                if uses && !reader.balancer.has_refused() {
+                    wrong.push(format!(
+                        "{} is told to stop, {name} still uses it",
+                        instance.id
+                    ));
+                }
+            }
             for (id, node) in self.nodes.iter().filter(|(_, n)| n.up && n.linked) {
                 let uses = node.balancer.selectable().contains(&instance.id);
                 if uses && self.view.is_alive(id, self.now) && !node.balancer.has_refused() {
@@ -236,6 +250,7 @@ impl World {
         tamper(&mut self.mail);
         self.last_mail = sent;
         self.deliver_reports();
+        self.hear_readers();
         self.lead();
         self.check_capacity();
     }
@@ -270,6 +285,12 @@ impl World {
                 node.balancer.receive(&listing, now);
             }
             node.balancer.act(&alive, now);
+        }
+        for reader in self.readers.values_mut() {
+            if !reader.cut {
+                reader.balancer.receive(&listing, now);
+            }
+            reader.balancer.act(&alive, now);
         }
     }
 
@@ -329,13 +350,17 @@ impl World {
     fn publish(&mut self, publication: hancock_master_core::Publication) {
         let at = self.now;
         let reply = self.apply(Command::RegistryPublish {
-            batch: publication.batch,
+            batch: publication.batch.clone(),
             fence: self.fence(),
             at,
         });
         let Reply::Registry(Outcome::Committed(revision)) = reply else {
             panic!("not published: {reply:?}");
         };
+        for choice in self.state.choosing.outside() {
+            let outside = self.view.outside_mut();
+            outside.written(choice.number, &publication.batch, revision);
+        }
         self.apply(Command::Published {
             app: publication.app,
             index: publication.index,
