@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hancock_proto::registry::Confirmation;
 use hancock_testkit::etcd::Etcd;
 use hancock_testkit::fixture::missing;
+use hancock_testkit::lossy::Lossy;
 use hancock_testkit::port::{local, quiet_port};
 use hancock_testkit::skip::{skip, test_name};
 use hancock_testkit::{http, wait, wait_for};
@@ -100,6 +101,47 @@ fn a_restart_of_etcd_is_nothing() {
         "{:?}",
         healed.elapsed()
     );
+    assert_eq!(edge.registry()["lists"], 1, "the watch went on");
+    load.stop().assert_none_failed();
+}
+
+/// Connections stay half open and new ones lead nowhere: nobody is told, everybody has to notice.
+#[test]
+fn a_partition_of_half_a_minute_is_nothing() {
+    if !can_run() {
+        return;
+    }
+    let etcd = Etcd::start();
+    let (first, second) = (Origin::start("v1"), Origin::start("v2"));
+    etcd.put("edge/hancock/fence", FENCE);
+    etcd.put("edge/upstreams/web", &first.document());
+    let path = Lossy::to(etcd.addresses()[0]);
+    let edge = Edge::start(&format!("etcd://{}/edge", path.address));
+    edge.wait_answer("web", "v1");
+    let load = edge.load("web");
+    path.partition();
+    let began = Instant::now();
+    etcd.put("edge/upstreams/web", &second.document());
+    edge.wait("the silence to be noticed", |r| {
+        (r["connected"] == false).then_some(())
+    });
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    let old = edge.wait("half a minute", |r| {
+        r["age_ms"].as_u64().filter(|age| *age > 30_000)
+    });
+    assert!(edge.registry()["error"].is_string(), "{}", edge.registry());
+    let metric = http::get(edge.admin, "admin", "/metrics").unwrap().body;
+    assert!(metric.contains("hancock_registry_connected 0"), "{metric}");
+    path.heal();
+    let healed = Instant::now();
+    edge.wait_answer("web", "v2");
+    let took = healed.elapsed();
+    println!("noticed, old for {old} ms, converged {took:?} after healing");
+    assert!(took < Duration::from_secs(5), "converged after {took:?}");
     assert_eq!(edge.registry()["lists"], 1, "the watch went on");
     load.stop().assert_none_failed();
 }

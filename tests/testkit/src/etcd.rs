@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::certs::Authority;
 use crate::daemon::{Daemon, Leftovers};
 use crate::http;
 use crate::port::{local, quiet_port};
@@ -26,6 +27,8 @@ const START: Duration = Duration::from_secs(30);
 pub struct Etcd {
     members: Vec<Member>,
     _leftovers: Leftovers,
+    /// Its certificates.
+    files: Option<TempDir>,
     dir: TempDir,
 }
 
@@ -58,7 +61,44 @@ impl Etcd {
         Self::of(count, &[])
     }
 
+    /// One member that clients with a certificate of `authority` reach by TLS at the address given as well, under 127.0.0.1.
+    ///
+    /// # Panics
+    /// When it does not answer in time.
+    pub fn secured(authority: &Authority) -> (Self, SocketAddr) {
+        let (files, secure) = (tempfile::tempdir().unwrap(), local(quiet_port()));
+        let own = authority.certify(&["127.0.0.1"]);
+        let write = |name: &str, text: &str| {
+            let path = files.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (cert, key) = (write("cert", &own.cert), write("key", &own.key));
+        let ca = write("ca", &authority.pem());
+        let plain = local(quiet_port());
+        let both = format!("http://{plain},https://{secure}");
+        let options = [
+            "--listen-client-urls",
+            &both,
+            "--cert-file",
+            &cert,
+            "--key-file",
+            &key,
+            "--trusted-ca-file",
+            &ca,
+            "--client-cert-auth",
+        ];
+        let mut etcd = Self::prepared(1, &options);
+        etcd.members[0].client = plain;
+        etcd.files = Some(files);
+        (etcd.started(), secure)
+    }
+
     fn of(count: usize, options: &[&str]) -> Self {
+        Self::prepared(count, options).started()
+    }
+
+    fn prepared(count: usize, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ports: Vec<(SocketAddr, SocketAddr)> = (0..count)
             .map(|_| (local(quiet_port()), local(quiet_port())))
@@ -82,14 +122,18 @@ impl Etcd {
                 data,
             }
         });
-        let mut etcd = Self {
+        Self {
             members: members.collect(),
             _leftovers: Leftovers::of(dir.path()),
+            files: None,
             dir,
-        };
-        etcd.members.iter_mut().for_each(Member::start);
-        etcd.wait_ready();
-        etcd
+        }
+    }
+
+    fn started(mut self) -> Self {
+        self.members.iter_mut().for_each(Member::start);
+        self.wait_ready();
+        self
     }
 
     fn wait_ready(&self) {

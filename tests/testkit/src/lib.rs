@@ -8,6 +8,7 @@
 // A fixture that cannot do its work ends the test with a clear sentence: panics are this crate's errors.
 #![allow(clippy::unwrap_used)]
 
+pub mod certs;
 pub mod daemon;
 pub mod docker;
 pub mod etcd;

@@ -50,6 +50,18 @@ impl Lossy {
         self.losses.to.store(now, Ordering::SeqCst);
     }
 
+    /// Nothing gets through in either direction, on new connections either, until [`Lossy::heal`].
+    pub fn partition(&self) {
+        self.losses.to.store(u64::MAX, Ordering::SeqCst);
+        self.losses.from.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// New connections are well again. Those there were stay half open: nobody tells their ends.
+    pub fn heal(&self) {
+        self.lose_requests();
+        self.lose_answers();
+    }
+
     /// The same with what the server says.
     pub fn lose_answers(&self) {
         let now = self.losses.accepted.load(Ordering::SeqCst);

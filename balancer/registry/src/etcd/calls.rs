@@ -174,8 +174,30 @@ impl Calls {
         let fence = super::keys::Keys::new(&address.prefix).fence();
         // A connection alone proves nothing: the kernel makes one with a process that is stopped.
         let answered = client.kv_client().get(fence, None).await;
-        answered.map_err(|error| error.to_string())?;
+        answered.map_err(|error| self.explained(&error))?;
         Ok(client)
+    }
+
+    /// A member that does not like our certificate hangs up, often without a word.
+    fn explained(&self, error: &Error) -> String {
+        let hung_up = match error {
+            Error::GRpcStatus(status) => {
+                matches!(
+                    status.code(),
+                    Code::Cancelled | Code::Unknown | Code::Unavailable
+                )
+            }
+            _ => true,
+        };
+        match &self.options.tls {
+            Some(tls) if hung_up && tls.identity.is_none() => {
+                format!("{error}; does it want a certificate of ours?")
+            }
+            Some(_) if hung_up => {
+                format!("{error}; does it trust who signed our certificate?")
+            }
+            _ => error.to_string(),
+        }
     }
 
     fn endpoint(&self, member: &str) -> Result<Endpoint, tonic::transport::Error> {

@@ -1,5 +1,6 @@
 //! Against a real etcd: the contract every registry keeps, and what only a real one does.
 
+mod secure;
 mod trouble;
 
 use std::collections::BTreeMap;
