@@ -9,6 +9,7 @@ mod publish;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_master_core::state::Elsewhere;
 use hancock_master_core::{Command, Plan, Reply, plan};
 use hancock_proto::ids::Term;
 use hancock_registry::{Opener, UpstreamRegistry};
@@ -82,6 +83,25 @@ async fn deposed(leadership: &mut watch::Receiver<Leadership>, term: Term) {
             .wait_for(|now| !now.leading || now.term != term)
             .await,
     );
+}
+
+fn published_as(command: Command, elsewhere: Option<Elsewhere>) -> Command {
+    match command {
+        Command::Published {
+            app,
+            index,
+            revision,
+            at,
+            ..
+        } => Command::Published {
+            app,
+            index,
+            revision,
+            outside: elsewhere,
+            at,
+        },
+        other => other,
+    }
 }
 
 /// One term.
@@ -182,9 +202,15 @@ impl<'a> Leader<'a> {
             let written = self.publisher.publish(publication, deps.now()).await;
             let Some(published) = written else { continue };
             // A registry that is away is waited for once in a turn, not once for each app.
-            away = away || !self.outside.publish(deps, publication).await;
-            if !away {
-                done += u32::from(self.carry_out(&published).await?);
+            if away {
+                continue;
+            }
+            match self.outside.publish(deps, publication).await {
+                Some(outside) => {
+                    let published = published_as(published, outside);
+                    done += u32::from(self.carry_out(&published).await?);
+                }
+                None => away = true,
             }
         }
         Ok((plan, tried == 0 || done > 0))

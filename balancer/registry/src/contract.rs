@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::ids::{Revision, Term};
-use hancock_proto::registry::{Batch, Fence, MAX_BATCH, Outcome};
+use hancock_proto::registry::{Batch, Change, Fence, MAX_BATCH, Outcome};
 use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::UpstreamDoc;
 
@@ -54,6 +54,7 @@ pub async fn suite(make: impl Fn() -> Subject) {
     compaction_is_told(&make()).await;
     deleted_is_not_absent(&make()).await;
     too_large_is_refused(&make()).await;
+    a_slow_watcher_holds_up_nobody(&make()).await;
 }
 
 fn fence(cluster: &str, term: u64) -> Fence {
@@ -254,4 +255,55 @@ async fn too_large_is_refused(s: &Subject) {
     let largest = batch(&changes[..MAX_BATCH]);
     let written = s.registry.publish(&largest, &fence("c", 1)).await;
     assert!(matches!(written, Ok(Outcome::Committed(_))));
+}
+
+/// A document that fills what lies between a store and its readers.
+fn large(value: f64) -> Arc<UpstreamDoc> {
+    let filling = serde_json::Value::String("x".repeat(16 << 10));
+    Arc::new(UpstreamDoc {
+        timeout: Some(value),
+        other: BTreeMap::from([("filling".to_owned(), filling)]),
+        ..UpstreamDoc::default()
+    })
+}
+
+async fn a_slow_watcher_holds_up_nobody(s: &Subject) {
+    let (r, rule) = (&*s.registry, fence("c", 1));
+    put(r, "a", 0.0, &rule).await;
+    let at = r.list().await.unwrap().revision;
+    let mut slow = r.watch_from(at).await.unwrap();
+    let mut quick = r.watch_from(at).await.unwrap();
+    // Far more than any window of a connection, or any queue.
+    let last = 300.0;
+    let (mut value, mut seen) = (0.0, 0.0);
+    while value < last {
+        value += 1.0;
+        let batch = batch(&[("a", Some(large(value)))]);
+        let written = tokio::time::timeout(Duration::from_secs(10), r.publish(&batch, &rule));
+        assert!(matches!(
+            written.await.expect("writes go on").unwrap(),
+            Outcome::Committed(_)
+        ));
+    }
+    while seen < last {
+        let WatchItem::Changes { changes, .. } = next(&mut quick).await else {
+            panic!("the quick one is told everything");
+        };
+        seen = newest(&changes).unwrap_or(seen);
+    }
+    let listed = tokio::time::timeout(Duration::from_secs(10), r.list()).await;
+    assert_eq!(listed.expect("lists go on").unwrap().entries.len(), 1);
+    // It gets to the same end, or is told to list.
+    let mut seen = 0.0;
+    while seen < last {
+        match next(&mut slow).await {
+            WatchItem::Changes { changes, .. } => seen = newest(&changes).unwrap_or(seen),
+            WatchItem::Compacted => return,
+            WatchItem::Damaged { problem, .. } => panic!("{problem}"),
+        }
+    }
+}
+
+fn newest(changes: &[Change]) -> Option<f64> {
+    changes.last()?.doc.as_ref()?.timeout
 }

@@ -36,6 +36,8 @@ struct Inner {
     revisions: watch::Sender<Revision>,
     faults: VecDeque<Fault>,
     lists: u64,
+    calls: u64,
+    away: bool,
     readers: BTreeMap<String, Reader>,
 }
 
@@ -46,6 +48,8 @@ impl Default for Fake {
             revisions: watch::Sender::new(Revision(0)),
             faults: VecDeque::new(),
             lists: 0,
+            calls: 0,
+            away: false,
             readers: BTreeMap::new(),
         };
         Self {
@@ -68,6 +72,29 @@ impl Fake {
     /// Forgets the past: watches that are behind must list.
     pub fn compact(&self) {
         Arc::make_mut(&mut self.lock().store).compact();
+    }
+
+    /// Nobody reaches it any more, or again; watches break.
+    pub fn away(&self, away: bool) {
+        self.lock().away = away;
+        if away {
+            self.cut_watches();
+        }
+    }
+
+    /// How often it was listed, watched or published to.
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// One call comes in.
+    fn reached(&self) -> Result<(), RegistryError> {
+        let mut inner = self.lock();
+        inner.calls += 1;
+        match inner.away {
+            true => Err(unreachable()),
+            false => Ok(()),
+        }
     }
 
     /// How often it was listed.
@@ -137,10 +164,7 @@ impl Replica for Fake {
                 Ok(Outcome::Unknown)
             }
             Some(Fault::NothingWrittenAnswerLost) => Ok(Outcome::Unknown),
-            Some(Fault::Unreachable) => Err(RegistryError::Unreachable {
-                store: "memory".into(),
-                reason: "told to be away".into(),
-            }),
+            Some(Fault::Unreachable) => Err(unreachable()),
         }
     }
 
@@ -161,15 +185,18 @@ impl UpstreamRegistry for Fake {
 
     async fn publish(&self, batch: &Batch, fence: &Fence) -> Result<Outcome, RegistryError> {
         check_size(batch)?;
+        self.reached()?;
         self.propose_publish(batch, fence).await
     }
 
     async fn list(&self) -> Result<Listing, RegistryError> {
+        self.reached()?;
         self.lock().lists += 1;
         Ok(self.store().list())
     }
 
     async fn watch_from(&self, revision: Revision) -> Result<Watch, RegistryError> {
+        self.reached()?;
         let shared = self.clone();
         let revisions = self.revisions();
         Ok(follow::follow(revision, revisions, move || shared.store()))
@@ -187,6 +214,13 @@ impl UpstreamRegistry for Fake {
 
     async fn readers(&self) -> Result<Vec<Reader>, RegistryError> {
         Ok(self.lock().readers.values().cloned().collect())
+    }
+}
+
+fn unreachable() -> RegistryError {
+    RegistryError::Unreachable {
+        store: "memory".into(),
+        reason: "told to be away".into(),
     }
 }
 

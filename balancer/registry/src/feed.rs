@@ -167,7 +167,6 @@ impl Feed {
             WatchItem::Changes { revision, changes } => {
                 for change in &changes {
                     self.standing.good(&change.name);
-                    self.standing.changed_at(change.revision);
                 }
                 let applies = self.watcher.changes(revision, &changes);
                 self.apply(applies).await;
@@ -227,3 +226,7 @@ pub fn jitter(pause: Duration) -> Duration {
     let share = RandomState::new().hash_one(0_u8) % 512;
     pause / 2 + pause * u32::try_from(share).unwrap_or(0) / 1024
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -131,8 +131,9 @@ fn acknowledged(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiErro
             app,
             index,
             revision,
+            outside,
             ..
-        } => cutover::published(step, app, *index, *revision),
+        } => cutover::published(step, app, *index, *revision, *outside),
         C::BeginDrain {
             app,
             index,

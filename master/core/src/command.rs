@@ -22,6 +22,8 @@ use hancock_proto::upstream::Server;
 use hancock_proto::zone::Zone;
 use serde::{Deserialize, Serialize};
 
+use crate::state::Elsewhere;
+
 pub use evidence::{Confirmation, Evidence, StopCause};
 
 /// One replicated command.
@@ -182,8 +184,11 @@ pub enum Command {
         app: AppName,
         /// Index of the documents.
         index: DocIndex,
-        /// Revision of the registry.
+        /// Revision of the masters' own registry.
         revision: Revision,
+        /// The same of the one in force, where that is another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        outside: Option<Elsewhere>,
         /// The leader's clock.
         at: Timestamp,
     },

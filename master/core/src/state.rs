@@ -22,7 +22,7 @@ use hancock_proto::time::Timestamp;
 use hancock_proto::zone::Zone;
 use serde::{Deserialize, Serialize};
 
-pub use app::{App, AppVersion, Cutover, LettingGo, Routes};
+pub use app::{App, AppVersion, Cutover, Elsewhere, LettingGo, Routes};
 pub use choosing::{Choosing, Switch};
 pub use deployment::{Deployment, Kind, Phase};
 pub use instance::{Instance, Origin, Stage};

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_master_core::state::Elsewhere;
 use hancock_master_core::{Command, Publication, Reply, repairs};
 use hancock_proto::ids::Revision;
 use hancock_proto::registry::{Batch, Choice, Fence, Listing};
@@ -55,30 +56,32 @@ impl Outside {
         }
     }
 
-    /// Writes what the embedded registry has just taken, where that is needed to count as published. False: not known to be written.
-    pub(super) async fn publish(&self, deps: &Deps, publication: &Publication) -> bool {
+    /// Writes what the embedded registry has just taken, where that is needed to count as published. None: not known to be written.
+    pub(super) async fn publish(
+        &self,
+        deps: &Deps,
+        publication: &Publication,
+    ) -> Option<Option<Elsewhere>> {
         let newest = deps.raft.newest();
         let choice = newest.state().choosing.now.clone();
         if choice.url.is_embedded() {
-            return true;
+            return Some(None);
         }
-        let Some(store) = self.store(&choice).await else {
-            return false;
-        };
+        let store = self.store(&choice).await?;
         let mut keeping = store.publisher.lock().await;
         let done = keeping.publisher.publish(publication, deps.now()).await;
-        match done {
-            // An earlier publication whose end was not known comes first.
-            Some(Command::Published {
-                index, revision, ..
-            }) if index >= publication.index => {
-                let mut view = deps.view();
-                let outside = view.outside_mut();
-                outside.written(choice.number, &publication.batch, revision);
-                true
-            }
-            _ => false,
-        }
+        let Some(Command::Published {
+            index, revision, ..
+        }) = done
+        else {
+            return None;
+        };
+        let (choice, batch) = (choice.number, &publication.batch);
+        // An earlier publication whose end was not known comes first.
+        (index >= publication.index).then(|| {
+            deps.view().outside_mut().written(choice, batch, revision);
+            Some(Elsewhere { choice, revision })
+        })
     }
 
     /// Listens to those who read these registries and are no agents; never returns.
@@ -218,9 +221,10 @@ impl Store {
             keeping.publisher.raise().await;
         }
         for batch in &wrong {
-            if !keeping.publisher.repair(batch).await {
-                return None;
-            }
+            let revision = keeping.publisher.repair(batch).await?;
+            deps.view()
+                .outside_mut()
+                .written(choice.number, batch, revision);
         }
         let was_whole = keeping.whole;
         keeping.whole |= wrong.is_empty();

@@ -89,18 +89,18 @@ impl Publisher {
         }
     }
 
-    /// Writes documents that nobody waits for. False: not known to be written.
-    pub(super) async fn repair(&mut self, batch: &Batch) -> bool {
+    /// Writes documents that nobody waits for; None: not known to be written.
+    pub(super) async fn repair(&mut self, batch: &Batch) -> Option<Revision> {
         if !self.raised || self.lost {
-            return false;
+            return None;
         }
         match self.write(batch).await {
-            Ok(End::Written(_)) => true,
+            Ok(End::Written(revision)) => Some(revision),
             Ok(End::Lost(higher)) => {
                 self.lose(&higher);
-                false
+                None
             }
-            Ok(End::Open) | Err(_) => false,
+            Ok(End::Open) | Err(_) => None,
         }
     }
 
@@ -112,6 +112,7 @@ impl Publisher {
             app: publication.app,
             index: publication.index,
             revision,
+            outside: None,
             at,
         }
     }

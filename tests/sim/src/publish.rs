@@ -127,6 +127,7 @@ impl World {
             app: publication.app,
             index: publication.index,
             revision,
+            outside: None,
             at: self.clock(master),
         };
         self.propose(master, published, Then::Step);

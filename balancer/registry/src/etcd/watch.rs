@@ -128,7 +128,6 @@ impl Running {
                     Some(end) => return end,
                 },
             };
-            (heard, asked) = (Instant::now(), false);
             let answer = match message {
                 Ok(Some(answer)) => answer,
                 Ok(None) => return End::Broken("the member ended it".to_owned()),
@@ -137,6 +136,8 @@ impl Running {
             if let Some(end) = self.take(&answer).await {
                 return end;
             }
+            // Not before: the time our own reader took is nobody's silence.
+            (heard, asked) = (Instant::now(), false);
         }
     }
 

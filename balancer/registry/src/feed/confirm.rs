@@ -14,8 +14,6 @@ use crate::UpstreamRegistry;
 const PACE: Duration = Duration::from_secs(1);
 /// A reader that has nothing new says so: its lease is renewed by it.
 const REPEAT: Duration = Duration::from_secs(4);
-/// A revision at which none of the documents changed is told only after so long: else what one reader tells were news for all others.
-const QUIET: Duration = Duration::from_secs(10);
 
 /// Runs until dropped.
 pub(super) async fn run(
@@ -27,23 +25,13 @@ pub(super) async fn run(
     let mut position = standing.position();
     let mut changed = sink.changed();
     let mut confirmed = None;
-    let mut last: Option<(Confirmation, Instant)> = None;
     loop {
         let begun = Instant::now();
         let told = confirmation(sink, &mut position, &mut changed, &mut confirmed, reader);
-        if let Some(told) = told {
-            let told = match &last {
-                Some((said, at)) if at.elapsed() < QUIET && is_same(said, &told, standing) => {
-                    said.clone()
-                }
-                _ => {
-                    last = Some((told.clone(), begun));
-                    told
-                }
-            };
-            if let Err(error) = registry.confirm(&told).await {
-                tracing::debug!(%error, "what is served could not be told");
-            }
+        if let Some(told) = told
+            && let Err(error) = registry.confirm(&told).await
+        {
+            tracing::debug!(%error, "what is served could not be told");
         }
         tokio::time::sleep_until(begun + PACE).await;
         tokio::select! {
@@ -52,19 +40,6 @@ pub(super) async fn run(
             () = tokio::time::sleep(REPEAT) => {}
         }
     }
-}
-
-/// Whether only the revision is newer, and no document changed between.
-fn is_same(said: &Confirmation, told: &Confirmation, standing: &Standing) -> bool {
-    let only = Confirmation {
-        revision: said.revision,
-        ..told.clone()
-    };
-    only == *said
-        && told.revision >= said.revision
-        && standing
-            .newest()
-            .is_none_or(|newest| newest <= said.revision)
 }
 
 /// None: nothing was heard of the registry yet.

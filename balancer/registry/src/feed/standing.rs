@@ -26,8 +26,6 @@ pub struct Standing {
 struct Inner {
     connected: bool,
     heard: Option<Timestamp>,
-    /// Where a document changed last, or everything was listed.
-    newest: Option<Revision>,
     error: Option<String>,
     /// The watch said so: list before anything else.
     behind: bool,
@@ -129,17 +127,6 @@ impl Standing {
         });
     }
 
-    /// A document changed at `revision`.
-    pub(super) fn changed_at(&self, revision: Revision) {
-        let mut inner = self.lock();
-        inner.newest = inner.newest.max(Some(revision));
-    }
-
-    /// Where a document changed last, as far as it was heard.
-    pub(super) fn newest(&self) -> Option<Revision> {
-        self.lock().newest
-    }
-
     pub(super) fn broken(&self, reason: &str) {
         let mut inner = self.lock();
         if !inner.behind {
@@ -160,7 +147,6 @@ impl Standing {
     pub(super) fn listed(&self, listing: &Listing, orphaned: usize) {
         let mut inner = self.lock();
         inner.behind = false;
-        inner.newest = Some(listing.revision);
         inner.lists += 1;
         inner.orphaned = orphaned;
         inner.damaged.clear();

@@ -26,10 +26,12 @@ pub(super) fn take(
             }
             continue;
         };
+        let known = app.routes.outside.filter(|at| at.choice == choice.number);
+        let known = known.map(|at| at.revision);
         let names: Vec<_> = app.carried().into_keys().collect();
         for (name, reader) in readers.iter().filter(|(_, r)| counts(r, app, cutover)) {
             let who = Who::Reader(choice.number, name.clone());
-            match store.stands(reader, &app.name, &names, cutover.index) {
+            match store.stands(reader, &app.name, known, &names, cutover.index) {
                 Stand::Confirmed(index, since) => {
                     acks.switched = acks.switched.max(since);
                     let index = index.min(app.routes.index);

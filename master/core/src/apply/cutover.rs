@@ -13,7 +13,7 @@ use super::sweep;
 use crate::acks::{self, settled_at};
 use crate::command::{Evidence, Reply, StopCause};
 use crate::refuse;
-use crate::state::{App, Carry, Cutover, Node, Phase, Stage};
+use crate::state::{App, Carry, Cutover, Elsewhere, Node, Phase, Stage};
 
 /// The routed set has changed by this command: the documents get its index. An app without services has nobody to tell.
 pub(super) fn reroute(step: &mut Step<'_>, name: &AppName) {
@@ -48,6 +48,7 @@ pub(super) fn published(
     name: &AppName,
     index: DocIndex,
     revision: Revision,
+    outside: Option<Elsewhere>,
 ) -> Result<Reply, ApiError> {
     if kept::reserved(name) {
         return kept::published(step, index, revision);
@@ -62,6 +63,7 @@ pub(super) fn published(
         if index >= app.routes.published {
             app.routes.published = index;
             app.routes.revision = revision;
+            app.routes.outside = outside.or(app.routes.outside);
         }
         if index == app.routes.index {
             app.routes.names = app.names();

@@ -29,7 +29,7 @@ pub(crate) struct Store {
     /// Revision at which documents of an app were written last in this term.
     apps: BTreeMap<AppName, Revision>,
     documents: BTreeMap<ServiceName, Written>,
-    /// Revision of the first list in this term; None: it was not listed yet.
+    /// Revision of the last list; None: it was not listed yet in this term.
     listed: Option<Revision>,
     /// None: not known in this term.
     readers: Option<BTreeMap<String, Seen>>,
@@ -76,13 +76,10 @@ impl Outside {
     /// What a registry holds.
     pub fn listed(&mut self, choice: u64, listing: &Listing) {
         let store = self.0.entry(choice).or_default();
-        store.listed.get_or_insert(listing.revision);
+        store.listed = Some(listing.revision);
         let known = store.documents.iter_mut();
-        // Since when it is not there is not known; by now it is not.
         for (_, gone) in known.filter(|(name, _)| !listing.entries.contains_key(*name)) {
-            if gone.index.take().is_some() {
-                gone.revision = listing.revision;
-            }
+            gone.index = None;
         }
         for (name, entry) in &listing.entries {
             let written = Written::new(Some(&entry.doc), entry.revision);
@@ -142,20 +139,26 @@ impl Store {
         self.readers.as_ref()
     }
 
-    /// How a reader stands to `index` of an app that has these services. What the app has no more was deleted when they were written.
+    /// How a reader stands to `index` of an app that has these services, written at `known` as far as that is replicated. What the app
+    /// has no more was deleted with it.
     pub(crate) fn stands<'a>(
         &self,
         reader: &Seen,
         app: &AppName,
+        known: Option<Revision>,
         names: impl IntoIterator<Item = &'a ServiceName>,
         index: DocIndex,
     ) -> Stand {
         let Some(told) = &reader.told else {
             return Stand::Behind("tells what this version does not understand");
         };
-        let Some(mut revision) = self.apps.get(app).copied().or(self.listed) else {
+        let written = self.apps.get(app).copied();
+        if written.is_none() && self.listed.is_none() {
             return Stand::Behind("reads a registry that could not be listed yet");
-        };
+        }
+        // A store that lost everything begins anew, below what was written before.
+        let known = known.filter(|known| Some(*known) <= self.listed);
+        let mut revision = written.or(known).unwrap_or_default();
         let mut lowest = DocIndex(u64::MAX);
         for name in names {
             let written = self.documents.get(name).copied();

@@ -72,12 +72,24 @@ pub struct Routes {
     pub published: DocIndex,
     /// Revision they were written at.
     pub revision: Revision,
+    /// The same in the registry outside they were written to last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Elsewhere>,
     /// Zones that carry a name besides the one its service is in, because they did before: until the new one's balancers have taken over.
     #[serde(default)]
     pub staying: BTreeMap<ServiceName, BTreeSet<ZoneName>>,
     /// Nodes that carried names and are to let go of them. Until they have they must confirm like all others.
     #[serde(default)]
     pub leaving: BTreeMap<NodeId, LettingGo>,
+}
+
+/// A place in a registry outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// Number of its choice.
+    pub choice: u64,
+    /// Revision.
+    pub revision: Revision,
 }
 
 /// What a node is to let go of.

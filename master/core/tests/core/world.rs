@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_master_core::command::{Command, Reply};
-use hancock_master_core::state::{Phase, Stage, State};
+use hancock_master_core::state::{Elsewhere, Phase, Stage, State};
 use hancock_master_core::{LeaderView, assignment, chosen, invariants, plan};
 use hancock_proto::hub::{Hello, HubMessage};
 use hancock_proto::ids::{DeploymentId, InstanceId, LogIndex, NodeId, Term};
-use hancock_proto::registry::{Fence, Outcome};
+use hancock_proto::registry::{Choice, Fence, Outcome};
 use hancock_proto::report::{Follows, Report};
 use hancock_proto::resources::Offer;
 use hancock_proto::time::Timestamp;
@@ -357,14 +357,17 @@ impl World {
         let Reply::Registry(Outcome::Committed(revision)) = reply else {
             panic!("not published: {reply:?}");
         };
-        for choice in self.state.choosing.outside() {
-            let outside = self.view.outside_mut();
-            outside.written(choice.number, &publication.batch, revision);
+        let mut outside = None;
+        for Choice { number: choice, .. } in self.state.choosing.outside().cloned() {
+            let seen = self.view.outside_mut();
+            seen.written(choice, &publication.batch, revision);
+            outside = Some(Elsewhere { choice, revision });
         }
         self.apply(Command::Published {
             app: publication.app,
             index: publication.index,
             revision,
+            outside,
             at,
         });
     }
