@@ -69,6 +69,9 @@ pub struct Listing {
     /// Names that are there with something that is no document, and what is wrong with it: they are not absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub damaged: BTreeMap<ServiceName, String>,
+    /// The store's past is not the one this reader has seen: it was wiped or set back. What it lacks may just be lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub another: bool,
 }
 
 /// What a reader that is no agent serves, as it tells the store.
@@ -217,6 +220,7 @@ impl Store {
             fence: self.fence.clone(),
             entries: self.entries.clone(),
             damaged: BTreeMap::new(),
+            another: false,
         }
     }
 

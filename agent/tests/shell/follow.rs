@@ -55,6 +55,7 @@ fn list(index: u64) -> HubMessage {
         doc: doc(index, &[]),
     };
     HubMessage::RegistryList(Listing {
+        another: false,
         damaged: Default::default(),
         revision,
         fence: Some(fence()),

@@ -94,6 +94,9 @@ impl Watcher {
     /// Compares everything with a listing.
     pub fn list(&mut self, listing: &Listing) -> Vec<Apply> {
         let proves = self.proves_absence(listing);
+        if listing.another || self.position.is_some_and(|at| listing.revision < at) {
+            self.reopen();
+        }
         let fresh = self.position.is_none_or(|at| listing.revision >= at);
         let mut out = Vec::new();
         // Removals first, here and below: they are on disk before the new documents of the same write are confirmed.
@@ -129,12 +132,20 @@ impl Watcher {
         out
     }
 
+    /// In another history what was deleted may have been written again, at the index it had.
+    fn reopen(&mut self) {
+        for tombstone in self.tombstones.values_mut() {
+            tombstone.index = DocIndex(tombstone.index.0.saturating_sub(1));
+            tombstone.revision = Revision(u64::MAX);
+        }
+    }
+
     fn proves_absence(&self, listing: &Listing) -> bool {
         let same_cluster = match (&listing.fence, &self.cluster) {
             (Some(fence), Some(cluster)) => fence.cluster == *cluster,
             _ => false,
         };
-        same_cluster && self.highest.is_none_or(|seen| listing.revision >= seen)
+        !listing.another && same_cluster && self.highest.is_none_or(|seen| listing.revision >= seen)
     }
 
     /// `fresh`: the document is at least as new as anything seen, by revision.

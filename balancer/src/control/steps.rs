@@ -39,6 +39,8 @@ impl Inner {
             return;
         };
         if std::mem::take(&mut state.deleted) {
+            // What was confirmed before may be gone from the disk by now.
+            state.confirmed = DocIndex(0);
             control.table.insert(state.service.clone());
         }
         let steps = state.cutover.document(upstream, &ready, now);
@@ -132,6 +134,8 @@ impl Inner {
                 tracing::info!(service = %name, index = %upstream.index(), peers = upstream.peers().count(), "switched");
                 state.install(&upstream, &self.locals);
                 reroute(control, state, &upstream);
+                // Somebody else's document instead of ours: ours is not served, whatever is still on disk.
+                state.confirmed = state.confirmed.min(upstream.index());
                 state.settle();
                 if let Some(writer) = control.writer.get() {
                     let sequence = writer.write(name, Some(upstream.doc.clone()));

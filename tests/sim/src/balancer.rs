@@ -107,7 +107,9 @@ impl Balancer {
         let ready = self.ready();
         let service = self.services.entry(name.clone());
         let service = service.or_insert_with(|| Service::new(Cutover::default()));
-        service.deleted = false;
+        if std::mem::take(&mut service.deleted) {
+            service.confirmed = DocIndex(0);
+        }
         let steps = service.cutover.document(Arc::new(upstream), &ready, now);
         self.carry_out(name, steps);
         true
@@ -211,6 +213,7 @@ impl Balancer {
             Step::Switch(upstream) => {
                 let (had, before) = (service.routes(), service.view.clone());
                 service.install(&upstream, &self.locals);
+                service.confirmed = service.confirmed.min(upstream.index());
                 service.settle();
                 self.sequence += 1;
                 service.writing = Some((self.sequence, upstream.index()));

@@ -1,7 +1,11 @@
 //! What happens to the world: wishes of owners, faults, and their ends.
 
+use std::sync::Arc;
+
 use hancock_master_core::command::Command;
 use hancock_proto::ids::{AppName, DeploymentId};
+use hancock_proto::registry::Batch;
+use hancock_proto::upstream::UpstreamDoc;
 
 use crate::cluster::Then;
 use crate::settings::Fault;
@@ -96,6 +100,7 @@ impl World {
             Fault::Store => self.store_fault(),
             Fault::Wipe => self.wipe(),
             Fault::Restore => self.restore(),
+            Fault::Foreign => self.meddle(),
             Fault::Label => {
                 let city = CITIES[self.rng.below(CITIES.len())];
                 self.label(node, city);
@@ -229,12 +234,35 @@ impl World {
     fn restore(&mut self) {
         match self.external.copy.take() {
             Some(copy) => {
-                self.external.store = copy;
+                self.external.set_back(copy);
                 self.external.identity += 1;
                 self.oracle.wiped = self.now;
             }
             None => self.external.copy = Some(self.external.store.clone()),
         }
+    }
+
+    // Names of apps are this crate's own.
+    #[allow(clippy::unwrap_used)]
+    /// Somebody else deletes a name of the masters', writes what only he knows under it, or what they wrote some time ago.
+    fn meddle(&mut self) {
+        let listing = self.external.store.list();
+        let names: Vec<_> = listing.entries.keys().cloned().collect();
+        let (Some(name), Some(rules)) = (self.rng.one(&names), listing.fence) else {
+            return;
+        };
+        let doc = listing.entries[&name].doc.clone();
+        let earlier = self.external.earlier.insert(name.clone(), doc.clone());
+        let theirs = match self.rng.below(3) {
+            0 => None,
+            1 => Some(Arc::new(plain(&doc))),
+            _ => earlier,
+        };
+        self.say(|_| format!("somebody else writes {name}: {}", theirs.is_some()));
+        self.oracle.meddled.insert(name.clone(), self.now);
+        let changes = [(name, theirs)].into();
+        let app = APPS[0].parse().unwrap();
+        self.external.store.publish(&Batch { app, changes }, &rules);
     }
 
     /// The daemon of a node starts again with another label.
@@ -273,4 +301,18 @@ impl World {
             }
         }
     }
+}
+
+/// The same servers, as a writer knows them who has never heard of instances.
+fn plain(doc: &UpstreamDoc) -> UpstreamDoc {
+    let mut plain = doc.clone();
+    plain.hancock = None;
+    for server in plain
+        .cluster
+        .iter_mut()
+        .flat_map(|level| &mut level.servers)
+    {
+        server.instance = None;
+    }
+    plain
 }

@@ -174,7 +174,11 @@ impl World {
             }
             AgentMessage::Report(report) => {
                 if let Some(session) = self.sessions.get_mut(&id) {
-                    session.report = Some(report);
+                    let waiting = session.report.as_ref();
+                    // One that comes late must not take the place of a newer one that waits.
+                    if waiting.is_none_or(|w| w.sequence <= report.sequence) {
+                        session.report = Some(report);
+                    }
                 }
                 self.take_report(id);
             }

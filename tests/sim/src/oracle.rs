@@ -30,6 +30,8 @@ pub(crate) struct Oracle {
     /// When routes between machines changed last, and when the store lost everything.
     pub(crate) rerouted: u64,
     pub(crate) wiped: u64,
+    /// When somebody else wrote a name last.
+    pub(crate) meddled: BTreeMap<ServiceName, u64>,
     /// Highest term and generation each node took.
     heard: BTreeMap<usize, (Term, Generation)>,
     /// Retired instances that were told to stop.

@@ -241,7 +241,16 @@ impl World {
         let state = &self.cluster.masters[master].state;
         let published = state.apps.values().filter(|app| app.routes.is_published());
         let mut batches = published.filter_map(|app| hancock_master_core::batch(state, &app.name));
-        batches.all(|batch| holds(listing, &batch) || is_behind_listing(listing, &batch))
+        let held =
+            batches.all(|batch| holds(listing, &batch) || is_behind_listing(listing, &batch));
+        let ours = listing
+            .entries
+            .values()
+            .filter_map(|e| e.doc.hancock.as_ref());
+        // An app that is gone left nothing behind.
+        held && ours
+            .into_iter()
+            .all(|ours| state.apps.contains_key(&ours.app))
     }
 
     /// A leader that finds its fence missing or lower, or a document gone back, writes everything again before anything else.

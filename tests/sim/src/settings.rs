@@ -33,11 +33,13 @@ pub(crate) enum Fault {
     Wipe,
     /// The registry is put back to what it was some time ago.
     Restore,
+    /// Somebody else writes a name of the masters' into the registry, or deletes it.
+    Foreign,
     /// A node's labels change, and with them its zones.
     Label,
 }
 
-const ALL: [Fault; 14] = [
+const ALL: [Fault; 15] = [
     Fault::Leader,
     Fault::Clock,
     Fault::Daemon,
@@ -51,6 +53,7 @@ const ALL: [Fault; 14] = [
     Fault::Store,
     Fault::Wipe,
     Fault::Restore,
+    Fault::Foreign,
     Fault::Label,
 ];
 
@@ -93,7 +96,7 @@ impl Settings {
         let mut faults: BTreeSet<Fault> = BTreeSet::new();
         for fault in among {
             let possible = match fault {
-                Fault::Wipe | Fault::Restore => external,
+                Fault::Wipe | Fault::Restore | Fault::Foreign => external,
                 Fault::Label => zones,
                 _ => true,
             };

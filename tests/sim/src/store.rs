@@ -1,9 +1,12 @@
 //! A registry outside: a store of its own that is away, slow, forgetful, and loses answers. Compares fence and keys in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hancock_proto::ids::Term;
 use hancock_proto::registry::{Batch, Fence, Listing, Outcome, Store};
+use hancock_proto::service::ServiceName;
+use hancock_proto::upstream::UpstreamDoc;
 
 use crate::cluster::fence;
 use crate::publish::{Answer, Ask};
@@ -22,6 +25,16 @@ pub(crate) struct External {
     highest: Term,
     /// What it may be put back to.
     pub(crate) copy: Option<Store>,
+    /// What somebody else found under names, and may put back.
+    pub(crate) earlier: BTreeMap<ServiceName, Arc<UpstreamDoc>>,
+}
+
+impl External {
+    /// The store is what it was once; who led since is not known to it.
+    pub(crate) fn set_back(&mut self, copy: Store) {
+        self.highest = copy.list().fence.map(|f| f.term).unwrap_or_default();
+        self.store = copy;
+    }
 }
 
 impl World {

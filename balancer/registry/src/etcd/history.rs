@@ -17,6 +17,8 @@ pub(super) struct History {
     pub(super) fence: Option<Fence>,
     /// The revision of a list that no watch has gone on from yet.
     pub(super) listed: Option<i64>,
+    /// The store's history is not the one that was seen; the next list says so.
+    pub(super) another: bool,
 }
 
 /// What tells one history from another.

@@ -58,6 +58,7 @@ impl Etcd {
         history.fence = reading.listing.fence.clone();
         history.listed = Some(signed(reading.listing.revision));
         history.mark = Some(reading.mark);
+        reading.listing.another = std::mem::take(&mut history.another);
         Ok(reading.listing)
     }
 
@@ -80,6 +81,7 @@ impl Etcd {
                 fence: fence.as_ref().map(ruling).transpose()?,
                 entries: Default::default(),
                 damaged: Default::default(),
+                another: false,
             },
             mark: Mark {
                 cluster,

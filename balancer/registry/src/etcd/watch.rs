@@ -94,7 +94,9 @@ impl Etcd {
             None => true,
         };
         // Etcd itself would wait for a revision of the future, silently.
-        Ok(goes_on && position <= revision)
+        let resumable = goes_on && position <= revision;
+        self.history().another |= !resumable;
+        Ok(resumable)
     }
 }
 

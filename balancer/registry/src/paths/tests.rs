@@ -36,6 +36,7 @@ fn listing(revision: u64, index: Option<u64>) -> Listing {
         doc: doc(index, &[]),
     };
     Listing {
+        another: false,
         damaged: Default::default(),
         revision,
         fence: Some(Fence {

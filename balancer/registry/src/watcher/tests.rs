@@ -44,6 +44,7 @@ fn doc(index: u64, port: u16) -> Arc<UpstreamDoc> {
 
 fn listing(revision: u64, fence: Option<Fence>, entries: &[(&str, Arc<UpstreamDoc>)]) -> Listing {
     Listing {
+        another: false,
         revision: Revision(revision),
         fence,
         entries: entries

@@ -39,7 +39,10 @@ impl World {
         self.oracle.count("emptied");
         let wished = match index {
             Some(index) => self.oracle.empty.contains(&index),
-            None => self.oracle.removed.contains(name) || !self.is_carried(node, name),
+            None => {
+                let meddled = self.oracle.meddled.contains_key(name);
+                meddled || self.oracle.removed.contains(name) || !self.is_carried(node, name)
+            }
         };
         if !wished {
             let node = self.hosts[node].id().clone();
