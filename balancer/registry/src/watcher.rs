@@ -94,7 +94,7 @@ impl Watcher {
     /// Compares everything with a listing.
     pub fn list(&mut self, listing: &Listing) -> Vec<Apply> {
         let proves = self.proves_absence(listing);
-        if listing.another || self.position.is_some_and(|at| listing.revision < at) {
+        if listing.another {
             self.reopen();
         }
         let fresh = self.position.is_none_or(|at| listing.revision >= at);
@@ -115,7 +115,7 @@ impl Watcher {
     /// Takes changes, oldest first; the watch is at `revision` after them.
     pub fn changes(&mut self, revision: Revision, changes: &[Change]) -> Vec<Apply> {
         let mut out = Vec::new();
-        let mut ordered: Vec<&Change> = changes.iter().collect();
+        let mut ordered = newest_of_each(changes);
         ordered.sort_by_key(|change| (change.revision, change.doc.is_some()));
         for change in ordered {
             // Already applied: a resumed watch may repeat itself.
@@ -240,6 +240,18 @@ impl Watcher {
         }
         Vec::new()
     }
+}
+
+/// Who catches up goes to what is there now: a service that went and came back meanwhile must not go on the way.
+fn newest_of_each(changes: &[Change]) -> Vec<&Change> {
+    let mut newest: BTreeMap<&ServiceName, &Change> = BTreeMap::new();
+    for change in changes {
+        let known = newest.entry(&change.name).or_insert(change);
+        if known.revision <= change.revision {
+            *known = change;
+        }
+    }
+    newest.into_values().collect()
 }
 
 #[cfg(test)]

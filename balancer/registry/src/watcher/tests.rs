@@ -323,3 +323,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_catches_up_does_not_lose_what_came_back_meanwhile() {
+    let mut w = Watcher::new();
+    w.list(&listing(1, Some(fence("c", 1)), &[("a", doc(1, 1))]));
+    let change = |revision, doc| Change {
+        revision: Revision(revision),
+        name: "a".parse().unwrap(),
+        doc,
+    };
+    let changes = [change(2, None), change(3, Some(doc(5, 1)))];
+    let applied = w.changes(Revision(3), &changes);
+    assert_eq!(applied.len(), 1);
+    assert!(applied[0].doc.is_some(), "it did not go on the way");
+}
+
+#[test]
+fn a_list_of_another_past_proves_nothing() {
+    let mut w = Watcher::new();
+    let two = [("a", doc(1, 1)), ("b", doc(2, 1))];
+    w.list(&listing(5, Some(fence("c", 1)), &two));
+    let mut set_back = listing(9, Some(fence("c", 1)), &two[..1]);
+    set_back.another = true;
+    assert!(w.list(&set_back).is_empty());
+    assert_eq!(w.orphaned().collect::<Vec<_>>(), ["b"]);
+    // The same past, later: now it is gone.
+    set_back.another = false;
+    let applied = w.list(&set_back);
+    assert!(applied.len() == 1 && applied[0].doc.is_none());
+}
+
+#[test]
+fn what_was_deleted_in_a_past_that_is_gone_may_come_back_as_it_was() {
+    let mut w = Watcher::new();
+    w.list(&listing(5, Some(fence("c", 1)), &[("a", doc(3, 1))]));
+    let gone = Change {
+        revision: Revision(6),
+        name: "a".parse().unwrap(),
+        doc: None,
+    };
+    w.changes(Revision(6), &[gone]);
+    let again = [("a", doc(3, 1))];
+    assert!(w.list(&listing(2, Some(fence("c", 1)), &again)).is_empty());
+    let mut wiped = listing(2, Some(fence("c", 1)), &again);
+    wiped.another = true;
+    assert_eq!(w.list(&wiped).len(), 1);
+}

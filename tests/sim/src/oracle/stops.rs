@@ -13,6 +13,8 @@ use crate::world::World;
 
 /// A node that nothing happened to for so long was in contact: longer than a leader's clock jumps, shorter than instances are held.
 const STEADY: u64 = 50_000;
+/// Time until what somebody else wrote is surely written over and heard by everybody who is there.
+const MEDDLED: u64 = 30_000;
 
 /// A retired instance that was told to stop.
 pub(super) struct Stopped {
@@ -104,9 +106,12 @@ impl World {
         }
     }
 
-    /// A name that was given up while the store may have lost everything: it cannot be proven gone, so it is kept.
+    /// A name somebody else has just deleted or written: what he did away with is begun again, with those who were on their way out. Or one
+    /// that was given up while the store may have lost everything: it cannot be proven gone, so it is kept.
     pub(super) fn is_orphan(&self, service: &ServiceName) -> bool {
-        self.oracle.wiped > 0 && self.oracle.removed.contains(service)
+        let wiped = self.oracle.wiped > 0 && self.oracle.removed.contains(service);
+        let meddled = self.oracle.meddled.get(service);
+        wiped || meddled.is_some_and(|at| self.now < at + MEDDLED)
     }
 
     /// A request was given to an instance.
