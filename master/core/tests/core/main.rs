@@ -4,6 +4,7 @@
 // The tests read scripts and settings; the core itself does not.
 #![allow(clippy::disallowed_methods)]
 
+mod comeback;
 mod histories;
 mod scenarios;
 mod script;

@@ -91,6 +91,17 @@ impl World {
         }
     }
 
+    /// The masters are lost, and `state` is what comes back of them, as it would after a restore.
+    pub fn bring_back(&mut self, mut state: State) {
+        state.leap();
+        self.index = state.applied.0;
+        self.term = state.term;
+        self.over.clear();
+        self.state = state;
+        self.check();
+        self.elect();
+    }
+
     fn fence(&self) -> Fence {
         Fence {
             cluster: "test".parse().unwrap(),
