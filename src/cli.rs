@@ -20,6 +20,7 @@ mod out;
 mod ps;
 mod registry;
 mod show;
+mod snapshot;
 pub mod spec_file;
 mod spec_text;
 mod status;
@@ -102,6 +103,9 @@ enum Command {
     /// Run one of several masters, and look after them
     #[command(subcommand, arg_required_else_help = true)]
     Master(master::Command),
+    /// Save the cluster into a file, look into one, begin again from one
+    #[command(subcommand, arg_required_else_help = true)]
+    Snapshot(snapshot::Command),
     /// Describe, start and change apps
     #[command(subcommand, arg_required_else_help = true)]
     App(app::Command),
@@ -166,6 +170,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Master(master::Command::Here(command)) => {
             master::here(command, &global.token_file, &Out::new(global.output))
         }
+        Command::Snapshot(snapshot::Command::Restore(args)) => {
+            master::restore(*args, &Out::new(global.output))
+        }
+        Command::Snapshot(snapshot::Command::Inspect(args)) => {
+            snapshot::inspect(&args, &Out::new(global.output))
+        }
         Command::DemoApp(args) => demo_app::run(args),
         Command::Shim(shim) => Ok(hancock_agent::runtime::process::shim_main(shim.args)),
         Command::Completions(args) => completions::run(&args),
@@ -212,11 +222,13 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,
         Command::Master(master::Command::Cluster(command)) => master::ask(context, &command).await,
+        Command::Snapshot(snapshot::Command::Save(args)) => snapshot::save(context, &args).await,
         // Answered by `run` without a master.
         Command::Dev(_)
         | Command::Balancer(_)
         | Command::Upstream(_)
         | Command::Master(_)
+        | Command::Snapshot(_)
         | Command::DemoApp(_)
         | Command::Shim(_)
         | Command::Completions(_)

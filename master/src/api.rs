@@ -14,6 +14,7 @@ mod logs;
 mod masters;
 mod query;
 mod registry;
+mod snapshot;
 mod writer;
 mod zones;
 
@@ -86,6 +87,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/masters/{name}/transfer", post(masters::transfer))
         .route("/v1/events", get(cluster::events))
         .route("/v1/status", get(cluster::status))
+        .route("/v1/snapshot", get(snapshot::save))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -8,7 +8,7 @@ use hancock_master_core::{Command, LeaderView, Reply, State};
 use hancock_proto::ids::{ClusterId, Term};
 use hancock_proto::registry::Fence;
 use hancock_proto::time::{Clock, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::raft::{ProposeError, Raft};
@@ -24,6 +24,8 @@ pub(crate) struct Deps {
     pub(crate) clock: Arc<dyn Clock>,
     /// Cancelled when the master ends.
     pub(crate) stop: CancellationToken,
+    /// Snapshots that may be on their way at a time.
+    pub(crate) snapshots: Arc<Semaphore>,
     view: Mutex<LeaderView>,
     /// The term this master leads and may act in.
     leading: watch::Sender<Option<Term>>,
@@ -39,6 +41,7 @@ impl Deps {
             raft,
             clock,
             stop: CancellationToken::new(),
+            snapshots: Arc::new(Semaphore::new(1)),
             view: Mutex::new(view),
             leading: watch::Sender::new(None),
             nudged: Notify::new(),

@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod backup;
 mod deps;
 mod embedded;
 mod hub;
@@ -15,6 +16,10 @@ mod raft;
 mod start;
 
 pub use access::Credentials;
+pub use backup::{Backup, BackupError, Counts, Head};
 pub use hub::Service as HubService;
 pub use raft::{Member, StoreError};
-pub use start::{ClusterOptions, Master, Options, StartError, found_cluster, join_cluster};
+pub use start::{
+    ClusterOptions, Master, Options, Revived, StartError, Survivor, found_cluster, join_cluster,
+    restore_cluster,
+};

@@ -14,6 +14,7 @@ mod machine;
 mod member;
 mod members;
 mod network;
+mod offline;
 mod once;
 mod peers;
 mod sealed;
@@ -38,12 +39,15 @@ pub use self::error::StoreError;
 use self::files::{Disk, Files};
 pub(crate) use self::joining::{Introduction, is_refusal, meet};
 use self::log::LogStore;
-use self::machine::{Applied, Machine, Shared};
+pub(crate) use self::machine::{Applied, Undecodable, decode, encode};
+use self::machine::{Machine, Shared};
 pub use self::member::Member;
 pub(crate) use self::member::{FOUNDER, Seat};
 pub(crate) use self::members::{MemberError, Seated};
 use self::network::Network;
+pub(crate) use self::offline::{Beginning, Stopped, begin};
 use self::types::{Types, Write};
+use crate::access::Credentials;
 
 type Library = openraft::Raft<Types, Machine>;
 
@@ -330,6 +334,11 @@ impl Raft {
     /// The newest state applied here.
     pub(crate) fn newest(&self) -> Arc<Applied> {
         self.shared.newest()
+    }
+
+    /// The cluster's secrets; None: this master is alone.
+    pub(crate) fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.seat.credentials.clone()
     }
 
     /// Told after every applied batch.

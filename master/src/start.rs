@@ -2,6 +2,7 @@
 
 mod cluster;
 mod identity;
+mod revive;
 mod seat;
 
 use std::net::TcpListener;
@@ -26,6 +27,7 @@ use crate::lead;
 use crate::raft::{Raft, Seat, StoreError};
 
 pub use self::cluster::{ClusterOptions, found_cluster, join_cluster};
+pub use self::revive::{Revived, Survivor, restore_cluster};
 
 /// Largest frame taken from an agent: a whole report of a full node fits many times.
 const FRAME_LIMIT: usize = 16 << 20;

@@ -219,6 +219,11 @@ impl Store {
         self.compact();
     }
 
+    /// Whoever raises a fence next, rules.
+    pub fn forget_fence(&mut self) {
+        self.fence = None;
+    }
+
     /// Everything, as of now.
     pub fn list(&self) -> Listing {
         Listing {

@@ -2,6 +2,7 @@
 
 mod error;
 mod logs;
+mod snapshot;
 
 use std::time::Duration;
 

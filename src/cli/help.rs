@@ -23,7 +23,9 @@ Cluster:
                pick · top: sets of nodes and what their balancers carry
   registry     show · set: where balancers outside read upstream documents
   events       What happened, newest last
-  master       run · init · join · list · remove · transfer: several masters
+  master       run · init · join · list · remove · transfer · recover
+               several masters, also after most of them are lost
+  snapshot     save · restore · inspect: the whole cluster as a file
 
 By itself:
   balancer     Only the data plane: passes for a Slardar
@@ -92,6 +94,13 @@ milliseconds since 1970.
                        [MasterView]
   master init          {cluster, operator_token, join_token}
   master join          {cluster}
+  master recover       {cluster, index, others: [{name, peers, voter, answers}],
+                       kept?}
+  snapshot save, inspect
+                       {cluster, index, term, at, version, format, bytes,
+                       checksum, counts: {apps, instances, nodes, zones,
+                       deployments, upstreams}}
+  snapshot restore     {cluster, index, operator_token?, join_token?}
   any error            {code, message, problems?: [{line?, path, message}]}
 
 AppSummary      app, version, stopped, replicas, serving, deployment?, hosts,

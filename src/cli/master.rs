@@ -1,5 +1,6 @@
 //! `hancock master`: one of the masters of a cluster, and who they are.
 
+mod comeback;
 mod list;
 mod place;
 mod run;
@@ -12,6 +13,8 @@ use hancock_proto::api::MasterView;
 
 use super::Context;
 use super::out::Out;
+
+pub use comeback::{RestoreArgs, restore};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -30,6 +33,8 @@ pub enum Here {
     Init(Box<place::Args>),
     /// Prepare one more master of a cluster
     Join(Box<start::JoinArgs>),
+    /// Make a stopped master the only one, after the majority was lost for ever
+    Recover(Box<comeback::RecoverArgs>),
 }
 
 /// What the masters are asked for.
@@ -59,6 +64,7 @@ pub fn here(command: Here, token: &Option<PathBuf>, out: &Out) -> anyhow::Result
         Here::Run(args) => run::run(*args),
         Here::Init(args) => start::init(*args, out),
         Here::Join(args) => start::join(*args, token.as_deref(), out),
+        Here::Recover(args) => comeback::recover(*args, out),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several masters as processes of their own.
 
 mod cluster;
+mod comeback;
 mod faults;
 
 use std::time::Duration;

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use hancock_proto::ids::{DocIndex, Generation, LogIndex, Revision};
+use hancock_proto::ids::{ClusterId, DocIndex, Generation, LogIndex, Revision};
 
-use crate::state::{App, Deployment, Instance, Kept, Node, State};
+use crate::state::{App, Choosing, Deployment, Instance, Kept, Node, State};
 
 /// More than any cluster writes between a snapshot and its return, and a million leaps fit.
 pub const LEAP: u64 = 1_000_000_000;
@@ -41,6 +41,17 @@ impl State {
         leap_kept(Arc::make_mut(&mut self.kept));
         Arc::make_mut(&mut self.registry).leap(LEAP);
         leap_choice(self);
+    }
+}
+
+impl State {
+    /// Goes on as another cluster with the same content. What stands outside belongs to the first one: it is let go of.
+    pub fn split_off(&mut self, cluster: ClusterId) {
+        self.cluster = Some(cluster);
+        let number = self.choosing.newest().number;
+        self.choosing = Choosing::default();
+        self.choosing.now.number = number;
+        Arc::make_mut(&mut self.registry).forget_fence();
     }
 }
 

@@ -101,6 +101,16 @@ impl LogStore {
     }
 }
 
+/// Entries and vote of a log nobody writes.
+pub(super) fn read(files: &dyn Files) -> Result<(BTreeMap<u64, Entry>, Option<Vote>), StoreError> {
+    Ok((recover::recover(files)?.entries, read_vote(files)?))
+}
+
+/// Puts a vote in place where nobody writes.
+pub(super) fn write_vote(files: &dyn Files, vote: &Vote) -> io::Result<()> {
+    sealed::write(files, writer::VOTE, &json(vote)?)
+}
+
 fn read_vote(files: &dyn Files) -> Result<Option<Vote>, StoreError> {
     let Some(bytes) = sealed::read(files, writer::VOTE)? else {
         return Ok(None);

@@ -29,8 +29,19 @@ const SNAPSHOT: &str = "snapshot";
 pub(crate) struct Applied {
     pub(crate) state: State,
     once: Arc<Once>,
-    last: Option<LogId>,
-    membership: Membership,
+    pub(super) last: Option<LogId>,
+    pub(super) membership: Membership,
+}
+
+impl Applied {
+    /// A state that comes from elsewhere.
+    #[cfg(test)]
+    pub(crate) fn of(state: State) -> Self {
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
 }
 
 /// What readers and writers of the state share.
@@ -131,7 +142,11 @@ fn read_snapshot(files: &dyn Files) -> Result<Option<Snapshot>, StoreError> {
     }))
 }
 
-fn write_snapshot(files: &dyn Files, meta: &SnapshotMeta, state: &[u8]) -> io::Result<()> {
+pub(super) fn write_snapshot(
+    files: &dyn Files,
+    meta: &SnapshotMeta,
+    state: &[u8],
+) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(&Head { meta: meta.clone() }).map_err(io::Error::other)?;
     bytes.push(b'\n');
     bytes.extend(state);
@@ -139,40 +154,59 @@ fn write_snapshot(files: &dyn Files, meta: &SnapshotMeta, state: &[u8]) -> io::R
 }
 
 /// A snapshot's bytes: the state, a line break, what was answered under keys.
-fn encode(applied: &Applied) -> io::Result<Vec<u8>> {
+pub(crate) fn encode(applied: &Applied) -> io::Result<Vec<u8>> {
     let mut bytes = applied.state.encode();
     bytes.push(b'\n');
     serde_json::to_writer(&mut bytes, &*applied.once)?;
     Ok(bytes)
 }
 
-fn restore(files: &dyn Files, meta: &SnapshotMeta, bytes: &[u8]) -> Result<Applied, StoreError> {
+/// Why bytes are no snapshot.
+pub(crate) enum Undecodable {
+    /// Of a format only a newer version knows.
+    Newer(u32),
+    Broken(String),
+}
+
+/// The state in a snapshot's bytes, at no place in any log.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Applied, Undecodable> {
     // A snapshot written before there were keys ends with the state.
     let end = bytes.iter().position(|byte| *byte == b'\n');
     let (state, once) = bytes.split_at(end.unwrap_or(bytes.len()));
-    let damaged = |what: String| StoreError::damaged(files.path(SNAPSHOT), 0, what);
     let once: Once = match once {
         [] => Once::default(),
-        once => serde_json::from_slice(once).map_err(|e| damaged(e.to_string()))?,
+        once => serde_json::from_slice(once).map_err(|e| Undecodable::Broken(e.to_string()))?,
     };
     let state = State::decode(state).map_err(|error| match error {
-        hancock_master_core::SnapshotError::Newer { found } => StoreError::Newer {
-            path: files.path(SNAPSHOT),
-            found,
-            known: hancock_master_core::FORMAT,
-        },
-        hancock_master_core::SnapshotError::Broken(_) => damaged(error.to_string()),
+        hancock_master_core::SnapshotError::Newer { found } => Undecodable::Newer(found),
+        hancock_master_core::SnapshotError::Broken(_) => Undecodable::Broken(error.to_string()),
     })?;
     Ok(Applied {
         state,
         once: Arc::new(once),
+        ..Applied::default()
+    })
+}
+
+fn restore(files: &dyn Files, meta: &SnapshotMeta, bytes: &[u8]) -> Result<Applied, StoreError> {
+    let path = files.path(SNAPSHOT);
+    let applied = decode(bytes).map_err(|error| match error {
+        Undecodable::Newer(found) => StoreError::Newer {
+            path,
+            found,
+            known: hancock_master_core::FORMAT,
+        },
+        Undecodable::Broken(what) => StoreError::damaged(path, 0, what),
+    })?;
+    Ok(Applied {
         last: meta.last_log_id,
         membership: meta.last_membership.clone(),
+        ..applied
     })
 }
 
 /// Carries out one entry.
-fn apply(applied: &mut Applied, entry: Entry) -> Answer {
+pub(super) fn apply(applied: &mut Applied, entry: Entry) -> Answer {
     applied.last = Some(entry.log_id);
     match entry.payload {
         EntryPayload::Blank => Answer(None),

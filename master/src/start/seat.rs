@@ -37,19 +37,37 @@ pub(super) fn is_there(folder: &Path) -> bool {
     folder.join(FILE).exists()
 }
 
+/// A name no other cluster has.
+pub(super) fn new_cluster() -> Result<ClusterId, StartError> {
+    let name = access::hex::<16>().map_err(random)?;
+    let named = name.parse();
+    named.map_err(|e| StartError::DataDir(format!("cannot name the cluster: {e}")))
+}
+
+/// Secrets nobody has yet.
+pub(super) fn new_credentials() -> Result<Credentials, StartError> {
+    Credentials::draw().map_err(random)
+}
+
+/// Drawn, not counted: the id of a master that was removed must not come back with another one's promises.
+fn new_id() -> Result<u64, StartError> {
+    let drawn = u32::from_le_bytes(access::random().map_err(random)?);
+    Ok(u64::from(drawn) + FOUNDER + 1)
+}
+
+fn random(error: io::Error) -> StartError {
+    StartError::DataDir(format!("cannot draw random bytes: {error}"))
+}
+
 /// Makes a new cluster's first master out of an empty directory.
 pub(super) fn found(folder: &Path) -> Result<Stored, StartError> {
-    let random = |e| StartError::DataDir(format!("cannot draw random bytes: {e}"));
     let stored = Stored {
         format: FORMAT,
-        cluster: access::hex::<16>()
-            .map_err(random)?
-            .parse()
-            .map_err(|e| StartError::DataDir(format!("cannot name the cluster: {e}")))?,
+        cluster: new_cluster()?,
         id: FOUNDER,
         founder: true,
         begun: false,
-        credentials: Credentials::draw().map_err(random)?,
+        credentials: new_credentials()?,
         contacts: Vec::new(),
     };
     stored.create(folder)?;
@@ -58,13 +76,10 @@ pub(super) fn found(folder: &Path) -> Result<Stored, StartError> {
 
 /// Makes an introduced master out of an empty directory.
 pub(super) fn enter(folder: &Path, cluster: Introduction) -> Result<(), StartError> {
-    let random = |e| StartError::DataDir(format!("cannot draw random bytes: {e}"));
-    // Drawn, not counted: the id of a master that was removed must not come back with another one's promises.
-    let id = u64::from(u32::from_le_bytes(access::random().map_err(random)?)) + FOUNDER + 1;
     let stored = Stored {
         format: FORMAT,
         cluster: cluster.cluster,
-        id,
+        id: new_id()?,
         founder: false,
         begun: false,
         credentials: cluster.credentials,
@@ -121,6 +136,27 @@ pub(super) fn load(folder: &Path) -> Result<Stored, StartError> {
 }
 
 impl Stored {
+    /// The first master of a cluster that comes back: its log is there already.
+    pub(super) fn revived(
+        cluster: ClusterId,
+        credentials: Credentials,
+    ) -> Result<Self, StartError> {
+        Ok(Self {
+            format: FORMAT,
+            cluster,
+            id: new_id()?,
+            founder: false,
+            begun: true,
+            credentials,
+            contacts: Vec::new(),
+        })
+    }
+
+    /// Puts it in place, instead of what was there.
+    pub(super) fn put(&self, folder: &Path) -> Result<(), StartError> {
+        self.write(folder)
+    }
+
     fn create(&self, folder: &Path) -> Result<(), StartError> {
         must_be_free(folder)?;
         fs::create_dir_all(folder).map_err(|e| cannot("make", folder, &e))?;

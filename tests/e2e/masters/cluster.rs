@@ -149,6 +149,16 @@ impl Cluster {
         fs::read_to_string(&self.masters[master].log).unwrap()
     }
 
+    /// A path in the test's own folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Its disk is gone.
+    pub fn wipe(&self, master: usize) {
+        fs::remove_dir_all(self.path(&self.masters[master].name)).unwrap();
+    }
+
     pub fn names(&self) -> Vec<String> {
         self.masters.iter().map(|m| m.name.clone()).collect()
     }
@@ -211,6 +221,21 @@ impl Cluster {
             let number = self.masters.iter().position(|m| m.name == leader.name);
             number.ok_or_else(|| format!("{leader:?}"))
         })
+    }
+
+    /// Waits until every running master has all of the log.
+    #[track_caller]
+    pub fn wait_applied(&self) {
+        wait_for("everybody's log", LATE, || {
+            let masters = self.masters()?;
+            let first = masters.first().and_then(|m| m.log);
+            let same = first.is_some() && masters.iter().all(|m| m.log == first);
+            if same {
+                Ok(())
+            } else {
+                Err(format!("{masters:?}"))
+            }
+        });
     }
 
     /// Waits until `n` masters vote and have nearly all of the log.
