@@ -17,6 +17,7 @@ mod network;
 mod offline;
 mod once;
 mod peers;
+mod runtime;
 mod sealed;
 mod snapshot;
 mod types;
@@ -31,7 +32,8 @@ use hancock_proto::ids::{LogIndex, Revision, Term};
 use openraft::async_runtime::instant::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
-use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::network::NetSnapshot;
+use openraft::{Config, RaftNetworkFactory, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -144,6 +146,23 @@ impl Raft {
         seat: Seat,
         tuning: Tuning,
     ) -> Result<Self, StoreError> {
+        let log = LogStore::open(files.clone())?;
+        let network = Network::new(Arc::new(seat));
+        Self::assemble(files, log, network.clone(), network, tuning).await
+    }
+
+    /// Everything but the log's writer and the `way` to the others, which tests exchange.
+    async fn assemble<N>(
+        files: Arc<dyn Files>,
+        log: LogStore,
+        network: Network,
+        way: N,
+        tuning: Tuning,
+    ) -> Result<Self, StoreError>
+    where
+        N: RaftNetworkFactory<Types>,
+        N::Network: NetSnapshot<Types, SnapshotData = Vec<u8>>,
+    {
         let failed = |reason: String| {
             StoreError::io(
                 "start raft on",
@@ -151,13 +170,11 @@ impl Raft {
                 std::io::Error::other(reason),
             )
         };
-        let log = LogStore::open(files.clone())?;
         let machine = Machine::open(files.clone())?;
         let shared = machine.shared();
-        let seat = Arc::new(seat);
-        let network = Network::new(seat.clone());
+        let seat = network.seat();
         let config = Arc::new(config(tuning).map_err(|e| failed(e.to_string()))?);
-        let library = Library::new(seat.id, config, network.clone(), log.clone(), machine)
+        let library = Library::new(seat.id, config, way, log.clone(), machine)
             .await
             .map_err(|e| failed(e.to_string()))?;
         let leadership = follow_leadership(&library);

@@ -55,24 +55,40 @@ impl LogStore {
         files: Arc<dyn Files>,
         adjust: impl FnOnce(Writer) -> Writer,
     ) -> Result<Self, StoreError> {
-        let recovered = recover::recover(&*files)?;
-        let vote = read_vote(&*files)?;
-        let writer = adjust(Writer::new(files.clone(), &recovered));
-        let (jobs, queue) = mpsc::channel(writer::QUEUE);
+        let (log, writer, queue) = Self::read(&files)?;
+        let writer = adjust(writer);
         std::thread::Builder::new()
             .name("raft-log".into())
             .spawn(move || writer.run(queue))
             .map_err(|e| StoreError::io("start the writer of", files.path(""), e))?;
+        Ok(log)
+    }
+
+    /// With a task for a writer, short segments, and a disk as slow as `pause` says each time.
+    #[cfg(test)]
+    pub(super) fn open_slow<F: Future<Output = ()> + Send + 'static>(
+        files: Arc<dyn Files>,
+        pause: impl FnMut() -> F + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        const SEGMENT: u64 = 4000;
+        let (log, writer, queue) = Self::read(&files)?;
+        tokio::spawn(writer.with_segment_bytes(SEGMENT).serve(queue, pause));
+        Ok(log)
+    }
+
+    fn read(files: &Arc<dyn Files>) -> Result<(Self, Writer, mpsc::Receiver<Job>), StoreError> {
+        let recovered = recover::recover(&**files)?;
+        let vote = read_vote(&**files)?;
+        let writer = Writer::new(files.clone(), &recovered);
+        let (jobs, queue) = mpsc::channel(writer::QUEUE);
         let memory = Memory {
             entries: recovered.entries,
             purged: recovered.purged,
             committed: recovered.committed,
             vote,
         };
-        Ok(Self {
-            memory: Arc::new(Mutex::new(memory)),
-            jobs,
-        })
+        let memory = Arc::new(Mutex::new(memory));
+        Ok((Self { memory, jobs }, writer, queue))
     }
 
     /// Ends the writer after everything queued is written.

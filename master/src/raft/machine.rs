@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::error::StoreError;
 use super::files::Files;
 use super::once::Once;
+use super::runtime::blocking;
 use super::sealed;
 use super::types::{Answer, Entry, LogId, Membership, Snapshot, SnapshotMeta, Types, Write};
 
@@ -272,14 +273,14 @@ impl RaftStateMachine<Types> for Machine {
         let applied = restore(&*self.files, meta, &snapshot)?;
         let (files, meta) = (self.files.clone(), meta.clone());
         let write = move || write_snapshot(&*files, &meta, &snapshot);
-        tokio::task::spawn_blocking(write).await??;
+        blocking(write).await??;
         self.shared.put(applied);
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         let files = self.files.clone();
-        Ok(tokio::task::spawn_blocking(move || read_snapshot(&*files)).await??)
+        Ok(blocking(move || read_snapshot(&*files)).await??)
     }
 }
 
@@ -297,6 +298,6 @@ impl RaftSnapshotBuilder<Types> for Machine {
             write_snapshot(&*files, &meta, &snapshot)?;
             Ok(Snapshot { meta, snapshot })
         };
-        tokio::task::spawn_blocking(build).await?
+        blocking(build).await?
     }
 }

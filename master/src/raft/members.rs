@@ -246,6 +246,7 @@ impl Raft {
             }
             let pause = Instant::now() + LOOK;
             tokio::select! {
+                biased;
                 () = self.ended() => return,
                 () = tokio::time::sleep_until(pause) => {}
             }

@@ -62,6 +62,11 @@ impl Network {
         }
     }
 
+    /// Whose way it is.
+    pub(crate) fn seat(&self) -> Arc<Seat> {
+        self.seat.clone()
+    }
+
     /// The peer with this id.
     pub(crate) fn peer(&self, id: u64, member: &Member) -> Peer {
         Peer {

@@ -8,6 +8,7 @@ use openraft::impls::leader_id_std;
 use serde::{Deserialize, Serialize};
 
 use super::member::Member;
+use super::runtime::Runtime;
 
 /// Format of commands this version writes.
 pub(crate) const COMMAND_FORMAT: u32 = 1;
@@ -20,6 +21,7 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = Member,
         LeaderId = leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type Entry = <Types as openraft::RaftTypeConfig>::Entry;

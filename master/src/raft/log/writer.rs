@@ -1,6 +1,7 @@
 //! The one thread that writes the log: drains its queue into one write and one flush, then answers everybody who waited.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use openraft::storage::IOFlushed;
@@ -102,21 +103,45 @@ impl Writer {
     /// Serves the queue until it closes or is told to stop.
     pub(crate) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(job) = jobs.blocking_recv() {
-            let mut next = Some(job);
-            while let Some(job) = next.take() {
-                if let Job::Stop(told) = job {
-                    self.flush();
-                    let _ = told.send(());
-                    return;
-                }
-                self.take(job);
-                if self.buffer.len() < BATCH_BYTES {
-                    next = jobs.try_recv().ok();
-                }
+            if self.turn(job, &mut jobs).is_break() {
+                return;
             }
-            self.flush();
         }
         self.flush();
+    }
+
+    /// As [`Writer::run`], as a task that waits for `pause` before each turn: where everything that happens comes from a seed.
+    #[cfg(test)]
+    pub(crate) async fn serve<F: Future<Output = ()>>(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        mut pause: impl FnMut() -> F,
+    ) {
+        while let Some(job) = jobs.recv().await {
+            pause().await;
+            if self.turn(job, &mut jobs).is_break() {
+                return;
+            }
+        }
+        self.flush();
+    }
+
+    /// `job` and everything that waits behind it: one write, one flush.
+    fn turn(&mut self, job: Job, jobs: &mut mpsc::Receiver<Job>) -> ControlFlow<()> {
+        let mut next = Some(job);
+        while let Some(job) = next.take() {
+            if let Job::Stop(told) = job {
+                self.flush();
+                let _ = told.send(());
+                return ControlFlow::Break(());
+            }
+            self.take(job);
+            if self.buffer.len() < BATCH_BYTES {
+                next = jobs.try_recv().ok();
+            }
+        }
+        self.flush();
+        ControlFlow::Continue(())
     }
 
     fn take(&mut self, job: Job) {
