@@ -38,6 +38,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::error::StoreError;
+pub(crate) use self::files::room::Full;
+use self::files::room::{Patient, Room};
 use self::files::{Disk, Files};
 pub(crate) use self::joining::{Introduction, is_refusal, meet};
 use self::log::LogStore;
@@ -95,6 +97,7 @@ pub(crate) struct Raft {
     log: LogStore,
     shared: Arc<Shared>,
     leadership: watch::Receiver<Leadership>,
+    room: Room,
 }
 
 /// Who leads, as far as this master knows.
@@ -127,6 +130,9 @@ pub(crate) enum ProposeError {
     /// It may or may not have been written.
     #[error("the answer was lost while the leader changed; read the state before trying again")]
     Unknown,
+    /// Nothing was written: there is no room.
+    #[error("this master's disk is full: {0}")]
+    Full(Full),
     /// Nothing will be written any more.
     #[error("this master's log has stopped: {reason}")]
     Stopped { reason: String },
@@ -146,15 +152,18 @@ impl Raft {
         seat: Seat,
         tuning: Tuning,
     ) -> Result<Self, StoreError> {
+        let room = Room::default();
+        let files: Arc<dyn Files> = Arc::new(Patient::new(files, room.clone()));
         let log = LogStore::open(files.clone())?;
         let network = Network::new(Arc::new(seat));
-        Self::assemble(files, log, network.clone(), network, tuning).await
+        Self::assemble(files, log, room, network.clone(), network, tuning).await
     }
 
     /// Everything but the log's writer and the `way` to the others, which tests exchange.
     async fn assemble<N>(
         files: Arc<dyn Files>,
         log: LogStore,
+        room: Room,
         network: Network,
         way: N,
         tuning: Tuning,
@@ -185,6 +194,7 @@ impl Raft {
             log,
             shared,
             leadership,
+            room,
         };
         raft.begin().await.map_err(failed)?;
         tokio::spawn(raft.clone().promote());
@@ -236,6 +246,13 @@ impl Raft {
             if self.is_cut_off() {
                 let waited = begun.elapsed();
                 return Err(ProposeError::NoLeader { waited });
+            }
+            if let Some(full) = self
+                .room
+                .full()
+                .filter(|_| self.leadership.borrow().leading)
+            {
+                return Err(ProposeError::Full(full));
             }
             let left = deadline.saturating_sub(begun.elapsed());
             let attempt = self.library.client_write(write.clone());
@@ -317,6 +334,11 @@ impl Raft {
     pub(crate) async fn read(&self, deadline: Duration) -> Result<Arc<Applied>, ProposeError> {
         let begun = Instant::now();
         loop {
+            if self.is_stuck() {
+                // To confirm that it leads would keep the others from electing one that has room.
+                let waited = begun.elapsed();
+                return Err(ProposeError::NoLeader { waited });
+            }
             let left = deadline.saturating_sub(begun.elapsed()).max(RETRY);
             let confirm = self.library.ensure_linearizable(ReadPolicy::ReadIndex);
             match tokio::time::timeout(left, confirm).await {
@@ -336,8 +358,11 @@ impl Raft {
 
     /// How far a reader must be to have seen every answered write; only the leader can say.
     async fn read_index(&self, deadline: Duration) -> Result<LogIndex, ProposeError> {
-        let asked = self.library.get_read_log_id(ReadPolicy::ReadIndex);
         let waited = deadline;
+        if self.is_stuck() {
+            return Err(ProposeError::NoLeader { waited });
+        }
+        let asked = self.library.get_read_log_id(ReadPolicy::ReadIndex);
         match tokio::time::timeout(deadline, asked).await {
             Ok(Ok((read, _))) => Ok(LogIndex(read.log_id().index)),
             Ok(Err(error)) => Err(match judge_read(error) {
@@ -356,6 +381,11 @@ impl Raft {
     /// The cluster's secrets; None: this master is alone.
     pub(crate) fn credentials(&self) -> Option<Arc<Credentials>> {
         self.seat.credentials.clone()
+    }
+
+    /// Since when this master's disk has no room; None: it has.
+    pub(crate) fn full(&self) -> Option<Full> {
+        self.room.full()
     }
 
     /// Told after every applied batch.
@@ -388,13 +418,19 @@ impl Raft {
     pub(crate) async fn shutdown(&self, deadline: Duration) {
         let orderly = async {
             self.hand_over().await;
-            self.final_snapshot().await;
+            if self.room.full().is_some() {
+                self.room.close();
+            } else {
+                self.final_snapshot().await;
+            }
             if let Err(error) = self.library.shutdown().await {
                 tracing::warn!(%error, "raft did not end cleanly");
             }
             self.log.close().await;
         };
-        if tokio::time::timeout(deadline, orderly).await.is_err() {
+        let late = tokio::time::timeout(deadline, orderly).await.is_err();
+        self.room.close();
+        if late {
             tracing::warn!(
                 ?deadline,
                 "raft did not end in time; its log is replayed by the next start"

@@ -467,6 +467,9 @@ pub struct StatusView {
     pub deployments: u32,
     /// Revision of the upstream registry.
     pub registry: Revision,
+    /// What keeps the master that answers from writing; None: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// Where an HTTP request enters on the answering machine, when a balancer runs in the same process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,

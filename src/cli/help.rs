@@ -133,7 +133,8 @@ RegistryView    url, phase (settled filling confirming), next?, since?,
                 following, nodes, waiting?: [name], revision
 MasterView      name, voter, leader, log?, api, agents, peers
 StatusView      cluster, version, leader?, term, applied, nodes: {state: n},
-                instances: {life: n}, apps, deployments, registry, proxy?";
+                instances: {life: n}, apps, deployments, registry, trouble?,
+                proxy?";
 
 #[cfg(test)]
 mod tests {

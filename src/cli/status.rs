@@ -32,6 +32,13 @@ fn text(status: &StatusView, out: &Out) -> String {
         ("apps", status.apps.to_string()),
         ("instances", counts(&status.instances)),
         ("deployments", format!("{} under way", status.deployments)),
+        (
+            "trouble",
+            status
+                .trouble
+                .as_deref()
+                .map_or_else(String::new, |why| out.tint(why, Tone::Bad)),
+        ),
         ("proxy", status.proxy.clone().unwrap_or_default()),
     ];
     let rows = rows.iter().filter(|(_, value)| !value.is_empty());

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod comeback;
+mod disk;
 mod faults;
 
 use std::time::Duration;

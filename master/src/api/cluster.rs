@@ -73,6 +73,7 @@ pub(super) async fn status(State(api): State<Api>) -> Answer<StatusView> {
     let mut view = view.ok_or_else(beginning)?;
     view.leader = leadership.leader;
     view.term = leadership.term;
+    view.trouble = api.deps.raft.full().map(|full| full.to_string());
     view.proxy = api.proxy.as_deref().map(str::to_owned);
     Ok(Json(view))
 }

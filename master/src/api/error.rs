@@ -60,6 +60,7 @@ impl From<ProposeError> for Failure {
         let code = match &error {
             ProposeError::NoLeader { .. } => NO_LEADER,
             ProposeError::Unknown => "outcome_unknown",
+            ProposeError::Full(_) => "disk_full",
             ProposeError::Stopped { .. } => "stopped",
         };
         Self::new(code, error.to_string())
@@ -74,7 +75,7 @@ fn status(code: &str) -> StatusCode {
         "invalid_spec" => StatusCode::UNPROCESSABLE_ENTITY,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        NO_LEADER | "outcome_unknown" | "stopped" => StatusCode::SERVICE_UNAVAILABLE,
+        NO_LEADER | "outcome_unknown" | "disk_full" | "stopped" => StatusCode::SERVICE_UNAVAILABLE,
         "internal" => StatusCode::INTERNAL_SERVER_ERROR,
         _ if code.ends_with("not_found") => StatusCode::NOT_FOUND,
         _ => StatusCode::CONFLICT,

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod memory;
+pub(crate) mod room;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,7 +15,7 @@ pub(crate) trait Files: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<String>>;
     /// The whole file; None: there is none.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
-    /// Writes at the end of an existing file; not durable before [`Files::sync`].
+    /// Writes at the end of an existing file; not durable before [`Files::sync`]. When there is no room, nothing is written.
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
     /// Makes everything appended durable.
     fn sync(&self, name: &str) -> io::Result<()>;
@@ -85,7 +86,14 @@ impl Files for Disk {
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.with_open(name, |file| file.write_all(bytes))
+        self.with_open(name, |file| {
+            let length = file.metadata()?.len();
+            file.write_all(bytes).map_err(|error| {
+                // What did fit is half a record. Behind one that stays nothing may be written.
+                let cut = file.set_len(length);
+                cut.map_or_else(io::Error::other, |()| error)
+            })
+        })
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {

@@ -234,10 +234,19 @@ impl Raft {
         follower.log.is_some_and(|has| has + BEHIND >= last)
     }
 
+    /// It leads and has no room, while another one may have.
+    pub(super) fn is_stuck(&self) -> bool {
+        let others = self.library.voter_ids().nth(1).is_some();
+        others && self.leadership.borrow().leading && self.full().is_some()
+    }
+
     /// Gives followers their vote, and ends changes that a former leader has left half done, for as long as Raft runs.
     pub(super) async fn promote(self) {
         let mut leadership = self.leadership.clone();
         while leadership.wait_for(|now| now.leading).await.is_ok() {
+            // Without a sign of life the others elect one of them. A handover would wait for what cannot be written here.
+            let lives = !self.is_stuck();
+            self.library.runtime_config().heartbeat(lives);
             if let Some(ids) = self.due() {
                 match self.change(ChangeMembers::AddVoterIds(ids)).await {
                     Ok(()) => tracing::info!("more masters vote"),

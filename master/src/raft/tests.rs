@@ -6,6 +6,7 @@ use hancock_proto::time::Timestamp;
 use super::files::memory::Memory as Device;
 use super::*;
 
+mod room;
 mod seeds;
 mod several;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -41,6 +41,11 @@ struct Master {
 impl Cluster {
     /// Masters m1 to m`n`, all with a vote.
     pub fn start(n: usize) -> Self {
+        Self::start_on(n, |_| ())
+    }
+
+    /// As [`Cluster::start`]; `disk` makes the first one's directory.
+    pub fn start_on(n: usize, disk: impl FnOnce(&Path)) -> Self {
         let mut cluster = Self {
             masters: Vec::new(),
             token: String::new(),
@@ -48,6 +53,7 @@ impl Cluster {
             dir: tempfile::tempdir().unwrap(),
         };
         let first = cluster.prepare("m1");
+        disk(&cluster.path("m1"));
         let init = cluster.run(first, &["master", "init", "--output", "json"]);
         let founded: Value = serde_json::from_str(&init.ok()).unwrap();
         let text = |name: &str| founded[name].as_str().unwrap().to_owned();

@@ -21,6 +21,7 @@ pub mod port;
 pub mod proc;
 pub mod relay;
 pub mod skip;
+pub mod tmpfs;
 pub mod wait;
 
 pub use daemon::Daemon;

@@ -55,6 +55,7 @@ pub fn status(ctx: Context<'_>, version: &str) -> Option<StatusView> {
         apps: u32::try_from(state.apps.len()).unwrap_or(u32::MAX),
         deployments: u32::try_from(open.count()).unwrap_or(u32::MAX),
         registry: state.registry.revision(),
+        trouble: None,
         proxy: None,
     })
 }

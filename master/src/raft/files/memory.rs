@@ -17,6 +17,8 @@ pub(crate) struct Memory {
 struct Inner {
     files: BTreeMap<String, Stored>,
     fail_syncs: bool,
+    /// Bytes of all files together; None: there is always room.
+    room: Option<usize>,
     syncs: usize,
 }
 
@@ -27,6 +29,17 @@ struct Stored {
     durable: usize,
 }
 
+impl Inner {
+    /// Whether there is room for so many bytes more.
+    fn fits(&self, more: usize) -> io::Result<()> {
+        let used: usize = self.files.values().map(|stored| stored.bytes.len()).sum();
+        match self.room.is_some_and(|room| used + more > room) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Memory {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
@@ -35,6 +48,13 @@ impl Memory {
     /// From now on every flush fails, or no longer.
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.lock().fail_syncs = fail;
+    }
+
+    /// From now on all files together may have so many bytes more; None: there is always room.
+    pub(crate) fn leave_room(&self, more: Option<usize>) {
+        let mut inner = self.lock();
+        let used: usize = inner.files.values().map(|stored| stored.bytes.len()).sum();
+        inner.room = more.map(|more| used + more);
     }
 
     /// Flushes so far.
@@ -93,6 +113,7 @@ impl Files for Memory {
 
     fn append(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.lock();
+        inner.fits(bytes.len())?;
         let stored = inner.files.get_mut(name);
         stored.ok_or(io::ErrorKind::NotFound)?.bytes.extend(bytes);
         Ok(())
@@ -122,6 +143,7 @@ impl Files for Memory {
         if inner.fail_syncs {
             return Err(io::Error::other("the device does not flush"));
         }
+        inner.fits(bytes.len())?;
         let stored = Stored {
             bytes: bytes.to_vec(),
             durable: bytes.len(),

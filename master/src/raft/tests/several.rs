@@ -40,9 +40,9 @@ fn place(n: u64, cluster: &str, peers: SocketAddr) -> Seat {
 }
 
 /// A running master.
-struct Running {
-    raft: Raft,
-    device: Device,
+pub(super) struct Running {
+    pub(super) raft: Raft,
+    pub(super) device: Device,
     stop: CancellationToken,
     server: JoinHandle<()>,
     seat: Seat,
@@ -82,7 +82,7 @@ impl Running {
         (self.seat, left, self.tuning)
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.raft.shutdown(SOON).await;
         self.stop.cancel();
         self.server.await.unwrap();
@@ -94,7 +94,7 @@ impl Running {
 }
 
 /// Masters 1 to `n`, all of which vote.
-async fn several(n: u64, tuning: Tuning) -> Vec<Running> {
+pub(super) async fn several(n: u64, tuning: Tuning) -> Vec<Running> {
     let mut masters = Vec::new();
     for id in 1..=n {
         let seat = place(id, "c", local(quiet_port()));
@@ -124,7 +124,7 @@ async fn voters(masters: &[Running], n: usize) {
 }
 
 /// The master that leads, once there is one.
-async fn leader(masters: &[Running]) -> usize {
+pub(super) async fn leader(masters: &[Running]) -> usize {
     wait_for_async("a leader", LATE, async || {
         let leads = |m: &Running| m.raft.leadership().borrow().leading;
         masters.iter().position(leads).ok_or("nobody")
@@ -133,7 +133,7 @@ async fn leader(masters: &[Running]) -> usize {
 }
 
 /// Waits until every master has applied write `n`.
-async fn caught_up(masters: &[Running], n: u64) {
+pub(super) async fn caught_up(masters: &[Running], n: u64) {
     wait_for_async("everybody's state", LATE, async || {
         let clocks: Vec<u64> = masters.iter().map(Running::clock).collect();
         let all = clocks.iter().all(|clock| *clock == n);

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{Device, init, same};
 use super::network::Wire;
 use super::time::pass;
+use crate::raft::files::room::Room;
 use crate::raft::log::LogStore;
 use crate::raft::network::Network;
 use crate::raft::runtime::seeded::below;
@@ -147,7 +148,7 @@ impl World {
         let log = LogStore::open_slow(files.clone(), pause).unwrap();
         let wire = Wire::new(self.clone(), id, ended.clone());
         let network = Network::new(Arc::new(seat(id)));
-        let raft = Raft::assemble(files, log, network, wire, TUNING).await;
+        let raft = Raft::assemble(files, log, Room::default(), network, wire, TUNING).await;
         let raft = raft.unwrap_or_else(|error| panic!("m{id} does not start: {error}"));
         let running = Running {
             raft,
