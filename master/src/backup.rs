@@ -15,6 +15,8 @@ use hancock_proto::ids::{ClusterId, LogIndex, Term};
 use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::blocks::FORMAT;
 use self::blocks::{Fault, Kind, Unread};
 use crate::access::Credentials;
 use crate::raft::{Applied, Undecodable, decode, encode};

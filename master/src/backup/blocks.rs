@@ -9,7 +9,7 @@ use std::ops::Range;
 
 const MAGIC: &[u8; 8] = b"HANCOCKB";
 /// Format this version writes, and the highest it reads.
-pub(super) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Magic and format.
 const BEGINNING: usize = 12;
 /// Bytes of a block before its payload.

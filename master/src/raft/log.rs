@@ -21,6 +21,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use self::record::Kind;
+#[cfg(test)]
+pub(super) use self::segment::FORMAT;
 use self::writer::{Done, Job, Writer};
 use super::error::StoreError;
 use super::files::Files;

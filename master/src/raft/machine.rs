@@ -20,7 +20,9 @@ use super::files::Files;
 use super::once::Once;
 use super::runtime::blocking;
 use super::sealed;
-use super::types::{Answer, Entry, LogId, Membership, Snapshot, SnapshotMeta, Types, Write};
+use super::types::{
+    Answer, COMMAND_FORMAT, Entry, LogId, Membership, Snapshot, SnapshotMeta, Types, Write,
+};
 
 /// File the newest snapshot is kept in.
 const SNAPSHOT: &str = "snapshot";
@@ -206,6 +208,17 @@ fn restore(files: &dyn Files, meta: &SnapshotMeta, bytes: &[u8]) -> Result<Appli
     })
 }
 
+/// What a later version wrote is not guessed.
+fn refuse_newer(entry: &Entry) -> io::Result<()> {
+    match &entry.payload {
+        EntryPayload::Normal(write) if write.v > COMMAND_FORMAT => Err(io::Error::other(format!(
+            "entry {} is of format {}, this version knows formats up to {COMMAND_FORMAT}: start the newer version again",
+            entry.log_id.index, write.v
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Carries out one entry.
 pub(super) fn apply(applied: &mut Applied, entry: Entry) -> Answer {
     applied.last = Some(entry.log_id);
@@ -249,6 +262,7 @@ impl RaftStateMachine<Types> for Machine {
         let mut answers = Vec::new();
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
+            refuse_newer(&entry)?;
             let answer = apply(&mut applied, entry);
             answers.extend(responder.map(|responder| (responder, answer)));
         }

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use hancock_wire::peers::peers_server::{Peers, PeersServer};
 use hancock_wire::peers::{MeetReply, MeetRequest, PeerFrame};
+use openraft::EntryPayload;
+use openraft::raft::AppendEntriesRequest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::frame::{self, Ends, LIMIT};
 use super::member::Seat;
+use super::types::{COMMAND_FORMAT, Entry, Types};
 use super::{HEARTBEAT, Library, Raft, snapshot};
 
 type Answer = Result<Response<PeerFrame>, Status>;
@@ -59,10 +62,29 @@ impl PeerService {
     }
 }
 
+/// A leader of the next version may write what this one cannot carry out: it waits for its own upgrade, and does not guess.
+fn refuse_newer(rpc: &AppendEntriesRequest<Types>) -> Result<(), String> {
+    let format = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(write) => write.v,
+        _ => 0,
+    };
+    let newest = rpc.entries.iter().map(format).max().unwrap_or(0);
+    if newest > COMMAND_FORMAT {
+        return Err(format!(
+            "an entry is of format {newest}, this master knows formats up to {COMMAND_FORMAT} and waits to be upgraded"
+        ));
+    }
+    Ok(())
+}
+
 #[tonic::async_trait]
 impl Peers for PeerService {
     async fn append(&self, request: Request<PeerFrame>) -> Answer {
-        let deed = |rpc| self.library.append_entries(rpc);
+        let deed = async |rpc| {
+            refuse_newer(&rpc)?;
+            let appended = self.library.append_entries(rpc).await;
+            appended.map_err(|e| e.to_string())
+        };
         self.answer(request, deed).await
     }
 

@@ -5,7 +5,7 @@ use super::files::Files;
 
 const MAGIC: &[u8; 8] = b"HANCOCKF";
 /// Format this version writes, and the highest it reads.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Magic, format, checksum.
 const HEADER: usize = 16;
 

@@ -7,6 +7,7 @@ use super::files::memory::Memory as Device;
 use super::*;
 
 mod room;
+mod samples;
 mod seeds;
 mod several;
 

@@ -6,7 +6,7 @@ use crate::raft::files::Files;
 
 const MAGIC: &[u8; 8] = b"HANCOCKL";
 /// Format this version writes, and the highest it reads.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// Magic, format, checksum, first sequence number.
 pub(crate) const HEADER: usize = 24;
 const PREFIX: &str = "log-";

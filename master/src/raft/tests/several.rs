@@ -10,7 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Server;
 
+use openraft::RaftNetworkV2;
+use openraft::entry::RaftEntry;
+use openraft::network::RPCOption;
+use openraft::raft::AppendEntriesRequest;
+
 use super::super::network::Network;
+use super::super::types::Entry;
 use super::*;
 use crate::access::Credentials;
 
@@ -417,4 +423,28 @@ async fn a_leader_is_cut_off_when_it_hears_nobody_and_not_when_nobody_writes() {
     );
     assert!(begun.elapsed() < Duration::from_secs(1), "told at once");
     leading.stop().await;
+}
+
+/// In the middle of an upgrade: the old one waits, and goes on living.
+#[tokio::test]
+async fn entries_of_the_next_version_are_refused_at_the_door() {
+    let ours = place(1, "c", local(quiet_port()));
+    let master = Running::start(ours.clone(), Device::default(), Tuning::default()).await;
+    let newer = place(2, "c", local(1));
+    let mut peer = Network::new(Arc::new(newer)).peer(1, &ours.member);
+    let mut write = Write::new(started(9), None);
+    write.v += 1;
+    let leader = openraft::vote::leader_id_std::CommittedLeaderId::new(9);
+    let at = openraft::LogId::new(leader, 1);
+    let rpc = AppendEntriesRequest {
+        vote: openraft::Vote::new_committed(9, 2),
+        prev_log_id: None,
+        entries: vec![Entry::new_normal(at, write)],
+        leader_commit: None,
+    };
+    let refused = peer.append_entries(rpc, RPCOption::new(SOON)).await;
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains("is of format 2"), "{told}");
+    assert!(master.raft.leadership().borrow().term < Term(9));
+    master.stop().await;
 }
