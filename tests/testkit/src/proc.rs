@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
@@ -102,6 +103,32 @@ fn listening_inodes(port: u16) -> BTreeSet<String> {
         listens.then(|| format!("socket:[{}]", fields[9]))
     });
     listening.collect()
+}
+
+/// Which of `pids` has the end `near` of the connection between `near` and `far`, both IPv4.
+pub fn connected(near: SocketAddr, far: SocketAddr, pids: &[i32]) -> Option<i32> {
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    let (near, far) = (table_form(near)?, table_form(far)?);
+    let inode = table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_it = *fields.get(1)? == near && *fields.get(2)? == far;
+        is_it.then(|| format!("socket:[{}]", fields[9]))
+    })?;
+    let has = |pid: &&i32| {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd"));
+        let mut fds = fds.into_iter().flatten().flatten();
+        fds.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == inode.as_str()))
+    };
+    pids.iter().find(has).copied()
+}
+
+/// An address as the kernel's table has it.
+fn table_form(address: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(address) = address else {
+        return None;
+    };
+    let bytes = u32::from_ne_bytes(address.ip().octets());
+    Some(format!("{bytes:08X}:{:04X}", address.port()))
 }
 
 /// Processes whose command line, environment or working directory names `dir`, and everything they started.
