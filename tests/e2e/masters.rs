@@ -4,6 +4,8 @@ mod cluster;
 mod comeback;
 mod disk;
 mod faults;
+mod history;
+mod steady;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Masters on loopback ports, each with a directory and a configuration file of its own.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use hancock_proto::api::MasterView;
 use hancock_testkit::Daemon;
 use hancock_testkit::http::{self, Response};
+use hancock_testkit::paths::Paths;
 use hancock_testkit::port::{local, quiet_port};
 use hancock_testkit::wait::wait_for;
 use nix::sys::signal::Signal;
@@ -19,12 +20,17 @@ use crate::world::{BINARY, Ran, finish};
 /// Far more than anything here takes on a loaded machine.
 pub const LATE: Duration = Duration::from_secs(30);
 
+/// Where masters reach each other when the ways between them can be cut.
+const APART: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 pub struct Cluster {
     masters: Vec<Master>,
     /// The operator's token.
     pub token: String,
     /// The agents' token.
     pub join: String,
+    /// What masters say to each other goes over these; None: directly.
+    paths: Option<Paths>,
     dir: tempfile::TempDir,
 }
 
@@ -44,12 +50,22 @@ impl Cluster {
         Self::start_on(n, |_| ())
     }
 
+    /// As [`Cluster::start`]; the ways between them can be cut.
+    pub fn start_apart(n: usize) -> Self {
+        Self::begin(n, Some(Paths::default()), |_| ())
+    }
+
     /// As [`Cluster::start`]; `disk` makes the first one's directory.
     pub fn start_on(n: usize, disk: impl FnOnce(&Path)) -> Self {
+        Self::begin(n, None, disk)
+    }
+
+    fn begin(n: usize, paths: Option<Paths>, disk: impl FnOnce(&Path)) -> Self {
         let mut cluster = Self {
             masters: Vec::new(),
             token: String::new(),
             join: String::new(),
+            paths,
             dir: tempfile::tempdir().unwrap(),
         };
         let first = cluster.prepare("m1");
@@ -78,7 +94,15 @@ impl Cluster {
         let text = format!(
             "name = {name:?}\ndata-dir = {data:?}\napi = \"{api}\"\nagents = \"{agents}\"\npeers = \"{peers}\"\n"
         );
-        fs::write(&config, text).unwrap();
+        let apart = self.paths.as_ref().map(|paths| {
+            // The same ports of another loopback address.
+            for door in [api, agents, peers] {
+                let front = SocketAddr::new(APART.into(), door.port());
+                paths.lead(front, door, self.masters.len());
+            }
+            format!("advertise = \"{APART}\"\n")
+        });
+        fs::write(&config, text + &apart.unwrap_or_default()).unwrap();
         self.masters.push(Master {
             name: name.to_owned(),
             log: self.dir.path().join(format!("{name}.log")),
@@ -120,13 +144,22 @@ impl Cluster {
     }
 
     /// Starts a master.
-    pub fn spawn(&mut self, master: usize) {
-        let master = &mut self.masters[master];
+    pub fn spawn(&mut self, number: usize) {
+        let master = &mut self.masters[number];
         let mut command = Command::new(BINARY);
         command
             .args(["master", "run", "--config"])
             .arg(&master.config);
-        master.daemon = Some(Daemon::start(&mut command, &master.log));
+        let daemon = Daemon::start(&mut command, &master.log);
+        if let Some(paths) = &self.paths {
+            paths.is(number, daemon.pid());
+        }
+        master.daemon = Some(daemon);
+    }
+
+    /// The ways between masters that were started apart.
+    pub fn paths(&self) -> Paths {
+        self.paths.clone().unwrap()
     }
 
     fn daemon(&mut self, master: usize) -> &mut Daemon {

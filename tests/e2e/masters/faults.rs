@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use super::cluster::{Cluster, LATE, send, web};
 
 /// Clients that write all the time, each to an app of its own.
-const WRITERS: usize = 3;
+pub const WRITERS: usize = 3;
 /// Writes between two faults.
 const BETWEEN: u64 = 100;
 /// Within these a write is accepted again: half of the time, and practically always.
@@ -24,14 +24,40 @@ const BARS: (Duration, Duration) = (Duration::from_millis(1200), Duration::from_
 
 /// Where and as whom to write.
 #[derive(Clone)]
-struct Clients {
+pub struct Clients {
     apis: Vec<SocketAddr>,
     token: String,
     /// Keys given out.
     keys: Arc<AtomicU64>,
 }
 
+/// The deployment of each write, and how long it took to be answered.
+type Answered = Vec<(u64, Duration)>;
+
 impl Clients {
+    pub fn new(cluster: &Cluster) -> Self {
+        Self {
+            apis: (0..3).map(|n| cluster.api(n)).collect(),
+            token: cluster.token.clone(),
+            keys: Arc::default(),
+        }
+    }
+
+    /// [`WRITERS`] that write until told to stop, each to an app of its own, which is made first.
+    pub fn start(&self, cluster: &Cluster, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<Answered>> {
+        let apps: Vec<String> = (0..WRITERS).map(|n| format!("app-{n}")).collect();
+        for app in &apps {
+            create(cluster, app);
+        }
+        let apps = apps.into_iter();
+        apps.map(|app| self.keep_writing(app, stop)).collect()
+    }
+
+    /// Writes begun so far.
+    pub fn written(&self) -> u64 {
+        self.keys.load(Ordering::SeqCst)
+    }
+
     /// Restarts `app`, however often it must be asked for; the deployment's number. `first` is asked first.
     fn write(&self, app: &str, first: usize) -> u64 {
         let key = format!("w{}", self.keys.fetch_add(1, Ordering::SeqCst));
@@ -57,16 +83,23 @@ impl Clients {
     }
 
     /// Writes until told to stop; the deployments.
-    fn keep_writing(&self, app: String, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<u64>> {
+    fn keep_writing(&self, app: String, stop: &Arc<AtomicBool>) -> JoinHandle<Answered> {
         let (clients, stop) = (self.clone(), stop.clone());
         thread::spawn(move || {
             let mut answered = Vec::new();
             while !stop.load(Ordering::SeqCst) {
-                answered.push(clients.write(&app, answered.len()));
+                let begun = Instant::now();
+                let deployment = clients.write(&app, answered.len());
+                answered.push((deployment, begun.elapsed()));
             }
             answered
         })
     }
+}
+
+fn create(cluster: &Cluster, app: &str) {
+    let put = cluster.send(0, "PUT", &format!("/v1/apps/{app}"), None, &web(app));
+    assert_eq!(put.unwrap().status, 200);
 }
 
 #[test]
@@ -76,27 +109,16 @@ fn no_answered_write_is_lost_and_none_counts_twice() {
         None => 10,
     };
     let mut cluster = Cluster::start(3);
-    let clients = Clients {
-        apis: (0..3).map(|n| cluster.api(n)).collect(),
-        token: cluster.token.clone(),
-        keys: Arc::default(),
-    };
-    let apps: Vec<String> = (0..WRITERS).map(|n| format!("app-{n}")).collect();
-    for app in apps.iter().map(String::as_str).chain(["probe"]) {
-        let put = cluster.send(0, "PUT", &format!("/v1/apps/{app}"), None, &web(app));
-        assert_eq!(put.unwrap().status, 200);
-    }
+    let clients = Clients::new(&cluster);
+    create(&cluster, "probe");
     let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = apps
-        .iter()
-        .map(|app| clients.keep_writing(app.clone(), &stop))
-        .collect();
+    let writers = clients.start(&cluster, &stop);
     let mut answered: Vec<u64> = Vec::new();
     let mut pauses = Vec::new();
     for round in 0..rounds {
-        let written = clients.keys.load(Ordering::SeqCst) + BETWEEN;
+        let written = clients.written() + BETWEEN;
         wait_for("writes between two faults", LATE, || {
-            let now = clients.keys.load(Ordering::SeqCst);
+            let now = clients.written();
             if now >= written { Ok(()) } else { Err(now) }
         });
         let signal = [Signal::SIGKILL, Signal::SIGSTOP][round % 2];
@@ -106,7 +128,8 @@ fn no_answered_write_is_lost_and_none_counts_twice() {
     }
     stop.store(true, Ordering::SeqCst);
     for writer in writers {
-        answered.extend(writer.join().unwrap());
+        let deployments = writer.join().unwrap().into_iter().map(|(one, _)| one);
+        answered.extend(deployments);
     }
     let last = clients.write("probe", 0);
     let distinct: BTreeSet<u64> = answered.iter().copied().collect();
