@@ -21,7 +21,7 @@ use crate::raft::runtime::seeded;
 /// Writers, each of which waits for one answer after the other.
 const WRITERS: u64 = 3;
 /// Faults of a run.
-const FAULTS: u64 = 12;
+const FAULTS: u64 = 8;
 /// Longest everything may take to be well again after the last fault, on the clock of the run.
 const WELL_AGAIN: Duration = Duration::from_secs(120);
 

@@ -10,7 +10,7 @@ use crate::raft::runtime::seeded::below;
 pub(super) async fn one(world: &World) -> String {
     let id = 1 + below(MASTERS);
     let other = 1 + (id + below(MASTERS - 1)) % MASTERS;
-    let pause = Duration::from_millis(50 + below(1200));
+    let pause = Duration::from_millis(50 + below(900));
     let what = match below(11) {
         0 | 1 => {
             world.crash(id);
