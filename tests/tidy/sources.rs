@@ -15,7 +15,13 @@ const VENDORS: [(&str, &[&str]); 5] = [
     ),
     ("bollard", &["agent/src/runtime/docker"]),
     ("openraft", &["master/src/raft"]),
-    ("etcd_client", &["balancer/registry/src/etcd"]),
+    (
+        "etcd_client",
+        &[
+            "balancer/registry/src/etcd",
+            "tests/testkit/src/bin/commits",
+        ],
+    ),
     ("mlua", &["balancer/src/lua"]),
 ];
 
