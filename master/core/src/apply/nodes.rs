@@ -52,6 +52,9 @@ pub(super) fn register(
         let former = std::mem::replace(&mut node.info, info.clone());
         node.boot = boot.clone();
         zones::relabelled(step, id, &former.labels);
+        if former.capacity != info.capacity {
+            tell_overfull(step, id);
+        }
         return found(step, id);
     }
     let node = Node {
@@ -68,6 +71,30 @@ pub(super) fn register(
     step.state.nodes.insert(id.clone(), Arc::new(node));
     joined(step, id, "has joined");
     Ok(Reply::Done)
+}
+
+/// A node may come back with less than its instances have: that is told, and nothing of it is stopped.
+fn tell_overfull(step: &mut Step<'_>, id: &NodeId) {
+    let Some(node) = step.state.nodes.get(id) else {
+        return;
+    };
+    let (there, used) = (&node.info.capacity, node.used());
+    let cpu = used.cpu > u64::from(there.cpu.as_millicores());
+    let memory = used.memory > there.memory.as_bytes();
+    let what = match (cpu, memory) {
+        (false, false) => return,
+        (true, false) => "processor time",
+        (false, true) => "memory",
+        (true, true) => "processor time and memory",
+    };
+    let about = About {
+        node: Some(id),
+        ..About::default()
+    };
+    let message = format!(
+        "node {id} has less {what} than its instances have reserved; nothing of it is stopped"
+    );
+    step.event(Level::Warning, "node_overfull", about, message);
 }
 
 fn joined(step: &mut Step<'_>, id: &NodeId, how: &str) {
