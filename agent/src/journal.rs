@@ -36,6 +36,9 @@ pub struct Record {
     /// The registry to follow beside the master's stream.
     #[serde(default)]
     pub chosen: Chosen,
+    /// Where the masters are, HOST:PORT, as the leader last said.
+    #[serde(default)]
+    pub masters: Vec<String>,
 }
 
 /// Why a journal cannot be used.

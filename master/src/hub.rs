@@ -1,6 +1,6 @@
 //! The agents' side of a master: one session per node.
 //!
-//! - **Data in**: frames of agents. **Data out**: assignments, registry changes, log requests.
+//! - **Data in**: frames of agents. **Data out**: assignments, registry changes, log requests, where the masters are.
 //! - **Invariants**: a session belongs to one term and ends with it; what a node is sent is derived from the state and sent again in every
 //!   session, so a lost frame is never missed; the newest session of a node wins.
 //! - **Never**: queues without a bound. Reports are coalesced, what is sent is derived, a reader that is too slow is cut off.
@@ -11,8 +11,9 @@ mod session;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use hancock_proto::ids::NodeId;
+use hancock_proto::ids::{NodeId, Term};
 use hancock_wire::hub_server::Hub;
 use hancock_wire::{AgentFrame, HubFrame};
 use tokio::sync::mpsc;
@@ -22,12 +23,13 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use self::logs::{LogStream, Wanted};
 use self::session::{Attached, Session};
 use crate::deps::Deps;
-use crate::raft::Leadership;
 
 /// Metadata key under which a master that does not lead says where agents find the leader.
 const LEADER: &str = "x-hancock-leader";
 /// Frames that may wait for one node's connection.
 const QUEUE: usize = 16;
+/// Longest an elected master may take to begin its term before agents are sent away.
+const BEGIN: Duration = Duration::from_secs(2);
 
 /// The gRPC service agents call. Clones share the sessions.
 #[derive(Clone)]
@@ -78,6 +80,17 @@ impl Service {
     pub(crate) fn new(deps: Arc<Deps>, sessions: Arc<Sessions>) -> Self {
         Self { deps, sessions }
     }
+
+    /// The term this master may act in; None: agents have to go elsewhere. An elected one is about to begin its term, which is waited for.
+    async fn led(&self) -> Option<Term> {
+        let mut leading = self.deps.leading();
+        let term = *leading.borrow_and_update();
+        if term.is_some() || !self.deps.raft.leadership().borrow().leading {
+            return term;
+        }
+        let begun = tokio::time::timeout(BEGIN, leading.wait_for(Option::is_some)).await;
+        *begun.ok()?.ok()?
+    }
 }
 
 #[tonic::async_trait]
@@ -88,10 +101,8 @@ impl Hub for Service {
         &self,
         request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let term = *self.deps.leading().borrow();
-        let Some(term) = term else {
-            let leadership = self.deps.raft.leadership().borrow().clone();
-            return Err(elsewhere(&leadership));
+        let Some(term) = self.led().await else {
+            return Err(elsewhere(&self.deps));
         };
         let (out, stream) = mpsc::channel(QUEUE);
         let (deps, sessions) = (self.deps.clone(), self.sessions.clone());
@@ -101,8 +112,9 @@ impl Hub for Service {
     }
 }
 
-/// Refuses a session, and names the leader for people and, as metadata, for programs.
-fn elsewhere(leadership: &Leadership) -> Status {
+/// Refuses or ends a session, and names the leader for people and, as metadata, for programs.
+fn elsewhere(deps: &Deps) -> Status {
+    let leadership = deps.raft.leadership().borrow().clone();
     let leader = leadership.leader.as_deref().unwrap_or("not known just now");
     let message = format!("this master does not lead; the leader is {leader}");
     let mut status = Status::unavailable(message);

@@ -14,13 +14,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::logs::{LogStream, Requests, Wanted};
-use super::{Sessions, frame};
+use super::{Sessions, elsewhere, frame};
 use crate::deps::Deps;
+use crate::raft::Seated;
 
 /// Time an agent has for its first message.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Time a frame may wait for the connection; then the session is cut off and the agent comes back.
 const SLOW: Duration = Duration::from_secs(10);
+/// Time between two looks at who the masters are.
+const LOOK: Duration = Duration::from_secs(10);
 /// Messages other parts may have waiting for one session.
 const EXTRA: usize = 64;
 
@@ -60,6 +63,8 @@ struct Position {
     revision: Option<Revision>,
     /// What it was told of the chosen registry.
     chosen: Option<HubMessage>,
+    /// Where it was told the masters are.
+    masters: Vec<String>,
 }
 
 impl Session {
@@ -104,6 +109,7 @@ impl Session {
             generation: None,
             revision: hello.registry.filter(|_| knows_cluster),
             chosen: None,
+            masters: Vec::new(),
         };
         let ended = tokio::select! {
             ended = self.read(&mut inbound, &node, &attached) => ended,
@@ -228,10 +234,11 @@ impl Session {
     ) -> Result<(), Status> {
         let mut applied = self.deps.raft.applied();
         let mut leading = self.deps.leading();
+        let mut look = tokio::time::interval(LOOK);
         loop {
             applied.borrow_and_update();
             if *leading.borrow_and_update() != Some(self.fence.term) {
-                return Err(Status::unavailable("this master no longer leads"));
+                return Err(elsewhere(&self.deps));
             }
             let newest = self.deps.raft.newest();
             for message in news(newest.state(), self.fence.term, node, &mut position) {
@@ -241,8 +248,19 @@ impl Session {
                 changed = applied.changed() => changed.map_err(|_| ending())?,
                 changed = leading.changed() => changed.map_err(|_| ending())?,
                 Some(message) = messages.recv() => self.write(&message).await?,
+                _ = look.tick() => self.tell_masters(&mut position).await?,
             }
         }
+    }
+
+    /// Tells where the masters are, when that is news.
+    async fn tell_masters(&self, position: &mut Position) -> Result<(), Status> {
+        let agents = agents(self.deps.raft.members());
+        if agents == position.masters {
+            return Ok(());
+        }
+        position.masters.clone_from(&agents);
+        self.write(&HubMessage::Masters { agents }).await
     }
 
     async fn write(&self, message: &HubMessage) -> Result<(), Status> {
@@ -250,6 +268,13 @@ impl Session {
         let sent = self.out.send_timeout(Ok(frame), SLOW).await;
         sent.map_err(|_| Status::resource_exhausted("the node reads too slowly; cut off"))
     }
+}
+
+/// Where agents find the masters, voters first; none: there is only this one, in the agent's own process.
+fn agents(mut masters: Vec<Seated>) -> Vec<String> {
+    masters.sort_by_key(|master| !master.voter);
+    let places = masters.into_iter().map(|master| master.member.agents);
+    places.filter(|at| !at.is_empty()).collect()
 }
 
 fn ending() -> Status {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hancock_proto::ids::ClusterId;
 use hancock_proto::time::SystemClock;
@@ -24,6 +25,9 @@ use crate::deps::Deps;
 use crate::hub::{Service, Sessions};
 use crate::lead;
 use crate::raft::{Member, Raft, Seat, is_refusal, meet};
+
+/// An agent that says nothing for so long is asked whether it is there, and has as long to answer.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// What one of several masters needs.
 pub struct ClusterOptions {
@@ -121,7 +125,10 @@ impl Master {
         let peers = peers.serve_with_incoming_shutdown(incoming, ended);
         master.peers = Some((farewell, door("peers", peers)));
         let agents = InterceptedService::new(master.hub(), agents_only(&stored.credentials));
-        let agents = Server::builder().add_service(agents);
+        let agents = Server::builder()
+            .http2_keepalive_interval(Some(SILENT))
+            .http2_keepalive_timeout(Some(SILENT))
+            .add_service(agents);
         let incoming = self::incoming(options.agents)?;
         let agents =
             agents.serve_with_incoming_shutdown(incoming, deps.stop.clone().cancelled_owned());

@@ -223,7 +223,7 @@ impl Machine {
                 return;
             }
             HubMessage::Logs(request) => return self.logs(&request).await,
-            HubMessage::LogsEnd { .. } => return,
+            HubMessage::LogsEnd { .. } | HubMessage::Masters { .. } => return,
         };
         let mut seen = self.seen.lock().unwrap();
         for apply in applied {
