@@ -156,6 +156,15 @@ impl DataDir {
         }
     }
 
+    /// Forgets a text stored by [`DataDir::keep`].
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+
     fn store(&self, path: &Path, text: String) -> anyhow::Result<String> {
         write_durably(path, &format!("{text}\n"))
             .with_context(|| format!("cannot write {}", path.display()))?;

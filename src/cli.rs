@@ -1,5 +1,6 @@
 //! The command line: one file per command, each with its arguments and one function.
 
+mod agent;
 mod app;
 mod args;
 mod balancer;
@@ -94,6 +95,8 @@ impl Global {
 enum Command {
     /// Run the whole system on this machine
     Dev(dev::Args),
+    /// Run one node: its instances, and the balancer in front of them
+    Agent(Box<agent::Args>),
     /// Run only a balancer, managed in Slardar's words
     Balancer(Box<balancer::Args>),
     /// Move documents of upstreams
@@ -162,6 +165,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Dev(args) => dev::run(args),
+        Command::Agent(args) => agent::run(*args),
         Command::Balancer(args) => balancer::run(*args),
         Command::Master(master::Command::Here(command)) => {
             master::here(command, &global.token_file, &Out::new(global.output))
@@ -214,6 +218,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Master(master::Command::Cluster(command)) => master::ask(context, &command).await,
         // Answered by `run` without a master.
         Command::Dev(_)
+        | Command::Agent(_)
         | Command::Balancer(_)
         | Command::Upstream(_)
         | Command::Master(_)

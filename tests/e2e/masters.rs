@@ -1,6 +1,6 @@
 //! Several masters as processes of their own.
 
-mod cluster;
+pub mod cluster;
 mod faults;
 
 use std::time::Duration;

@@ -36,6 +36,8 @@ struct Master {
     agents: SocketAddr,
     peers: SocketAddr,
     daemon: Option<Daemon>,
+    /// It stands still: nobody waits for its answers.
+    paused: bool,
 }
 
 impl Cluster {
@@ -81,6 +83,7 @@ impl Cluster {
             agents,
             peers,
             daemon: None,
+            paused: false,
         });
         self.masters.len() - 1
     }
@@ -106,7 +109,7 @@ impl Cluster {
     /// Runs a command that asks the first living master.
     #[track_caller]
     pub fn ask(&self, args: &[&str]) -> Ran {
-        let living = self.masters.iter().find(|m| m.daemon.is_some()).unwrap();
+        let living = self.masters.iter().find(|m| m.answers()).unwrap();
         let mut command = Command::new(BINARY);
         command.args(args).env("HANCOCK_TOKEN", &self.token);
         command.env("HANCOCK_MASTER", format!("http://{}", living.api));
@@ -129,6 +132,18 @@ impl Cluster {
 
     pub fn signal(&mut self, master: usize, signal: Signal) {
         self.daemon(master).signal(signal);
+    }
+
+    /// It stands still until [`Cluster::resume`].
+    pub fn pause(&mut self, master: usize, signal: Signal) {
+        self.signal(master, signal);
+        self.masters[master].paused = true;
+    }
+
+    /// It goes on.
+    pub fn resume(&mut self, master: usize) {
+        self.signal(master, Signal::SIGCONT);
+        self.masters[master].paused = false;
     }
 
     /// SIGKILL.
@@ -189,7 +204,7 @@ impl Cluster {
 
     /// The masters as the first living one that knows them tells.
     pub fn masters(&self) -> Result<Vec<MasterView>, String> {
-        let living = (0..self.masters.len()).filter(|n| self.masters[*n].daemon.is_some());
+        let living = (0..self.masters.len()).filter(|n| self.masters[*n].answers());
         let mut seen = "nobody runs".to_owned();
         for master in living {
             match self.get(master, "/v1/masters") {
@@ -230,6 +245,12 @@ impl Cluster {
                 Err(format!("{masters:?}"))
             }
         });
+    }
+}
+
+impl Master {
+    fn answers(&self) -> bool {
+        self.daemon.is_some() && !self.paused
     }
 }
 
