@@ -62,7 +62,7 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 struct Global {
     // Read from the environment by hand: what clap takes from there it shows in every usage line, as if it had to be given.
-    /// The master's API [default: $HANCOCK_MASTER, or http://127.0.0.1:7400]
+    /// The master's API, or several with commas: the next is asked when one is silent [default: $HANCOCK_MASTER, or http://127.0.0.1:7400]
     #[arg(long, global = true, value_name = "URL", display_order = 900)]
     master: Option<String>,
     /// File with the operator's token [default: what HANCOCK_TOKEN holds]

@@ -3,6 +3,8 @@
 mod error;
 mod logs;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hancock_proto::api::{
@@ -36,16 +38,22 @@ const ELECTION: Duration = Duration::from_secs(5);
 /// Time between two tries while there is no leader.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// One master, reached over HTTP.
+/// Longest one of several masters may take beyond what it was asked to wait: then the next one is asked.
+const ANSWER_OF_ONE: Duration = Duration::from_secs(10);
+
+/// One master, or several of a cluster, reached over HTTP.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
-    base: Url,
+    /// Never empty.
+    bases: Vec<Url>,
+    /// Who is asked just now; the next one is as soon as that one does not answer.
+    turn: Arc<AtomicUsize>,
     token: Option<String>,
 }
 
 impl Client {
-    /// A client of the master at `url`, like `http://127.0.0.1:7400`.
+    /// A client of the master at `url`, like `http://127.0.0.1:7400`, or of several with commas between them.
     ///
     /// # Errors
     /// `url` is not an HTTP address.
@@ -58,7 +66,8 @@ impl Client {
             .map_err(|e| ClientError::address(url, &e))?;
         Ok(Self {
             http,
-            base: error::parse_address(url)?,
+            bases: error::parse_addresses(url)?,
+            turn: Arc::default(),
             token: None,
         })
     }
@@ -157,8 +166,7 @@ impl Client {
             "/v1/deployments/{id}?after={after}&wait={}ms",
             wait.as_millis()
         );
-        self.call(Method::GET, &path, None::<&()>, wait + ANSWER)
-            .await
+        self.call(Method::GET, &path, None::<&()>, wait).await
     }
 
     /// Stops a deployment.
@@ -181,8 +189,7 @@ impl Client {
     /// Events after number `after`; waits up to `wait` for the first.
     pub async fn events(&self, after: u64, wait: Duration) -> Result<Vec<Event>, ClientError> {
         let path = format!("/v1/events?after={after}&wait={}ms", wait.as_millis());
-        self.call(Method::GET, &path, None::<&()>, wait + ANSWER)
-            .await
+        self.call(Method::GET, &path, None::<&()>, wait).await
     }
 
     /// All zones.
@@ -279,33 +286,58 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
-        self.call(method, path, body, ANSWER).await
+        self.call(method, path, body, Duration::ZERO).await
     }
 
-    /// One request; tried again for a while when there is no leader. Its key says that it is the same one, should the first have been
-    /// carried out after all.
+    /// One request, which the master may keep waiting for `wait`; tried again for a while when there is no leader, and with the next master
+    /// when one does not answer. Its key says that it is the same one, should the first have been carried out after all.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
-        deadline: Duration,
+        wait: Duration,
     ) -> Result<T, ClientError> {
         let give_up = Instant::now() + ELECTION;
         let key = match method {
             Method::GET => None,
             _ => crate::boot::unique().ok(),
         };
+        let mut silent = Vec::new();
         loop {
             let key = key.as_deref();
-            let reply = self.try_call(method.clone(), path, body, key, deadline);
-            let reply = reply.await;
-            match reply {
+            let reply = self.try_call(method.clone(), path, body, key, wait + self.patience());
+            match reply.await {
                 Err(ClientError::NoLeader { .. }) if Instant::now() < give_up => {
+                    silent.clear();
+                    self.turn_to_next();
                     tokio::time::sleep(PAUSE).await;
                 }
+                Err(error @ ClientError::Unreachable { .. }) => self.after(error, &mut silent)?,
                 reply => return reply,
             }
+        }
+    }
+
+    /// Turns to the next master, or gives up when all were `silent`.
+    fn after(&self, error: ClientError, silent: &mut Vec<ClientError>) -> Result<(), ClientError> {
+        silent.push(error);
+        if silent.len() < self.bases.len() {
+            self.turn_to_next();
+            return Ok(());
+        }
+        Err(ClientError::all_unreachable(std::mem::take(silent)))
+    }
+
+    fn turn_to_next(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Longest a master may take to answer.
+    fn patience(&self) -> Duration {
+        match self.bases.len() {
+            1 => ANSWER,
+            _ => ANSWER_OF_ONE,
         }
     }
 
@@ -332,7 +364,7 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, ClientError> {
         let url = self
-            .base
+            .base()
             .join(path.trim_start_matches('/'))
             .map_err(|e| ClientError::address(path, &e))?;
         let request = self.http.request(method, url);
@@ -392,9 +424,14 @@ impl Client {
         }
     }
 
+    /// Who is asked just now.
+    fn base(&self) -> &Url {
+        &self.bases[self.turn.load(Ordering::Relaxed) % self.bases.len()]
+    }
+
     /// The address as people write it.
     fn url(&self) -> String {
-        self.base.as_str().trim_end_matches('/').to_owned()
+        self.base().as_str().trim_end_matches('/').to_owned()
     }
 }
 

@@ -71,6 +71,24 @@ impl ClientError {
         Self::Unreachable { url, reason }
     }
 
+    /// What to say of masters of which none could be reached.
+    pub(super) fn all_unreachable(each: Vec<Self>) -> Self {
+        let parts = each.into_iter().filter_map(|error| match error {
+            Self::Unreachable { url, reason } => Some((url, reason)),
+            _ => None,
+        });
+        let (urls, reasons): (Vec<String>, Vec<String>) = parts.unzip();
+        let first = reasons.first().cloned().unwrap_or_default();
+        let reason = match reasons.iter().all(|reason| *reason == first) {
+            true => first,
+            false => reasons.join(", "),
+        };
+        Self::Unreachable {
+            url: urls.join(", "),
+            reason,
+        }
+    }
+
     /// The exit code it stands for.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -143,8 +161,15 @@ fn innermost(error: &dyn Error) -> String {
     inner.to_string().to_lowercase()
 }
 
+/// Addresses with commas between them; at least one.
+pub(super) fn parse_addresses(urls: &str) -> Result<Vec<Url>, ClientError> {
+    urls.split(',')
+        .map(|url| parse_address(url.trim()))
+        .collect()
+}
+
 /// An HTTP address, with a slash at its end so that paths can be joined.
-pub(super) fn parse_address(url: &str) -> Result<Url, ClientError> {
+fn parse_address(url: &str) -> Result<Url, ClientError> {
     let parsed = Url::parse(&format!("{}/", url.trim_end_matches('/')))
         .map_err(|e| ClientError::address(url, &e))?;
     match parsed.scheme() {
