@@ -47,6 +47,50 @@ fn they_begin_join_and_leave() {
 }
 
 #[test]
+fn a_master_is_moved_or_sent_away_once_for_a_key() {
+    let cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let [next, other] = [1, 2].map(|offset| (leader + offset) % 3);
+    let names = cluster.names();
+    let transfer = |to: usize, key: &str| {
+        let path = format!("/v1/masters/{}/transfer", names[to]);
+        let sent = cluster.send(other, "POST", &path, Some(key), "").unwrap();
+        assert_eq!(sent.status, 200, "{sent:?}");
+    };
+    let wait_leader = |wanted: usize| {
+        wait_for("the new leader", LATE, || {
+            let leads = cluster.leader();
+            if leads == wanted { Ok(()) } else { Err(leads) }
+        });
+    };
+    transfer(next, "k1");
+    wait_leader(next);
+    transfer(other, "k2");
+    wait_leader(other);
+    // Late, and for the second time: it is answered and moves nothing.
+    transfer(next, "k1");
+    let leave = |key: Option<&str>| {
+        let path = format!("/v1/masters/{}", names[leader]);
+        cluster.send(next, "DELETE", &path, key, "").unwrap()
+    };
+    let (first, again) = (leave(Some("k3")), leave(Some("k3")));
+    assert_eq!((first.status, again.status), (200, 200), "{again:?}");
+    assert!(
+        !again.body.contains(&format!("{:?}", names[leader])),
+        "{again:?}"
+    );
+    assert_eq!(
+        leave(Some("k4")).status,
+        404,
+        "another key is another write"
+    );
+    assert_eq!(cluster.leader(), other);
+    let events = cluster.get(other, "/v1/events").unwrap().body;
+    let told = format!("master {} was asked to leave", names[leader]);
+    assert_eq!(events.matches(&told).count(), 1, "{events}");
+}
+
+#[test]
 fn any_master_takes_writes_and_reads() {
     let mut cluster = Cluster::start(3);
     let leader = cluster.leader();

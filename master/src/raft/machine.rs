@@ -33,6 +33,13 @@ pub(crate) struct Applied {
     membership: Membership,
 }
 
+impl Applied {
+    /// What was answered under a key.
+    pub(crate) fn answered(&self, key: &str) -> Option<Reply> {
+        self.once.answer(key)
+    }
+}
+
 /// What readers and writers of the state share.
 pub(crate) struct Shared {
     newest: ArcSwap<Applied>,

@@ -11,7 +11,7 @@ use hancock_proto::resources::NodeInfo;
 
 use super::step::{About, Step};
 use super::zones;
-use crate::command::Reply;
+use crate::command::{MasterDeed, Reply};
 use crate::desired::is_ready;
 use crate::refuse;
 use crate::state::{Instance, Node, NodeState, Phase, Stage};
@@ -35,6 +35,17 @@ pub(super) fn term_started(
     step.state.term = term;
     step.state.leader = Some(leader.to_owned());
     Ok(Reply::Done)
+}
+
+/// Told to everybody, and remembered with its key; who the masters are is the log's own business.
+pub(super) fn ask_master(
+    step: &mut Step<'_>,
+    deed: MasterDeed,
+    name: &str,
+) -> Result<Reply, ApiError> {
+    let message = format!("master {name} was asked to {}", deed.word());
+    step.event(Level::Info, "master_asked", About::default(), message);
+    Ok(Reply::Noted(step.state.term))
 }
 
 pub(super) fn register(
