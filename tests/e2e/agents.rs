@@ -91,6 +91,9 @@ fn they_follow_the_leader() {
     let loads = nodes
         .each_ref()
         .map(|node| Load::to(node.http, "web.localhost").rate(100).start());
+    let took = move_lead(&cluster);
+    println!("handed over: both agents with the new leader after {took:.2?}");
+    assert!(took <= FOUND, "{took:?}");
     for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
         let took = lose_leader(&mut cluster, signal);
         println!("{signal}: both agents with the new leader after {took:.2?}");
@@ -116,6 +119,19 @@ fn they_follow_the_leader() {
             "{tally}"
         );
     }
+}
+
+/// The leader hands over; how long until both agents are with the next one.
+fn move_lead(cluster: &Cluster) -> Duration {
+    let leader = cluster.leader();
+    let next = (leader + 1) % 3;
+    let begun = Instant::now();
+    cluster
+        .ask(&["master", "transfer", &cluster.names()[next]])
+        .ok();
+    wait_nodes(cluster, 2);
+    assert_ne!(cluster.leader(), leader);
+    begun.elapsed()
 }
 
 /// The leader dies or stands still; how long until both agents are with another one. Then it comes back.
