@@ -8,6 +8,7 @@ use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::ids::{Generation, NodeId, Revision, Term};
 use hancock_proto::registry::Fence;
 use hancock_proto::report::Report;
+use hancock_proto::resources::Offer;
 use hancock_wire::{AgentFrame, HubFrame};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -172,10 +173,7 @@ impl Session {
         while let Some(next) = inbound.message().await? {
             match frame::read(&next, &self.fence)? {
                 AgentMessage::Hello(hello) => self.register(&hello).await?,
-                AgentMessage::Offer(offer) => {
-                    self.deps.view().offer(node, offer, self.deps.now());
-                    self.deps.nudge();
-                }
+                AgentMessage::Offer(offer) => self.take_offer(node, offer),
                 AgentMessage::Report(report) if report.node == *node => self.put_report(report),
                 AgentMessage::Report(report) => {
                     let other = report.node;
@@ -191,6 +189,19 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A heartbeat is news for the plan only when the node was silent, or other ports are in use than before.
+    fn take_offer(&self, node: &NodeId, offer: Offer) {
+        let now = self.deps.now();
+        let mut view = self.deps.view();
+        let before = view.offer_of(node).map(|before| &before.ports_in_use);
+        let known = before == Some(&offer.ports_in_use) && view.is_alive(node, now);
+        view.offer(node, offer, now);
+        drop(view);
+        if !known {
+            self.deps.nudge();
+        }
     }
 
     fn put_report(&self, report: Report) {
