@@ -62,7 +62,7 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 struct Global {
     // Read from the environment by hand: what clap takes from there it shows in every usage line, as if it had to be given.
-    /// The master's API, or several with commas: the next is asked when one is silent [default: $HANCOCK_MASTER, or http://127.0.0.1:7400]
+    /// The master's API, or several with commas: the next is asked when one is silent [default: $HANCOCK_MASTER, or port 7400 of this machine]
     #[arg(long, global = true, value_name = "URL", display_order = 900)]
     master: Option<String>,
     /// File with the operator's token [default: what HANCOCK_TOKEN holds]
@@ -83,11 +83,15 @@ struct Global {
 }
 
 impl Global {
-    fn master(&self) -> String {
+    fn master(&self, token: Option<&str>) -> String {
         let variable = || std::env::var("HANCOCK_MASTER").ok();
         let variable = || variable().filter(|url| !url.is_empty());
         let named = self.master.clone().or_else(variable);
-        named.unwrap_or_else(|| client::DEFAULT_MASTER.to_owned())
+        let default = match token.and_then(hancock_tls::Pin::of_token) {
+            Some(_) => client::DEFAULT_ENCRYPTED,
+            None => client::DEFAULT_MASTER,
+        };
+        named.unwrap_or_else(|| default.to_owned())
     }
 }
 
@@ -190,8 +194,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn with_master(global: Global, command: Command) -> anyhow::Result<ExitCode> {
+    let token = token::given(global.token_file.as_deref())?;
     let context = Context {
-        client: Client::new(&global.master())?.showing(token::given(global.token_file.as_deref())?),
+        client: Client::new(&global.master(token.as_deref()))?.showing(token)?,
         out: Out::new(global.output),
     };
     runtime()?.block_on(ask(&context, command))

@@ -9,6 +9,7 @@ mod body;
 mod cluster;
 mod deployments;
 mod door;
+mod entrance;
 mod error;
 mod logs;
 mod masters;
@@ -28,6 +29,7 @@ use hancock_proto::api::ApplyReply;
 use hancock_registry::Opener;
 
 pub(crate) use self::door::guarded;
+pub(crate) use self::entrance::{ApiDoor, Entered};
 use self::error::Failure;
 use crate::deps::Deps;
 use crate::hub::Sessions;

@@ -6,6 +6,7 @@
 //! - **Never**: queues without a bound. Reports are coalesced, what is sent is derived, a reader that is too slow is cut off.
 
 mod frame;
+mod guard;
 mod logs;
 mod session;
 
@@ -14,12 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hancock_proto::ids::{NodeId, Term};
+use hancock_tls::{LIFETIME, Role};
 use hancock_wire::hub_server::Hub;
-use hancock_wire::{AgentFrame, HubFrame};
+use hancock_wire::{AgentFrame, EnrollReply, EnrollRequest, HubFrame};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use self::guard::Guard;
 pub(crate) use self::logs::{LogStream, Wanted};
 use self::session::{Attached, Session};
 use crate::deps::Deps;
@@ -36,6 +39,7 @@ const BEGIN: Duration = Duration::from_secs(2);
 pub struct Service {
     deps: Arc<Deps>,
     sessions: Arc<Sessions>,
+    guard: Guard,
 }
 
 /// Open sessions by node.
@@ -77,8 +81,29 @@ impl Sessions {
 }
 
 impl Service {
-    pub(crate) fn new(deps: Arc<Deps>, sessions: Arc<Sessions>) -> Self {
-        Self { deps, sessions }
+    pub(crate) fn new(deps: Arc<Deps>, sessions: Arc<Sessions>, guard: Guard) -> Self {
+        Self {
+            deps,
+            sessions,
+            guard,
+        }
+    }
+
+    /// Signs for a node.
+    fn sign(&self, request: &Request<EnrollRequest>) -> Result<EnrollReply, Status> {
+        let (credentials, node) = self.guard.enroll(request)?;
+        let none = || Status::failed_precondition("this cluster has no authority");
+        let authority = credentials.authority.as_ref().ok_or_else(none)?;
+        let (key, now) = (&request.get_ref().public_key, self.deps.now());
+        let signed = authority.sign(Role::Node(node.clone()), &[], key, now, LIFETIME);
+        let signed = signed.map_err(|e| Status::invalid_argument(e.to_string()))?;
+        tracing::info!(%node, "node gets a certificate");
+        Ok(EnrollReply {
+            certificate: signed.certificate,
+            authority: signed.authority,
+            from: signed.from.0,
+            until: signed.until.0,
+        })
     }
 
     /// The term this master may act in; None: agents have to go elsewhere. An elected one is about to begin its term, which is waited for.
@@ -101,14 +126,22 @@ impl Hub for Service {
         &self,
         request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        let node = self.guard.admit(&request)?;
         let Some(term) = self.led().await else {
             return Err(elsewhere(&self.deps));
         };
         let (out, stream) = mpsc::channel(QUEUE);
         let (deps, sessions) = (self.deps.clone(), self.sessions.clone());
-        let session = Session::new(deps, sessions, term, out);
+        let session = Session::new(deps, sessions, term, node, out);
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn enroll(
+        &self,
+        request: Request<EnrollRequest>,
+    ) -> Result<Response<EnrollReply>, Status> {
+        self.sign(&request).map(Response::new)
     }
 }
 

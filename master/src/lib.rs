@@ -17,4 +17,6 @@ mod start;
 pub use access::Credentials;
 pub use hub::Service as HubService;
 pub use raft::{Member, StoreError};
-pub use start::{ClusterOptions, Master, Options, StartError, found_cluster, join_cluster};
+pub use start::{
+    ClusterOptions, Master, Options, StartError, found_cluster, is_encrypted, join_cluster,
+};

@@ -18,6 +18,7 @@ use hancock_proto::ids::{AppName, DeploymentId, LogIndex, Version, ZoneName};
 use hancock_proto::registry::RegistryUrl;
 use hancock_proto::service::ServiceName;
 use hancock_proto::zone::Zone;
+use hancock_tls::Pin;
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,8 @@ pub use logs::LogQuery;
 
 /// Where `hancock dev` serves the API.
 pub const DEFAULT_MASTER: &str = "http://127.0.0.1:7400";
+/// Where a master of a cluster with certificates does.
+pub const DEFAULT_ENCRYPTED: &str = "https://127.0.0.1:7400";
 
 /// Time to open a connection: a master is near or it is not there.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -58,23 +61,36 @@ impl Client {
     /// # Errors
     /// `url` is not an HTTP address.
     pub fn new(url: &str) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            // The master is an address of our own; a proxy for the web has no part in reaching it.
-            .no_proxy()
-            .build()
-            .map_err(|e| ClientError::address(url, &e))?;
+        let http = builder().build();
         Ok(Self {
-            http,
+            http: http.map_err(|e| ClientError::address(url, &e))?,
             bases: error::parse_addresses(url)?,
             turn: Arc::default(),
             token: None,
         })
     }
 
-    /// Shows `token` with every request.
-    pub fn showing(self, token: Option<String>) -> Self {
-        Self { token, ..self }
+    /// Shows `token` with every request: one with a fingerprint only to masters of its cluster, over TLS.
+    ///
+    /// # Errors
+    /// The token has a fingerprint, and the master's address is not an encrypted one.
+    pub fn showing(self, token: Option<String>) -> Result<Self, ClientError> {
+        let Some(pin) = token.as_deref().and_then(Pin::of_token) else {
+            return Ok(Self { token, ..self });
+        };
+        if let Some(plain) = self.bases.iter().find(|base| base.scheme() != "https") {
+            let url = plain.as_str().trim_end_matches('/').to_owned();
+            return Err(ClientError::NotEncrypted { url });
+        }
+        let unusable = |e: &dyn std::error::Error| ClientError::address(&self.url(), &e);
+        let tls = hancock_tls::pinned(pin, hancock_tls::HTTP).map_err(|e| unusable(&e))?;
+        let http = builder().tls_backend_preconfigured(tls).build();
+        let http = http.map_err(|e| unusable(&e))?;
+        Ok(Self {
+            http,
+            token,
+            ..self
+        })
     }
 
     /// What applying `spec` would do.
@@ -433,6 +449,13 @@ impl Client {
     fn url(&self) -> String {
         self.base().as_str().trim_end_matches('/').to_owned()
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        // The master is an address of our own; a proxy for the web has no part in reaching it.
+        .no_proxy()
 }
 
 #[cfg(test)]

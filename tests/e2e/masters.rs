@@ -2,14 +2,12 @@
 
 pub mod cluster;
 mod faults;
+mod strangers;
 
 use std::time::Duration;
 
 use hancock_testkit::wait::wait_for;
-use hancock_wire::AgentFrame;
-use hancock_wire::hub_client::HubClient;
 use nix::sys::signal::Signal;
-use tonic::{Code, Request, Status};
 
 use self::cluster::{Cluster, LATE, web};
 
@@ -132,46 +130,4 @@ fn any_master_takes_writes_and_reads() {
     );
     let stale = cluster.get(leader, "/v1/apps?stale=true").unwrap();
     assert!(stale.body.contains("\"web\""), "{stale:?}");
-}
-
-#[test]
-fn strangers_are_turned_away_at_every_door() {
-    let mut cluster = Cluster::start(3);
-    let leader = cluster.leader();
-    let follower = (leader + 1) % 3;
-    let told = cluster.bare(leader, "/v1/status").unwrap();
-    assert_eq!(told.status, 401, "{told:?}");
-    assert!(told.body.contains("HANCOCK_TOKEN"), "{told:?}");
-    let refused = hub(&cluster, leader, "wrong").unwrap_err();
-    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
-    let elsewhere = hub(&cluster, follower, &cluster.join).unwrap_err();
-    assert_eq!(elsewhere.code(), Code::Unavailable, "{elsewhere}");
-    let agents = elsewhere.metadata().get("x-hancock-leader").unwrap();
-    assert_eq!(agents.to_str().unwrap(), cluster.agents(leader).to_string());
-    hub(&cluster, leader, &cluster.join).unwrap();
-    let newcomer = cluster.prepare("m9");
-    let contact = cluster.peers(leader).to_string();
-    let refused = cluster.run_with(newcomer, &["master", "join", &contact], "operator-wrong");
-    assert!(refused.fails(1).contains("refuses"));
-    let open = cluster.run(newcomer, &["master", "init", "--api", "0.0.0.0:7400"]);
-    assert!(open.fails(1).contains("--insecure"));
-    let nowhere = cluster.run(newcomer, &["master", "run"]);
-    assert!(nowhere.fails(1).contains("hancock master init"));
-}
-
-/// Opens a session and says nothing.
-fn hub(cluster: &Cluster, master: usize, token: &str) -> Result<(), Status> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let address = format!("http://{}", cluster.agents(master));
-    runtime.block_on(async {
-        let mut client = HubClient::connect(address).await.unwrap();
-        let mut request = Request::new(tokio_stream::pending::<AgentFrame>());
-        let value = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().insert("authorization", value);
-        let opened = tokio::time::timeout(LATE, client.session(request)).await;
-        opened.unwrap().map(drop)
-    })
 }

@@ -14,9 +14,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use hancock_tls::{Connector, HTTP, Party};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ use crate::raft::{Leadership, Member};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Time between two tries while nobody leads.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Longest the leader may take to accept a connection.
+/// Longest the leader may take to accept a connection, with the handshake.
 const CONNECT: Duration = Duration::from_millis(500);
 /// Longest the leader may take to begin an answer: more than a request may wait for news.
 const ANSWER: Duration = Duration::from_secs(75);
@@ -53,7 +53,7 @@ struct Door {
     token: Arc<str>,
     fresh: Router,
     stale: Router,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 /// A request that can be asked again.
@@ -64,11 +64,10 @@ struct Asked {
     body: Bytes,
 }
 
-/// The API behind `token`.
-pub(crate) fn guarded(api: Api, token: &str) -> Router {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT));
-    connector.set_nodelay(true);
+/// The API behind `token`. What is sent on goes out as `party`.
+pub(crate) fn guarded(api: Api, token: &str, party: Option<&Party>) -> Router {
+    let tls = party.map(|party| party.client(HTTP));
+    let connector = Connector::new(tls, CONNECT);
     let door = Door {
         deps: api.deps.clone(),
         token: token.into(),

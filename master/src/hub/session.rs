@@ -50,6 +50,8 @@ pub(super) struct Session {
     deps: Arc<Deps>,
     sessions: Arc<Sessions>,
     fence: Fence,
+    /// Whose it must be; None: anybody's.
+    node: Option<NodeId>,
     out: mpsc::Sender<Result<HubFrame, Status>>,
     /// Newest report not yet looked at: the one before is replaced.
     report: Mutex<Option<Report>>,
@@ -73,6 +75,7 @@ impl Session {
         deps: Arc<Deps>,
         sessions: Arc<Sessions>,
         term: Term,
+        node: Option<NodeId>,
         out: mpsc::Sender<Result<HubFrame, Status>>,
     ) -> Self {
         let fence = deps.fence(term);
@@ -80,6 +83,7 @@ impl Session {
             deps,
             sessions,
             fence,
+            node,
             out,
             report: Mutex::new(None),
             reported: Notify::new(),
@@ -138,8 +142,20 @@ impl Session {
         }
     }
 
+    /// Whether the caller may speak for a node.
+    fn judge(&self, node: &NodeId) -> Result<(), Status> {
+        match &self.node {
+            Some(certified) if certified != node => Err(Status::permission_denied(format!(
+                "the certificate is of node {certified}, the hello of node {node}; give the node its former name, or empty the \
+                 agent's data directory to enroll it under the new one"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the node part of the state when it is new or has changed.
     async fn register(&self, hello: &Hello) -> Result<(), Status> {
+        self.judge(&hello.info.node)?;
         let applied = self.deps.raft.newest();
         let known = applied.state().nodes.get(&hello.info.node);
         let same = known.is_some_and(|node| node.info == hello.info && node.boot == hello.boot);

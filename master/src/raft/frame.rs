@@ -1,6 +1,7 @@
 //! Frames between masters: who speaks to whom in which cluster is judged before a body is read.
 
 use hancock_proto::ids::ClusterId;
+use hancock_tls::Caller;
 use hancock_wire::peers::PeerFrame;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -100,14 +101,28 @@ pub(crate) fn sign<T>(request: &mut Request<T>, seat: &Seat) {
     }
 }
 
-/// Refuses who does not show the cluster's secret.
-pub(crate) fn admit(metadata: &MetadataMap, seat: &Seat) -> Result<(), Status> {
+/// Refuses who does not show the cluster's secret and, where there are certificates, that of a master.
+pub(crate) fn admit<T>(request: &Request<T>, seat: &Seat) -> Result<(), Status> {
+    if seat.party.is_some() && !is_master(request) {
+        return Err(Status::unauthenticated(
+            "the caller does not show a master's certificate of this cluster",
+        ));
+    }
     match &seat.credentials {
-        Some(credentials) if !shows(metadata, &credentials.peers) => Err(Status::unauthenticated(
-            "the caller does not show this cluster's secret; only masters that joined it have it",
-        )),
+        Some(credentials) if !shows(request.metadata(), &credentials.peers) => {
+            Err(Status::unauthenticated(
+                "the caller does not show this cluster's secret; only masters that joined it have it",
+            ))
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether the other end of the connection is a master.
+fn is_master<T>(request: &Request<T>) -> bool {
+    let caller = request.extensions().get::<Caller>();
+    let name = caller.and_then(|caller| caller.name.as_ref());
+    name.is_some_and(|name| name.as_master().is_some())
 }
 
 /// Puts `token` on a message.

@@ -21,6 +21,11 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The token may only be shown over TLS, and the address is a plain one.
+    NotEncrypted {
+        /// The master's address.
+        url: String,
+    },
     /// Nobody answers there.
     Unreachable {
         /// The master's address.
@@ -93,6 +98,7 @@ impl ClientError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Address { .. }
+            | Self::NotEncrypted { .. }
             | Self::Unreachable { .. }
             | Self::Balancer { .. }
             | Self::NoLeader { .. } => exit::UNREACHABLE,
@@ -116,6 +122,10 @@ impl Display for ClientError {
             Self::Address { url, reason } => write!(
                 f,
                 "{url:?} is not the address of a master ({reason}); write it like http://127.0.0.1:7400"
+            ),
+            Self::NotEncrypted { url } => write!(
+                f,
+                "the master speaks TLS: use https:// instead of {url}; the token carries its cluster's fingerprint, so it was not shown in plain text"
             ),
             Self::Unreachable { url, reason } => write!(
                 f,

@@ -1,9 +1,10 @@
 //! Masters on loopback ports, each with a directory and a configuration file of its own.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::api::MasterView;
@@ -11,7 +12,10 @@ use hancock_testkit::Daemon;
 use hancock_testkit::http::{self, Response};
 use hancock_testkit::port::{local, quiet_port};
 use hancock_testkit::wait::wait_for;
+use hancock_tls::Pin;
 use nix::sys::signal::Signal;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::world::{BINARY, Ran, finish};
@@ -25,6 +29,8 @@ pub struct Cluster {
     pub token: String,
     /// The agents' token.
     pub join: String,
+    /// What the first master is begun with.
+    init: &'static [&'static str],
     dir: tempfile::TempDir,
 }
 
@@ -41,16 +47,27 @@ struct Master {
 }
 
 impl Cluster {
-    /// Masters m1 to m`n`, all with a vote.
+    /// Masters m1 to m`n`, all with a vote; encrypted, as they are when nobody says otherwise.
     pub fn start(n: usize) -> Self {
+        Self::begin(n, &[])
+    }
+
+    /// As [`Cluster::start`], without certificates.
+    pub fn start_plain(n: usize) -> Self {
+        Self::begin(n, &["--insecure"])
+    }
+
+    fn begin(n: usize, init: &'static [&'static str]) -> Self {
         let mut cluster = Self {
+            init,
             masters: Vec::new(),
             token: String::new(),
             join: String::new(),
             dir: tempfile::tempdir().unwrap(),
         };
         let first = cluster.prepare("m1");
-        let init = cluster.run(first, &["master", "init", "--output", "json"]);
+        let init = [&["master", "init", "--output", "json"], cluster.init].concat();
+        let init = cluster.run(first, &init);
         let founded: Value = serde_json::from_str(&init.ok()).unwrap();
         let text = |name: &str| founded[name].as_str().unwrap().to_owned();
         (cluster.token, cluster.join) = (text("operator_token"), text("join_token"));
@@ -109,10 +126,20 @@ impl Cluster {
     /// Runs a command that asks the first living master.
     #[track_caller]
     pub fn ask(&self, args: &[&str]) -> Ran {
+        self.ask_with(args, &self.token)
+    }
+
+    /// As [`Cluster::ask`], with another token.
+    #[track_caller]
+    pub fn ask_with(&self, args: &[&str], token: &str) -> Ran {
         let living = self.masters.iter().find(|m| m.answers()).unwrap();
         let mut command = Command::new(BINARY);
-        command.args(args).env("HANCOCK_TOKEN", &self.token);
-        command.env("HANCOCK_MASTER", format!("http://{}", living.api));
+        command.args(args).env("HANCOCK_TOKEN", token);
+        let scheme = match Pin::of_token(&self.token) {
+            Some(_) => "https",
+            None => "http",
+        };
+        command.env("HANCOCK_MASTER", format!("{scheme}://{}", living.api));
         finish(&mut command, self.dir.path())
     }
 
@@ -187,7 +214,8 @@ impl Cluster {
 
     /// A read without the token.
     pub fn bare(&self, master: usize, path: &str) -> Result<Response, String> {
-        http::get(self.api(master), "api", path)
+        let text = format!("GET {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+        exchange(self.api(master), &self.token, &text)
     }
 
     /// A request with the token.
@@ -269,7 +297,30 @@ pub fn send(
         key.unwrap_or_default(),
         body.len()
     );
-    http::request(api, &text)
+    exchange(api, token, &text)
+}
+
+/// Encrypted when the token says so.
+fn exchange(api: SocketAddr, token: &str, text: &str) -> Result<Response, String> {
+    let Some(pin) = Pin::of_token(token) else {
+        return http::request(api, text);
+    };
+    let config = hancock_tls::pinned(pin, hancock_tls::HTTP).unwrap();
+    encrypted(api, Arc::new(config), text)
+}
+
+/// One request over a TLS connection of its own.
+pub fn encrypted(
+    api: SocketAddr,
+    config: Arc<ClientConfig>,
+    text: &str,
+) -> Result<Response, String> {
+    let tcp = TcpStream::connect_timeout(&api, LATE).map_err(|e| e.to_string())?;
+    // The request follows the handshake at once; it must not wait for an acknowledgement of that.
+    tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+    let name = ServerName::from(api.ip());
+    let session = ClientConnection::new(config, name).map_err(|e| e.to_string())?;
+    http::over(StreamOwned::new(session, tcp), |tls| &tls.sock, text)
 }
 
 /// A small app.

@@ -1,0 +1,187 @@
+//! A door of a master: takes connections, shakes hands, and knows of each who called.
+//!
+//! Handshakes run beside each other, a bounded number of them, each with a deadline: who does not finish one keeps nobody else out.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hancock_proto::ids::ClusterId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{Conn, Name, Party};
+
+/// Longest a caller may take for the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Handshakes at a time.
+const MOST: usize = 256;
+/// Connections that may wait to be taken.
+const QUEUE: usize = 16;
+/// Time to wait when no connection can be taken, because files or memory have run out.
+const PAUSE: Duration = Duration::from_millis(50);
+/// First byte of a TLS handshake.
+const TLS_HANDSHAKE: u8 = 22;
+/// Most of a refused request that is read, so that the answer is not lost with it.
+const REFUSED: usize = 64 << 10;
+/// Answer to who speaks plain HTTP.
+const SPEAK_TLS: &str =
+    r#"{"code":"tls_required","message":"the master speaks TLS: use https://"}"#;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Where from; None: the connection is gone.
+    pub address: Option<SocketAddr>,
+    /// Whom its certificate names, which the cluster's authority has signed; None: it showed none.
+    pub name: Option<Name>,
+}
+
+impl Caller {
+    /// The caller of an accepted connection.
+    pub fn of(conn: &Conn) -> Self {
+        Self {
+            address: conn.tcp().peer_addr().ok(),
+            name: conn.certificate().and_then(Name::of),
+        }
+    }
+}
+
+impl tonic::transport::server::Connected for Conn {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        Caller::of(self)
+    }
+}
+
+/// An open door; closed when dropped.
+#[derive(Debug)]
+pub struct Door {
+    taken: mpsc::Receiver<io::Result<Conn>>,
+    address: SocketAddr,
+}
+
+/// How hands are shaken.
+#[derive(Clone)]
+struct Manners {
+    acceptor: TlsAcceptor,
+    cluster: ClusterId,
+}
+
+impl Door {
+    /// Takes connections of `listener`; encrypted ones of `party`'s cluster, or plain ones when that is None. Must be called within a
+    /// runtime.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    pub fn open(
+        listener: TcpListener,
+        party: Option<&Party>,
+        protocols: &[&str],
+    ) -> io::Result<Self> {
+        let manners = party.map(|party| Manners {
+            acceptor: TlsAcceptor::from(party.server(protocols)),
+            cluster: party.name().cluster.clone(),
+        });
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        let (out, taken) = mpsc::channel(QUEUE);
+        tokio::spawn(take(listener, manners, out));
+        Ok(Self { taken, address })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next caller's connection.
+    pub async fn accept(&mut self) -> Conn {
+        loop {
+            match self.taken.recv().await {
+                Some(Ok(conn)) => return conn,
+                Some(Err(_)) => {}
+                // The task lives as long as this receiver, or the runtime has ended.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// All connections, for a gRPC server.
+    pub fn incoming(self) -> ReceiverStream<io::Result<Conn>> {
+        ReceiverStream::new(self.taken)
+    }
+}
+
+async fn take(
+    listener: tokio::net::TcpListener,
+    manners: Option<Manners>,
+    out: mpsc::Sender<io::Result<Conn>>,
+) {
+    let places = Arc::new(Semaphore::new(MOST));
+    loop {
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            next = next => next,
+            () = out.closed() => return,
+        };
+        let Ok((tcp, _)) = accepted else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let (manners, out) = (manners.clone(), out.clone());
+        tokio::spawn(async move {
+            let shaken = tokio::time::timeout(HANDSHAKE, greet(tcp, manners)).await;
+            drop(place);
+            match shaken {
+                // The door may be closed by now.
+                Ok(Ok(conn)) => drop(out.send(Ok(conn)).await),
+                Ok(Err(error)) => tracing::debug!(%error, "a caller was refused"),
+                Err(_elapsed) => tracing::debug!("a caller did not finish the handshake"),
+            }
+        });
+    }
+}
+
+async fn greet(tcp: TcpStream, manners: Option<Manners>) -> io::Result<Conn> {
+    tcp.set_nodelay(true)?;
+    let Some(manners) = manners else {
+        return Ok(Conn::Plain(tcp));
+    };
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
+        return refuse_plain(tcp).await;
+    }
+    let tls = manners.acceptor.accept(tcp).await?;
+    let conn = Conn::Tls(Box::new(tls.into()));
+    let theirs = conn.certificate().map(Name::of);
+    match theirs {
+        Some(None) => Err(io::Error::other("the certificate names nobody")),
+        Some(Some(name)) if name.cluster != manners.cluster => {
+            Err(io::Error::other("the certificate names another cluster"))
+        }
+        None | Some(Some(_)) => Ok(conn),
+    }
+}
+
+/// Tells who speaks plain HTTP what to do.
+async fn refuse_plain(mut tcp: TcpStream) -> io::Result<Conn> {
+    let length = SPEAK_TLS.len();
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{SPEAK_TLS}"
+    );
+    tcp.write_all(answer.as_bytes()).await?;
+    tcp.shutdown().await?;
+    let mut rest = (&mut tcp).take(REFUSED as u64);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Err(io::Error::other("it speaks no TLS"))
+}
