@@ -17,8 +17,9 @@ const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// Sends log lines to standard error; `HANCOCK_LOG` chooses which ("info", "hancock_agent=debug").
 pub fn tracing(default: &str) {
     let wanted = std::env::var("HANCOCK_LOG").unwrap_or_else(|_| default.to_owned());
-    // Libraries tell their life story at info; who wants it names them.
-    let filter = EnvFilter::new(format!("openraft=warn,pingora=error,{wanted}"));
+    // Libraries tell their life story at info; who wants it names them. Who wants less of everything still gets the audit.
+    let filter = format!("openraft=warn,pingora=error,audit={default},{wanted}");
+    let filter = EnvFilter::new(filter);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -11,11 +11,12 @@ mod logs;
 mod session;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hancock_proto::ids::{NodeId, Term};
-use hancock_tls::{LIFETIME, Role};
+use hancock_tls::{Caller, LIFETIME, Role};
 use hancock_wire::hub_server::Hub;
 use hancock_wire::{AgentFrame, EnrollReply, EnrollRequest, HubFrame};
 use tokio::sync::mpsc;
@@ -24,7 +25,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::guard::Guard;
 pub(crate) use self::logs::{LogStream, Wanted};
-use self::session::{Attached, Session};
+use self::session::{Attached, Session, Speaker};
+use crate::audit::{self, Who};
 use crate::deps::Deps;
 
 /// Metadata key under which a master that does not lead says where agents find the leader.
@@ -97,7 +99,9 @@ impl Service {
         let (key, now) = (&request.get_ref().public_key, self.deps.now());
         let signed = authority.sign(Role::Node(node.clone()), &[], key, now, LIFETIME);
         let signed = signed.map_err(|e| Status::invalid_argument(e.to_string()))?;
-        tracing::info!(%node, "node gets a certificate");
+        let who = Who::new(&format!("node {node}"), address(request));
+        let deed = format!("certificate for node {node}");
+        audit::written(&who, &deed, *self.deps.raft.applied().borrow(), false);
         Ok(EnrollReply {
             certificate: signed.certificate,
             authority: signed.authority,
@@ -127,12 +131,13 @@ impl Hub for Service {
         request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let node = self.guard.admit(&request)?;
+        let from = address(&request);
         let Some(term) = self.led().await else {
             return Err(elsewhere(&self.deps));
         };
         let (out, stream) = mpsc::channel(QUEUE);
         let (deps, sessions) = (self.deps.clone(), self.sessions.clone());
-        let session = Session::new(deps, sessions, term, node, out);
+        let session = Session::new(deps, sessions, term, Speaker { node, from }, out);
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -143,6 +148,11 @@ impl Hub for Service {
     ) -> Result<Response<EnrollReply>, Status> {
         self.sign(&request).map(Response::new)
     }
+}
+
+/// Where a caller is; None: in this process.
+fn address<T>(request: &Request<T>) -> Option<SocketAddr> {
+    request.extensions().get::<Caller>()?.address
 }
 
 /// Refuses or ends a session, and names the leader for people and, as metadata, for programs.

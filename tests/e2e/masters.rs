@@ -1,5 +1,6 @@
 //! Several masters as processes of their own.
 
+mod audit;
 pub mod cluster;
 mod faults;
 mod strangers;

@@ -1,5 +1,6 @@
 //! One agent's session: three loops that end together.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::logs::{LogStream, Requests, Wanted};
 use super::{Sessions, elsewhere, frame};
+use crate::audit::Who;
 use crate::deps::Deps;
 use crate::raft::Seated;
 
@@ -45,13 +47,20 @@ impl Attached {
     }
 }
 
+/// Who is at the other end.
+pub(super) struct Speaker {
+    /// The node it must be; None: any.
+    pub(super) node: Option<NodeId>,
+    /// Where it is; None: in this process.
+    pub(super) from: Option<SocketAddr>,
+}
+
 /// A session being served.
 pub(super) struct Session {
     deps: Arc<Deps>,
     sessions: Arc<Sessions>,
     fence: Fence,
-    /// Whose it must be; None: anybody's.
-    node: Option<NodeId>,
+    speaker: Speaker,
     out: mpsc::Sender<Result<HubFrame, Status>>,
     /// Newest report not yet looked at: the one before is replaced.
     report: Mutex<Option<Report>>,
@@ -75,7 +84,7 @@ impl Session {
         deps: Arc<Deps>,
         sessions: Arc<Sessions>,
         term: Term,
-        node: Option<NodeId>,
+        speaker: Speaker,
         out: mpsc::Sender<Result<HubFrame, Status>>,
     ) -> Self {
         let fence = deps.fence(term);
@@ -83,7 +92,7 @@ impl Session {
             deps,
             sessions,
             fence,
-            node,
+            speaker,
             out,
             report: Mutex::new(None),
             reported: Notify::new(),
@@ -144,7 +153,7 @@ impl Session {
 
     /// Whether the caller may speak for a node.
     fn judge(&self, node: &NodeId) -> Result<(), Status> {
-        match &self.node {
+        match &self.speaker.node {
             Some(certified) if certified != node => Err(Status::permission_denied(format!(
                 "the certificate is of node {certified}, the hello of node {node}; give the node its former name, or empty the \
                  agent's data directory to enroll it under the new one"
@@ -160,20 +169,21 @@ impl Session {
         let known = applied.state().nodes.get(&hello.info.node);
         let same = known.is_some_and(|node| node.info == hello.info && node.boot == hello.boot);
         if !same {
-            self.propose(Command::RegisterNode {
+            let who = Who::new(&format!("node {}", hello.info.node), self.speaker.from);
+            let command = Command::RegisterNode {
                 info: hello.info.clone(),
                 boot: hello.boot.clone(),
                 at: self.deps.now(),
-            })
-            .await?;
+            };
+            self.propose(&who, command).await?;
         }
         self.deps.view().hello(hello, self.deps.now());
         self.deps.nudge();
         Ok(())
     }
 
-    async fn propose(&self, command: Command) -> Result<(), Status> {
-        match self.deps.propose(command).await {
+    async fn propose(&self, who: &Who, command: Command) -> Result<(), Status> {
+        match self.deps.propose_for(who, command, None).await {
             Ok(Reply::Refused(error)) => Err(Status::failed_precondition(error.message)),
             Ok(_) => Ok(()),
             Err(error) => Err(Status::unavailable(error.to_string())),
