@@ -137,3 +137,61 @@ pub(crate) fn shows(metadata: &MetadataMap, token: &str) -> bool {
     let shown = metadata.get(AUTHORIZATION);
     shown.is_some_and(|shown| is_bearer(shown.as_bytes(), token))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hancock_proto::time::Timestamp;
+    use hancock_tls::{Authority, Name, Party, Role};
+    use tonic::Code;
+
+    use super::*;
+    use crate::access::Credentials;
+
+    fn seat(encrypted: bool) -> Seat {
+        let cluster: ClusterId = "c".parse().unwrap();
+        let authority = Authority::found(&cluster, Timestamp(0)).unwrap();
+        let hour = Duration::from_secs(3600);
+        let issued = authority.issue(Role::Master("m1".into()), &[], Timestamp(0), hour);
+        let party = Party::new(issued.unwrap()).unwrap();
+        Seat {
+            credentials: Some(Arc::new(Credentials::draw(Some(authority)).unwrap())),
+            party: encrypted.then_some(party),
+            ..Seat::alone(cluster, "m1")
+        }
+    }
+
+    /// A request with the cluster's secret over a connection of `name`.
+    fn from(seat: &Seat, name: Option<Name>) -> Request<()> {
+        let mut request = Request::new(());
+        sign(&mut request, seat);
+        let address = None;
+        request.extensions_mut().insert(Caller { address, name });
+        request
+    }
+
+    #[test]
+    fn the_secret_counts_with_a_masters_certificate_only() {
+        let seat = seat(true);
+        let cluster = &seat.cluster;
+        let master = Some(Name::master(cluster, "m2"));
+        admit(&from(&seat, master.clone()), &seat).unwrap();
+        let node = Some(Name::node(cluster, &"n1".parse().unwrap()));
+        for name in [None, node] {
+            let refused = admit(&from(&seat, name), &seat).unwrap_err();
+            assert_eq!(refused.code(), Code::Unauthenticated);
+        }
+        let mut secretless = from(&seat, master);
+        secretless.metadata_mut().clear();
+        assert!(admit(&secretless, &seat).is_err());
+    }
+
+    #[test]
+    fn without_certificates_the_secret_is_enough() {
+        let seat = seat(false);
+        admit(&from(&seat, None), &seat).unwrap();
+    }
+}

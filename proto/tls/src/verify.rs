@@ -1,8 +1,5 @@
 //! Whom a client believes to be a master: whoever shows a master's certificate of the cluster's authority, under whatever host name.
 
-use std::fmt;
-use std::sync::Arc;
-
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{
@@ -10,9 +7,7 @@ use rustls::crypto::{
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
-};
+use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::{Name, Pin};
 
@@ -32,21 +27,9 @@ pub(crate) struct Masters {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Why a server is not believed.
-#[derive(Debug)]
-struct Stranger(&'static str);
-
-impl fmt::Display for Stranger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Stranger {}
-
-fn stranger(reason: &'static str) -> Error {
-    let other = OtherError(Arc::new(Stranger(reason)));
-    Error::InvalidCertificate(CertificateError::Other(other))
+/// Why a server is not believed, in words that reach the user.
+fn stranger(reason: &str) -> Error {
+    Error::General(reason.to_owned())
 }
 
 impl Masters {

@@ -129,7 +129,8 @@ impl Display for ClientError {
             ),
             Self::Unreachable { url, reason } => write!(
                 f,
-                "cannot reach the master at {url}: {reason}; start one with `hancock dev`, or name another with --master URL or HANCOCK_MASTER"
+                "cannot reach the master at {url}: {reason}; {}",
+                way_out(reason)
             ),
             Self::Balancer { at, flag, reason } => write!(
                 f,
@@ -149,6 +150,19 @@ impl Display for ClientError {
 }
 
 impl Error for ClientError {}
+
+/// What to do about an unreachable master.
+fn way_out(reason: &str) -> &'static str {
+    match reason.contains("unknownissuer") {
+        true => {
+            "its certificate is of its cluster's own authority, which is believed with a token that carries the fingerprint: give the one \
+             that `hancock master init` printed with --token-file FILE or HANCOCK_TOKEN"
+        }
+        false => {
+            "start one with `hancock dev`, or name another with --master URL or HANCOCK_MASTER"
+        }
+    }
+}
 
 fn refused(f: &mut fmt::Formatter<'_>, error: &ApiError) -> fmt::Result {
     f.write_str(&error.message)?;

@@ -151,6 +151,27 @@ fn nodes_enter_with_the_certificate_of_their_name() {
     let renewed = runtime().block_on(hancock_tls::renew(&masters, &party));
     assert_ne!(renewed.unwrap(), before);
     hub(&cluster, leader, Some(&party), None).unwrap();
+    assert_ne!(kept_fresh(&masters, &party), party.identity());
+}
+
+/// The certificate that comes by itself when the one of `party` seems to end soon.
+fn kept_fresh(masters: &[String], party: &Party) -> Identity {
+    let mut short = serde_json::to_value(party.identity()).unwrap();
+    short["until"] = short["from"].clone();
+    let party = Party::new(serde_json::from_value(short).unwrap()).unwrap();
+    let (out, mut kept) = tokio::sync::mpsc::channel(1);
+    let (masters, keep) = (masters.to_vec(), move |new: &Identity| {
+        drop(out.try_send(new.clone()));
+    });
+    runtime().block_on(async {
+        tokio::spawn(hancock_tls::keep_fresh(
+            party,
+            move || masters.clone(),
+            keep,
+        ));
+        let kept = tokio::time::timeout(LATE, kept.recv()).await;
+        kept.unwrap().unwrap()
+    })
 }
 
 #[test]
@@ -218,10 +239,16 @@ fn plain_speech_is_answered_with_the_way_out() {
         said.fails(3)
             .contains("the master speaks TLS: use https://")
     );
+    let encrypted = format!("https://{}", cluster.api(0));
+    let ask = ["status", "--master", &encrypted];
     let (secret, pin) = cluster.token.split_once('.').unwrap();
     let other = format!("{secret}.{}", "0".repeat(pin.len()));
-    let said = cluster.ask_with(&["status"], &other);
+    let said = cluster.ask_with(&ask, &other);
     assert!(said.fails(3).contains("another fingerprint"));
+    for none in ["", secret] {
+        let said = cluster.ask_with(&ask, none);
+        assert!(said.fails(3).contains("token that carries the fingerprint"));
+    }
 }
 
 #[test]
