@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::ids::ClusterId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{Conn, Name, Party};
+use crate::{Conn, Name, Party, plain};
 
 /// Longest a caller may take for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -26,12 +25,6 @@ const QUEUE: usize = 16;
 const PAUSE: Duration = Duration::from_millis(50);
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 22;
-/// Most of a refused request that is read, so that the answer is not lost with it.
-const REFUSED: usize = 64 << 10;
-/// Answer to who speaks plain HTTP.
-const SPEAK_TLS: &str =
-    r#"{"code":"tls_required","message":"the master speaks TLS: use https://"}"#;
-
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -159,7 +152,8 @@ async fn greet(tcp: TcpStream, manners: Option<Manners>) -> io::Result<Conn> {
     };
     let mut first = [0];
     if tcp.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
-        return refuse_plain(tcp).await;
+        plain::refuse(tcp).await?;
+        return Err(io::Error::other("it speaks no TLS"));
     }
     let tls = manners.acceptor.accept(tcp).await?;
     let conn = Conn::Tls(Box::new(tls.into()));
@@ -172,17 +166,4 @@ async fn greet(tcp: TcpStream, manners: Option<Manners>) -> io::Result<Conn> {
             "the certificate names nobody of this cluster",
         )),
     }
-}
-
-/// Tells who speaks plain HTTP what to do.
-async fn refuse_plain(mut tcp: TcpStream) -> io::Result<Conn> {
-    let length = SPEAK_TLS.len();
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{SPEAK_TLS}"
-    );
-    tcp.write_all(answer.as_bytes()).await?;
-    tcp.shutdown().await?;
-    let mut rest = (&mut tcp).take(REFUSED as u64);
-    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
-    Err(io::Error::other("it speaks no TLS"))
 }

@@ -17,6 +17,7 @@ mod identity;
 mod name;
 mod party;
 mod pin;
+mod plain;
 mod verify;
 
 pub use authority::{AUTHORITY_LIFETIME, Authority, LIFETIME};

@@ -181,9 +181,8 @@ fn strangers_are_turned_away_at_every_port() {
     let told = cluster.bare(0, "/v1/status").unwrap();
     assert_eq!(told.status, 401, "{told:?}");
     assert!(told.body.contains("HANCOCK_TOKEN"), "{told:?}");
-    // Plain speech gets no answer of gRPC's.
     let refused = hub(&cluster, 0, None, None).unwrap_err();
-    assert_eq!(refused.code(), Code::Internal, "{refused}");
+    assert!(refused.message().contains("speaks TLS"), "{refused}");
     for role in [Role::Master("m1".into()), Role::Node(node("n1"))] {
         let forger = forger(&party, role);
         assert!(api(&cluster, 0, &forger).is_err());
@@ -221,6 +220,8 @@ fn newcomers(cluster: &mut Cluster) {
     let other = format!("{secret}.{}", "0".repeat(pin.len()));
     let refused = cluster.run_with(newcomer, &join, &other);
     assert!(refused.fails(1).contains("fingerprint"));
+    let refused = cluster.run_with(newcomer, &join, secret);
+    assert!(refused.fails(1).contains("with its fingerprint"));
     let nowhere = cluster.run(newcomer, &["master", "run"]);
     assert!(nowhere.fails(1).contains("hancock master init"));
 }
