@@ -93,12 +93,25 @@ impl Connector {
     }
 }
 
-/// Says it when the other end speaks something else.
+/// Whether a connection was not made because the other end is not believed: trying again does not help.
+pub fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    let here = io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied);
+    here || error.source().is_some_and(is_distrust)
+}
+
+/// Says it when the other end speaks something else, or is not believed.
 fn explain(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
     match inner {
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             io::Error::new(error.kind(), "no TLS is spoken there")
+        }
+        Some(Error::General(reason)) => {
+            io::Error::new(io::ErrorKind::PermissionDenied, reason.clone())
+        }
+        Some(distrust @ Error::InvalidCertificate(_)) => {
+            io::Error::new(io::ErrorKind::PermissionDenied, distrust.to_string())
         }
         _ => error,
     }

@@ -13,7 +13,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 
 use crate::identity::{self, Identity, Signed};
-use crate::{Connector, EnrollError, GRPC, Party, Pin, TlsError, pinned};
+use crate::{Connector, EnrollError, GRPC, Party, Pin, TlsError, is_distrust, pinned};
 
 /// Longest one master may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -163,11 +163,12 @@ impl<'a> Asking<'a> {
 }
 
 fn is_refusal(status: &Status) -> bool {
-    matches!(
+    let refused = matches!(
         status.code(),
         Code::Unauthenticated
             | Code::PermissionDenied
             | Code::InvalidArgument
             | Code::FailedPrecondition
-    )
+    );
+    refused || is_distrust(status)
 }

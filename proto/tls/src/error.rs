@@ -29,7 +29,7 @@ pub enum EnrollError {
     /// Nobody was named.
     #[error("no master is named; give at least one, like 10.0.0.1:7401")]
     NoMaster,
-    /// They answered, and refused; trying again does not help.
+    /// They answered, and refused or are not believed; trying again does not help.
     #[error("the master at {master} gives node {node} no certificate: {reason}")]
     Refused {
         /// Who was asked.

@@ -21,7 +21,7 @@ mod plain;
 mod verify;
 
 pub use authority::{AUTHORITY_LIFETIME, Authority, LIFETIME};
-pub use connect::{Conn, Connector};
+pub use connect::{Conn, Connector, is_distrust};
 pub use door::{Caller, Door};
 pub use enroll::{enroll, keep_fresh, renew};
 pub use error::{EnrollError, TlsError};
