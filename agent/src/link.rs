@@ -1,5 +1,6 @@
 //! The seam to the masters: a session of messages both ways. Whom to ask and whom to believe is the core's business, not the link's.
 
+mod certificate;
 pub mod channel;
 pub mod dial;
 pub mod grpc;

@@ -17,6 +17,7 @@ use hancock_balancer::{Balancer, Handle};
 use hancock_proto::ids::NodeId;
 use hancock_proto::resources::{NodeInfo, PortRange, Uplink};
 use hancock_proto::units::{Cpu, Size};
+use hancock_tls::Pin;
 
 use super::balancer::{self, config};
 use super::dev::Runtime;
@@ -42,7 +43,8 @@ pub struct Args {
     /// File with the cluster's join token
     #[arg(long, value_name = "FILE")]
     join_token_file: Option<PathBuf>,
-    /// Speak to masters on other machines although nothing is encrypted yet: who can read the network can read the token
+    /// Speak to masters on other machines although their cluster was begun without certificates: who can read the network can read the
+    /// token
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     insecure: Option<bool>,
     /// The node's name, for good [default: the host name]
@@ -105,12 +107,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
-    let link = GrpcLink::to_masters(Dial::new(&args.token()?));
+    let token = args.token()?;
+    args.must_be_encrypted(&token)?;
     let registries = args.balancer.registry().opener()?;
     let sockets = args.balancer.bind()?;
     let (http, admin) = sockets.addresses()?;
     let data = DataDir::open(&args.balancer.data_dir("node"))?;
     let node = args.name(&data)?;
+    let folder = data.join("agent");
+    let link = GrpcLink::to_masters(Dial::new(&token, node.clone(), &folder));
     let address = args.address()?;
     let runtime = args.runtime.unwrap_or(Runtime::Docker);
     let engine = Engine::choose(&data, runtime, &node, values::publish(address)).await?;
@@ -125,7 +130,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         info,
         boot: boot::unique()?.parse()?,
         masters: args.masters.clone(),
-        data_dir: data.join("agent"),
+        data_dir: folder,
         offer_interval: OFFER_INTERVAL,
         registries,
     };
@@ -194,11 +199,20 @@ impl Args {
                 "no master is named; give one with --masters HOST:PORT, or as masters = [\"HOST:PORT\"] in the file of --config"
             );
         }
+        Ok(())
+    }
+
+    /// Refuses to show a token in plain text beyond this machine, when nobody has said that this is wanted.
+    fn must_be_encrypted(&self, token: &str) -> anyhow::Result<()> {
+        if Pin::of_token(token).is_some() {
+            return Ok(());
+        }
         let away = |at: &&String| at.parse().is_ok_and(|a: SocketAddr| a.ip().is_loopback());
         let away = self.masters.iter().find(|at| !away(at));
         if let (Some(at), false) = (away, self.insecure.unwrap_or(false)) {
             bail!(
-                "masters = {at}: the way there is not encrypted yet; accept with --insecure that who can read the network can read the token"
+                "masters = {at}: the join token carries no fingerprint, so its cluster has no certificates, and the way there is not \
+                 encrypted; accept with --insecure that who can read the network can read the token"
             );
         }
         Ok(())

@@ -232,7 +232,17 @@ fn mistakes_of_a_configuration_are_told_in_one_line() {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.contains(told), "{error}");
     }
-    let mut node = node;
-    node.spawn();
-    node.wait_told("this is not the join token");
+    let (secret, pin) = cluster.join.split_once('.').unwrap();
+    for (token, told) in [
+        (format!("join-wrong.{pin}"), "this is not the join token"),
+        (secret.to_owned(), "with its fingerprint"),
+        (
+            format!("{secret}.{}", "0".repeat(pin.len())),
+            "another fingerprint",
+        ),
+    ] {
+        let mut node = Node::new("n1", &token, cluster.agents(0));
+        node.spawn();
+        node.wait_told(told);
+    }
 }

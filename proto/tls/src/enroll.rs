@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::ids::NodeId;
-use hancock_proto::time::{Clock, SystemClock, Timestamp};
+use hancock_proto::time::Timestamp;
 use hancock_wire::hub_client::HubClient;
 use hancock_wire::{EnrollReply, EnrollRequest};
 use rcgen::KeyPair;
@@ -17,11 +17,6 @@ use crate::{Connector, EnrollError, GRPC, Party, Pin, TlsError, is_distrust, pin
 
 /// Longest one master may take to answer.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Longest time between two looks at the clock, which may jump.
-const LOOK: Duration = Duration::from_secs(3600);
-/// Time before masters are asked again.
-const AGAIN: Duration = Duration::from_secs(60);
-
 /// One round of questions.
 struct Asking<'a> {
     node: &'a NodeId,
@@ -63,30 +58,6 @@ pub async fn renew(masters: &[String], party: &Party) -> Result<Identity, Enroll
     let identity = asking.all(masters).await?;
     party.renew(identity.clone())?;
     Ok(identity)
-}
-
-/// Renews the certificate of `party` whenever a third of its time is left, for ever. `masters` tells whom to ask; `keep` stores what came.
-pub async fn keep_fresh(
-    party: Party,
-    masters: impl Fn() -> Vec<String> + Send,
-    keep: impl Fn(&Identity) + Send,
-) {
-    loop {
-        let left = party.identity().signed.left(SystemClock.now());
-        if !left.is_zero() {
-            tokio::time::sleep(left.min(LOOK)).await;
-            continue;
-        }
-        match renew(&masters(), &party).await {
-            Ok(identity) => {
-                tracing::info!(until = %identity.signed.until, "the node's certificate was renewed");
-                keep(&identity);
-            }
-            Err(error) => tracing::warn!(%error, "the node's certificate was not renewed"),
-        }
-        // Also after a success: a machine whose clock is months ahead takes every certificate for an old one.
-        tokio::time::sleep(AGAIN).await;
-    }
 }
 
 impl<'a> Asking<'a> {

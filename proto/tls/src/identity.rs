@@ -1,7 +1,5 @@
 //! One party's certificate and key, as they are stored.
 
-use std::time::Duration;
-
 use hancock_proto::time::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -49,11 +47,6 @@ impl Signed {
     pub fn is_due(&self, now: Timestamp) -> bool {
         now >= self.due()
     }
-
-    /// Time left until then.
-    pub(crate) fn left(&self, now: Timestamp) -> Duration {
-        self.due().since(now)
-    }
 }
 
 impl Identity {
@@ -100,7 +93,5 @@ mod tests {
         assert!(signed.is_due(Timestamp(50_000)));
         // A clock that was put back does not hurry.
         assert!(!signed.is_due(Timestamp(0)));
-        assert_eq!(signed.left(Timestamp(45_000)), Duration::from_secs(5));
-        assert_eq!(signed.left(Timestamp(90_000)), Duration::ZERO);
     }
 }

@@ -23,7 +23,7 @@ mod verify;
 pub use authority::{AUTHORITY_LIFETIME, Authority, LIFETIME};
 pub use connect::{Conn, Connector, is_distrust};
 pub use door::{Caller, Door};
-pub use enroll::{enroll, keep_fresh, renew};
+pub use enroll::{enroll, renew};
 pub use error::{EnrollError, TlsError};
 pub use identity::{Identity, Signed};
 pub use name::{Name, Role};

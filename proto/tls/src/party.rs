@@ -96,6 +96,11 @@ impl Party {
         &self.0.name
     }
 
+    /// The fingerprint of its authority.
+    pub fn pin(&self) -> Pin {
+        Pin::of(&self.0.authority)
+    }
+
     /// The newest certificate and key.
     pub fn identity(&self) -> Identity {
         self.0.newest.load().identity.clone()

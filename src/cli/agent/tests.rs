@@ -112,17 +112,18 @@ fn the_example_can_be_used() {
 
 #[test]
 fn masters_and_the_way_to_them_are_checked() {
-    let told = |args: &Args| args.check().unwrap_err().to_string();
-    assert!(told(&Args::default()).contains("--masters"));
+    let nobody = Args::default().check().unwrap_err().to_string();
+    assert!(nobody.contains("--masters"));
+    let plain = |args: &Args| args.must_be_encrypted("join-1").map_err(|e| e.to_string());
     let far = given(&["--masters", "10.0.0.1:7401"]);
-    assert!(told(&far).contains("--insecure"));
-    assert!(
-        given(&["--masters", "10.0.0.1:7401", "--insecure"])
-            .check()
-            .is_ok()
-    );
+    assert!(plain(&far).unwrap_err().contains("--insecure"));
+    let encrypted = format!("join-1.{}", "0".repeat(32));
+    far.must_be_encrypted(&encrypted).unwrap();
+    let accepted = given(&["--masters", "10.0.0.1:7401", "--insecure"]);
+    assert_eq!(plain(&accepted), Ok(()));
     let near = given(&["--masters", "127.0.0.1:7401"]);
     near.check().unwrap();
+    assert_eq!(plain(&near), Ok(()));
     assert_eq!(near.address().unwrap(), IpAddr::from([127, 0, 0, 1]));
     let advertised = given(&["--masters", "127.0.0.1:1", "--advertise", "192.0.2.1"]);
     assert_eq!(advertised.address().unwrap(), IpAddr::from([192, 0, 2, 1]));

@@ -151,27 +151,6 @@ fn nodes_enter_with_the_certificate_of_their_name() {
     let renewed = runtime().block_on(hancock_tls::renew(&masters, &party));
     assert_ne!(renewed.unwrap(), before);
     hub(&cluster, leader, Some(&party), None).unwrap();
-    assert_ne!(kept_fresh(&masters, &party), party.identity());
-}
-
-/// The certificate that comes by itself when the one of `party` seems to end soon.
-fn kept_fresh(masters: &[String], party: &Party) -> Identity {
-    let mut short = serde_json::to_value(party.identity()).unwrap();
-    short["until"] = short["from"].clone();
-    let party = Party::new(serde_json::from_value(short).unwrap()).unwrap();
-    let (out, mut kept) = tokio::sync::mpsc::channel(1);
-    let (masters, keep) = (masters.to_vec(), move |new: &Identity| {
-        drop(out.try_send(new.clone()));
-    });
-    runtime().block_on(async {
-        tokio::spawn(hancock_tls::keep_fresh(
-            party,
-            move || masters.clone(),
-            keep,
-        ));
-        let kept = tokio::time::timeout(LATE, kept.recv()).await;
-        kept.unwrap().unwrap()
-    })
 }
 
 #[test]
