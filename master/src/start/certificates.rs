@@ -8,7 +8,7 @@ use hancock_tls::{Authority, Identity, LIFETIME, Party, Role, TlsError};
 use crate::raft::Member;
 
 /// Time between two looks at the clock, which may jump.
-const LOOK: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Signs for one master.
 #[derive(Debug, Clone)]
