@@ -34,9 +34,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let connected = Arc::new(AtomicUsize::new(0));
     for number in 0..count.parse::<usize>()? {
+        let name = format!("{prefix}{number}");
+        // A folder that is not made: a certificate lives as long as this process.
+        let folder = std::env::temp_dir().join("hancock-nodes").join(&name);
+        let dial = Dial::new(token, name.parse()?, &folder);
         let node = Node {
-            hello: hello(&format!("{prefix}{number}"))?,
-            link: GrpcLink::to_masters(Dial::new(token)),
+            hello: hello(&name)?,
+            link: GrpcLink::to_masters(dial),
             search: Search::new(masters.to_vec(), Vec::new()),
             connected: connected.clone(),
             sequence: 0,
