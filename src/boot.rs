@@ -17,8 +17,9 @@ const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// Sends log lines to standard error; `HANCOCK_LOG` chooses which ("info", "hancock_agent=debug").
 pub fn tracing(default: &str) {
     let wanted = std::env::var("HANCOCK_LOG").unwrap_or_else(|_| default.to_owned());
-    // Libraries tell their life story at info; who wants it names them.
-    let filter = EnvFilter::new(format!("openraft=warn,pingora=error,{wanted}"));
+    // Libraries tell their life story at info; who wants it names them. Who wants less of everything still gets the audit.
+    let filter = format!("openraft=warn,pingora=error,audit={default},{wanted}");
+    let filter = EnvFilter::new(filter);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -154,6 +155,15 @@ impl DataDir {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
+    }
+
+    /// Forgets a text stored by [`DataDir::keep`].
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
     }
 
     fn store(&self, path: &Path, text: String) -> anyhow::Result<String> {

@@ -1,5 +1,6 @@
 //! The command line: one file per command, each with its arguments and one function.
 
+mod agent;
 mod app;
 mod args;
 mod balancer;
@@ -62,7 +63,7 @@ pub struct Cli {
 #[derive(Debug, clap::Args)]
 struct Global {
     // Read from the environment by hand: what clap takes from there it shows in every usage line, as if it had to be given.
-    /// The master's API [default: $HANCOCK_MASTER, or http://127.0.0.1:7400]
+    /// The master's API, or several with commas: the next is asked when one is silent [default: $HANCOCK_MASTER, or port 7400 of this machine]
     #[arg(long, global = true, value_name = "URL", display_order = 900)]
     master: Option<String>,
     /// File with the operator's token [default: what HANCOCK_TOKEN holds]
@@ -83,11 +84,15 @@ struct Global {
 }
 
 impl Global {
-    fn master(&self) -> String {
+    fn master(&self, token: Option<&str>) -> String {
         let variable = || std::env::var("HANCOCK_MASTER").ok();
         let variable = || variable().filter(|url| !url.is_empty());
         let named = self.master.clone().or_else(variable);
-        named.unwrap_or_else(|| client::DEFAULT_MASTER.to_owned())
+        let default = match token.and_then(hancock_tls::Pin::of_token) {
+            Some(_) => client::DEFAULT_ENCRYPTED,
+            None => client::DEFAULT_MASTER,
+        };
+        named.unwrap_or_else(|| default.to_owned())
     }
 }
 
@@ -95,6 +100,8 @@ impl Global {
 enum Command {
     /// Run the whole system on this machine
     Dev(dev::Args),
+    /// Run one node: its instances, and the balancer in front of them
+    Agent(Box<agent::Args>),
     /// Run only a balancer, managed in Slardar's words
     Balancer(Box<balancer::Args>),
     /// Move documents of upstreams
@@ -166,6 +173,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Dev(args) => dev::run(args),
+        Command::Agent(args) => agent::run(*args),
         Command::Balancer(args) => balancer::run(*args),
         Command::Master(master::Command::Here(command)) => {
             master::here(command, &global.token_file, &Out::new(global.output))
@@ -196,8 +204,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn with_master(global: Global, command: Command) -> anyhow::Result<ExitCode> {
+    let token = token::given(global.token_file.as_deref())?;
     let context = Context {
-        client: Client::new(&global.master())?.showing(token::given(global.token_file.as_deref())?),
+        client: Client::new(&global.master(token.as_deref()))?.showing(token)?,
         out: Out::new(global.output),
     };
     runtime()?.block_on(ask(&context, command))
@@ -225,6 +234,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Snapshot(snapshot::Command::Save(args)) => snapshot::save(context, &args).await,
         // Answered by `run` without a master.
         Command::Dev(_)
+        | Command::Agent(_)
         | Command::Balancer(_)
         | Command::Upstream(_)
         | Command::Master(_)

@@ -23,6 +23,8 @@ pub struct Options {
     pub info: NodeInfo,
     /// This start of the daemon.
     pub boot: BootId,
+    /// Masters to ask for the leader, HOST:PORT; none: the link has only one.
+    pub masters: Vec<String>,
     /// Folder of the journal.
     pub data_dir: PathBuf,
     /// Time between offers.

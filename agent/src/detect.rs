@@ -6,7 +6,7 @@ use std::path::Path;
 
 use hancock_proto::app::Resources;
 use hancock_proto::ids::NodeId;
-use hancock_proto::resources::{NodeInfo, Offer, PortRange};
+use hancock_proto::resources::{NodeInfo, Offer, PortRange, Uplink};
 use hancock_proto::units::{Cpu, Size};
 
 /// Host ports to choose from, unless told otherwise: below what Linux gives to outgoing connections (32768 and up).
@@ -22,16 +22,33 @@ pub struct Overrides {
     pub node: Option<NodeId>,
     /// Address other nodes reach this one at. None: 127.0.0.1, right for a single machine only.
     pub address: Option<String>,
+    /// Addresses of clients' lines.
+    pub addresses: Vec<Uplink>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Processor time to offer.
+    /// Processor time there is.
     pub cpu: Option<Cpu>,
-    /// Memory to offer.
+    /// Memory there is.
     pub memory: Option<Size>,
-    /// Disk to offer.
+    /// Disk there is.
     pub disk: Option<Size>,
+    /// How many times the processor time there is may be reserved. None: once.
+    pub overcommit: Option<f64>,
+    /// Of all that, what instances do not get.
+    pub reserved: Reserved,
     /// Host ports to choose from.
     pub ports: Option<PortRange>,
+}
+
+/// What is kept for the system and others.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reserved {
+    /// Processor time.
+    pub cpu: Cpu,
+    /// Memory.
+    pub memory: Size,
+    /// Disk.
+    pub disk: Size,
 }
 
 /// Why the machine could not be described.
@@ -53,6 +70,18 @@ pub enum DetectError {
         /// Last port.
         last: u16,
     },
+    /// More is kept than there is.
+    #[error(
+        "{kept} {what} are kept from instances and the machine has {there}; keep less with reserve-{what}"
+    )]
+    Reserved {
+        /// cpu or memory.
+        what: &'static str,
+        /// Kept.
+        kept: String,
+        /// There.
+        there: String,
+    },
 }
 
 /// Describes the machine. `runtime`: kind and version, as "docker 20.10.24". Disk is what the file system of `data_dir` has free.
@@ -65,7 +94,7 @@ pub fn node_info(
     data_dir: &Path,
 ) -> Result<NodeInfo, DetectError> {
     let hostname = hostname();
-    let node = match overrides.node {
+    let node = match overrides.node.clone() {
         Some(node) => node,
         None => hostname
             .parse()
@@ -74,18 +103,55 @@ pub fn node_info(
     Ok(NodeInfo {
         node,
         hostname,
-        address: overrides.address.unwrap_or_else(|| "127.0.0.1".to_owned()),
-        labels: overrides.labels,
-        capacity: Resources {
-            cpu: overrides.cpu.unwrap_or_else(cpus),
-            memory: overrides.memory.unwrap_or_else(|| memory("MemTotal:")),
-            disk: overrides.disk.unwrap_or_else(|| disk_free(data_dir)),
-        },
+        address: overrides
+            .address
+            .clone()
+            .unwrap_or_else(|| "127.0.0.1".to_owned()),
+        addresses: overrides.addresses.clone(),
+        labels: overrides.labels.clone(),
+        capacity: capacity(&overrides, data_dir)?,
         ports: ports(overrides.ports)?,
         runtime: runtime.trim().to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
+        kernel: kernel(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
+}
+
+/// What instances may reserve: what is there, less what is kept, processor time so many times as it may be promised.
+fn capacity(given: &Overrides, data_dir: &Path) -> Result<Resources, DetectError> {
+    let (there, kept) = (
+        Resources {
+            cpu: given.cpu.unwrap_or_else(cpus),
+            memory: given.memory.unwrap_or_else(|| memory("MemTotal:")),
+            disk: given.disk.unwrap_or_else(|| disk_free(data_dir)),
+        },
+        given.reserved,
+    );
+    let too_much = |what, kept: String, there: String| DetectError::Reserved { what, kept, there };
+    if kept.cpu > there.cpu {
+        return Err(too_much("cpu", kept.cpu.to_string(), there.cpu.to_string()));
+    }
+    if kept.memory > there.memory {
+        let (kept, there) = (kept.memory.to_string(), there.memory.to_string());
+        return Err(too_much("memory", kept, there));
+    }
+    let cpu = f64::from(there.cpu.as_millicores() - kept.cpu.as_millicores()) / 1000.0;
+    let left =
+        |there: Size, kept: Size| Size::bytes(there.as_bytes().saturating_sub(kept.as_bytes()));
+    Ok(Resources {
+        cpu: Cpu::try_from(cpu * given.overcommit.unwrap_or(1.0)).unwrap_or(there.cpu),
+        memory: left(there.memory, kept.memory),
+        // Free disk shrinks while the node is used: less than what is kept means none, and is no reason not to start.
+        disk: left(there.disk, kept.disk),
+    })
+}
+
+fn kernel() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease");
+    release
+        .map(|release| release.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn ports(wanted: Option<PortRange>) -> Result<PortRange, DetectError> {
@@ -145,15 +211,54 @@ fn disk_free(path: &Path) -> Size {
     }))
 }
 
-/// What is free just now.
+/// What is free just now; processor time needs two looks, see [`Processor`].
 pub fn offer(info: &NodeInfo, data_dir: &Path) -> Offer {
     Offer {
         load: load(),
+        cpu_free: None,
         memory_free: memory("MemAvailable:"),
         disk_free: disk_free(data_dir),
         ports_in_use: ports_in_use(info.ports),
         traffic: BTreeMap::new(),
     }
+}
+
+/// Measures how much processor time nobody uses.
+#[derive(Debug, Default)]
+pub struct Processor {
+    /// Time of all cores, and of that idle, at the last look.
+    last: Option<(u64, u64)>,
+}
+
+impl Processor {
+    /// Free since the last look; None: this is the first one, or too soon.
+    pub fn free(&mut self) -> Option<Cpu> {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        self.free_of(&text, cpus())
+    }
+
+    fn free_of(&mut self, stat: &str, cores: Cpu) -> Option<Cpu> {
+        let now = times(stat)?;
+        let (all, idle) = self.last.replace(now)?;
+        let (all, idle) = (now.0.checked_sub(all)?, now.1.saturating_sub(idle));
+        let free = u64::from(cores.as_millicores()).checked_mul(idle.min(all))?;
+        u32::try_from(free.checked_div(all)?)
+            .ok()
+            .map(Cpu::millicores)
+    }
+}
+
+/// The first line of /proc/stat: time of all cores, and of that idle or waiting for disks.
+fn times(stat: &str) -> Option<(u64, u64)> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    // Guests' time, from the ninth on, is part of the first ones.
+    let parts: Vec<u64> = line
+        .split_whitespace()
+        .take(8)
+        .map_while(|part| part.parse().ok())
+        .collect();
+    let idle = parts.get(3)?.saturating_add(*parts.get(4)?);
+    Some((parts.iter().sum(), idle))
 }
 
 fn load() -> f64 {
@@ -200,6 +305,41 @@ mod tests {
             (info.runtime.as_str(), info.ports),
             ("process", DEFAULT_PORTS)
         );
+    }
+
+    #[test]
+    fn what_is_kept_and_promised_is_counted() {
+        let mut given = Overrides {
+            cpu: Some(Cpu::millicores(4000)),
+            memory: Some(Size::mib(1024)),
+            disk: Some(Size::mib(10)),
+            overcommit: Some(1.5),
+            reserved: Reserved {
+                cpu: Cpu::millicores(1000),
+                memory: Size::mib(24),
+                disk: Size::mib(20),
+            },
+            ..Overrides::default()
+        };
+        let left = capacity(&given, Path::new("/")).unwrap();
+        assert_eq!(left.cpu, Cpu::millicores(4500));
+        assert_eq!((left.memory, left.disk), (Size::mib(1000), Size::bytes(0)));
+        given.reserved.memory = Size::mib(2000);
+        let error = capacity(&given, Path::new("/")).unwrap_err().to_string();
+        assert!(error.contains("reserve-memory"), "{error}");
+    }
+
+    #[test]
+    fn idle_time_is_what_is_free() {
+        let mut processor = Processor::default();
+        let cores = Cpu::millicores(2000);
+        assert_eq!(
+            processor.free_of("cpu  10 0 10 70 10 0 0 0 5 5\n", cores),
+            None
+        );
+        let half = processor.free_of("cpu  60 0 10 110 20 0 0 0 9 9\n", cores);
+        assert_eq!(half, Some(Cpu::millicores(1000)));
+        assert_eq!(processor.free_of("nonsense", cores), None);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! file, flush, rename, flush of the folder; checked by checksum when read. Damage is an error, never an empty journal.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hancock_proto::assignment::Assignment;
@@ -36,6 +37,9 @@ pub struct Record {
     /// The registry to follow beside the master's stream.
     #[serde(default)]
     pub chosen: Chosen,
+    /// Where the masters are, HOST:PORT, as the leader last said.
+    #[serde(default)]
+    pub masters: Vec<String>,
 }
 
 /// Why a journal cannot be used.
@@ -149,8 +153,19 @@ impl Journal {
 
 /// Replaces `path` whole: readers see the old content or the new, also after a power cut.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o644)
+}
+
+/// As [`write_atomically`]; only the owner can read it.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o600)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options.open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;

@@ -1,9 +1,12 @@
-//! The seam to the leader: a session of messages both ways. Whom to believe is the core's business, not the link's.
+//! The seam to the masters: a session of messages both ways. Whom to ask and whom to believe is the core's business, not the link's.
 
+mod certificate;
 pub mod channel;
+pub mod dial;
 pub mod grpc;
 
 use async_trait::async_trait;
+use hancock_agent_core::search::Outcome;
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::registry::Fence;
 use tokio::sync::mpsc;
@@ -11,14 +14,14 @@ use tokio::sync::mpsc;
 /// Messages that may wait in one direction. Full: the sender waits.
 pub const QUEUE: usize = 64;
 
-/// A way to a leader.
+/// A way to the masters.
 #[async_trait]
 pub trait MasterLink: Send + Sync {
-    /// Opens a session; `hello` is its first message.
+    /// Opens a session with the master at `at` (HOST:PORT; empty where there is only one); `hello` is its first message.
     ///
     /// # Errors
-    /// Nobody answers, or they refuse. Trying again is the caller's business.
-    async fn open(&self, hello: Hello) -> Result<Session, LinkError>;
+    /// Nobody answers, or they refuse. Trying again, there or elsewhere, is the caller's business.
+    async fn open(&self, at: &str, hello: Hello) -> Result<Session, LinkError>;
 }
 
 /// One open session.
@@ -26,8 +29,8 @@ pub trait MasterLink: Send + Sync {
 pub struct Session {
     /// To the leader. Closed when the session is lost.
     pub out: mpsc::Sender<AgentMessage>,
-    /// From the leader; its end means the session is lost.
-    pub inbox: mpsc::Receiver<(Fence, HubMessage)>,
+    /// From the leader. An error is the last thing that comes; an end without one means the session is lost, too.
+    pub inbox: mpsc::Receiver<Result<(Fence, HubMessage), LinkError>>,
 }
 
 /// Why there is no session.
@@ -39,10 +42,28 @@ pub enum LinkError {
         /// What happened.
         reason: String,
     },
+    /// They answered, and another one leads.
+    #[error("the leader is at {leader}")]
+    Elsewhere {
+        /// HOST:PORT of the leader.
+        leader: String,
+    },
     /// They answered, and refused.
     #[error("the master refuses this node: {reason}")]
     Refused {
         /// What it said.
         reason: String,
     },
+}
+
+impl From<&LinkError> for Outcome {
+    fn from(error: &LinkError) -> Self {
+        match error {
+            LinkError::Unreachable { .. } => Self::Lost,
+            LinkError::Refused { .. } => Self::Refused,
+            LinkError::Elsewhere { leader } => Self::Elsewhere {
+                leader: leader.clone(),
+            },
+        }
+    }
 }

@@ -26,9 +26,11 @@ use tokio::time::Instant;
 use hancock_agent_core::instance::{Deed, Failure};
 use hancock_agent_core::node::{Node, Stamp};
 use hancock_agent_core::observed::Observed;
+use hancock_agent_core::search::Search;
 
 use crate::agent::Options;
 use crate::balancer::LocalBalancer;
+use crate::detect::Processor;
 use crate::journal::{Journal, Record};
 use crate::link::MasterLink;
 use crate::runtime::{ContainerRuntime, RuntimeError};
@@ -74,7 +76,7 @@ enum Output {
 enum Input {
     Task(Output),
     Hub(Fence, HubMessage),
-    SessionEnded,
+    SessionEnded(Option<crate::link::LinkError>),
     Outside(outside::News),
     Opened(Result<crate::link::Session, crate::link::LinkError>),
     RuntimeChanged,
@@ -103,6 +105,7 @@ pub(crate) struct Loop {
     listing: Listing,
     reporting: Reporting,
     traffic: traffic::Meter,
+    processor: Processor,
     /// When the core wants to be asked again.
     wake_at: Option<Timestamp>,
     /// When a failed write of the journal is tried again.
@@ -136,6 +139,7 @@ impl Loop {
             record.assignment.clone(),
             record.instances.clone(),
         );
+        let search = Search::new(options.masters.clone(), record.masters.clone());
         let mut watcher = Watcher::new();
         // The balancer serves these from an earlier run; a list may prove them gone.
         watcher.adopt(
@@ -144,9 +148,10 @@ impl Loop {
             balancer.names(),
         );
         Self {
-            link: Link::new(link),
+            link: Link::new(link, search),
             reporting: Reporting::default(),
             traffic: traffic::Meter::default(),
+            processor: Processor::default(),
             limits: Limits::default(),
             listing: Listing::default(),
             tasks: JoinSet::new(),

@@ -4,6 +4,8 @@
 
 #[path = "shell/follow.rs"]
 mod follow;
+#[path = "shell/leader.rs"]
+mod leader;
 #[path = "shell/stage.rs"]
 mod stage;
 

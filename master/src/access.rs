@@ -1,7 +1,8 @@
-//! Who may speak to a master: three secrets of a cluster, one for each door.
+//! Who may speak to a master: three secrets of a cluster, one for each door, and the authority that signs its certificates.
 
 use std::io::{self, Read};
 
+use hancock_tls::Authority;
 use serde::{Deserialize, Serialize};
 
 /// The secrets of a cluster. Every master has them all.
@@ -13,6 +14,9 @@ pub struct Credentials {
     pub join: String,
     /// Shown by masters to each other; never leaves them.
     pub(crate) peers: String,
+    /// None: the cluster was begun without certificates, and its masters speak plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) authority: Option<Authority>,
 }
 
 /// Without the secrets: they must not get into a log.
@@ -23,13 +27,22 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// New ones.
-    pub(crate) fn draw() -> io::Result<Self> {
+    /// New ones. The tokens that leave the masters carry the fingerprint of `authority`.
+    pub(crate) fn draw(authority: Option<Authority>) -> io::Result<Self> {
+        let pin = authority.as_ref().map(Authority::pin);
+        let pin = pin.transpose().map_err(io::Error::other)?;
+        let pin = pin.map(|pin| format!(".{pin}")).unwrap_or_default();
         Ok(Self {
-            operator: format!("operator-{}", hex::<24>()?),
-            join: format!("join-{}", hex::<24>()?),
+            operator: format!("operator-{}{pin}", hex::<24>()?),
+            join: format!("join-{}{pin}", hex::<24>()?),
             peers: format!("peers-{}", hex::<24>()?),
+            authority,
         })
+    }
+
+    /// Whether the cluster has certificates.
+    pub fn is_encrypted(&self) -> bool {
+        self.authority.is_some()
     }
 }
 
@@ -61,6 +74,9 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use hancock_proto::time::Timestamp;
+    use hancock_tls::Pin;
+
     use super::*;
 
     #[test]
@@ -80,9 +96,20 @@ mod tests {
 
     #[test]
     fn secrets_differ_and_are_not_told() {
-        let (one, other) = (Credentials::draw().unwrap(), Credentials::draw().unwrap());
+        let draw = || Credentials::draw(None).unwrap();
+        let (one, other) = (draw(), draw());
         assert_ne!(one.operator, other.operator);
         assert_eq!(one.operator.len(), "operator-".len() + 48);
         assert!(!format!("{one:?}").contains(&one.peers));
+    }
+
+    #[test]
+    fn tokens_that_leave_the_masters_carry_the_fingerprint() {
+        let authority = Authority::found(&"c".parse().unwrap(), Timestamp(0)).unwrap();
+        let pin = authority.pin().unwrap();
+        let credentials = Credentials::draw(Some(authority)).unwrap();
+        assert_eq!(Pin::of_token(&credentials.operator), Some(pin));
+        assert_eq!(Pin::of_token(&credentials.join), Some(pin));
+        assert!(credentials.is_encrypted());
     }
 }

@@ -9,6 +9,7 @@ mod body;
 mod cluster;
 mod deployments;
 mod door;
+mod entrance;
 mod error;
 mod logs;
 mod masters;
@@ -29,7 +30,9 @@ use hancock_proto::api::ApplyReply;
 use hancock_registry::Opener;
 
 pub(crate) use self::door::guarded;
+pub(crate) use self::entrance::{ApiDoor, Entered};
 use self::error::Failure;
+use crate::audit::Who;
 use crate::deps::Deps;
 use crate::hub::Sessions;
 
@@ -49,6 +52,8 @@ pub(crate) struct Api {
     stale: bool,
     /// The key of the write being answered.
     key: Option<Arc<str>>,
+    /// Whose request is being answered.
+    who: Who,
 }
 
 /// All routes.
@@ -121,6 +126,7 @@ impl Api {
             registries,
             stale: false,
             key: None,
+            who: Who::new("nobody", None),
         }
     }
 
@@ -134,7 +140,8 @@ impl Api {
     }
 
     async fn propose(&self, command: Command) -> Result<Reply, Failure> {
-        Ok(self.deps.propose_once(command, self.key.clone()).await?)
+        let reply = self.deps.propose_for(&self.who, command, self.key.clone());
+        Ok(reply.await?)
     }
 
     /// Writes what an owner wishes.

@@ -11,7 +11,8 @@ use hancock_proto::time::{Clock, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::raft::{ProposeError, Raft};
+use crate::audit::{self, Who};
+use crate::raft::{Accepted, ProposeError, Raft};
 
 /// Longest a write or a read waits for a leader.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -92,12 +93,29 @@ impl Deps {
     }
 
     /// As [`Deps::propose`]; the same key is carried out once.
-    pub(crate) async fn propose_once(
+    async fn propose_once(
         &self,
         command: Command,
         key: Option<Arc<str>>,
+    ) -> Result<Accepted, ProposeError> {
+        self.raft.propose_once(command, key, DEADLINE).await
+    }
+
+    /// As [`Deps::propose`], for somebody: what was accepted is told in the audit.
+    pub(crate) async fn propose_for(
+        &self,
+        who: &Who,
+        command: Command,
+        key: Option<Arc<str>>,
     ) -> Result<Reply, ProposeError> {
-        Ok(self.raft.propose_once(command, key, DEADLINE).await?.reply)
+        let deed = command.to_string();
+        let known = |key: &Arc<str>| self.raft.newest().answered(key).is_some();
+        let repeated = key.as_ref().is_some_and(known);
+        let accepted = self.propose_once(command, key).await?;
+        if !matches!(accepted.reply, Reply::Refused(_)) {
+            audit::written(who, &deed, accepted.index, repeated);
+        }
+        Ok(accepted.reply)
     }
 
     /// Reads the newest state with everything answered before.

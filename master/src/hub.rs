@@ -1,39 +1,47 @@
 //! The agents' side of a master: one session per node.
 //!
-//! - **Data in**: frames of agents. **Data out**: assignments, registry changes, log requests.
+//! - **Data in**: frames of agents. **Data out**: assignments, registry changes, log requests, where the masters are.
 //! - **Invariants**: a session belongs to one term and ends with it; what a node is sent is derived from the state and sent again in every
 //!   session, so a lost frame is never missed; the newest session of a node wins.
 //! - **Never**: queues without a bound. Reports are coalesced, what is sent is derived, a reader that is too slow is cut off.
 
 mod frame;
+mod guard;
 mod logs;
 mod session;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use hancock_proto::ids::NodeId;
+use hancock_proto::ids::{NodeId, Term};
+use hancock_tls::{Caller, LIFETIME, Role};
 use hancock_wire::hub_server::Hub;
-use hancock_wire::{AgentFrame, HubFrame};
+use hancock_wire::{AgentFrame, EnrollReply, EnrollRequest, HubFrame};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use self::guard::Guard;
 pub(crate) use self::logs::{LogStream, Wanted};
-use self::session::{Attached, Session};
+use self::session::{Attached, Session, Speaker};
+use crate::audit::{self, Who};
 use crate::deps::Deps;
-use crate::raft::Leadership;
 
 /// Metadata key under which a master that does not lead says where agents find the leader.
 const LEADER: &str = "x-hancock-leader";
 /// Frames that may wait for one node's connection.
 const QUEUE: usize = 16;
+/// Longest an elected master may take to begin its term before agents are sent away.
+const BEGIN: Duration = Duration::from_secs(2);
 
 /// The gRPC service agents call. Clones share the sessions.
 #[derive(Clone)]
 pub struct Service {
     deps: Arc<Deps>,
     sessions: Arc<Sessions>,
+    guard: Guard,
 }
 
 /// Open sessions by node.
@@ -75,8 +83,42 @@ impl Sessions {
 }
 
 impl Service {
-    pub(crate) fn new(deps: Arc<Deps>, sessions: Arc<Sessions>) -> Self {
-        Self { deps, sessions }
+    pub(crate) fn new(deps: Arc<Deps>, sessions: Arc<Sessions>, guard: Guard) -> Self {
+        Self {
+            deps,
+            sessions,
+            guard,
+        }
+    }
+
+    /// Signs for a node.
+    fn sign(&self, request: &Request<EnrollRequest>) -> Result<EnrollReply, Status> {
+        let (credentials, node) = self.guard.enroll(request)?;
+        let none = || Status::failed_precondition("this cluster has no authority");
+        let authority = credentials.authority.as_ref().ok_or_else(none)?;
+        let (key, now) = (&request.get_ref().public_key, self.deps.now());
+        let signed = authority.sign(Role::Node(node.clone()), &[], key, now, LIFETIME);
+        let signed = signed.map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let who = Who::new(&format!("node {node}"), address(request));
+        let deed = format!("certificate for node {node}");
+        audit::written(&who, &deed, *self.deps.raft.applied().borrow(), false);
+        Ok(EnrollReply {
+            certificate: signed.certificate,
+            authority: signed.authority,
+            from: signed.from.0,
+            until: signed.until.0,
+        })
+    }
+
+    /// The term this master may act in; None: agents have to go elsewhere. An elected one is about to begin its term, which is waited for.
+    async fn led(&self) -> Option<Term> {
+        let mut leading = self.deps.leading();
+        let term = *leading.borrow_and_update();
+        if term.is_some() || !self.deps.raft.leadership().borrow().leading {
+            return term;
+        }
+        let begun = tokio::time::timeout(BEGIN, leading.wait_for(Option::is_some)).await;
+        *begun.ok()?.ok()?
     }
 }
 
@@ -88,21 +130,34 @@ impl Hub for Service {
         &self,
         request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let term = *self.deps.leading().borrow();
-        let Some(term) = term else {
-            let leadership = self.deps.raft.leadership().borrow().clone();
-            return Err(elsewhere(&leadership));
+        let node = self.guard.admit(&request)?;
+        let from = address(&request);
+        let Some(term) = self.led().await else {
+            return Err(elsewhere(&self.deps));
         };
         let (out, stream) = mpsc::channel(QUEUE);
         let (deps, sessions) = (self.deps.clone(), self.sessions.clone());
-        let session = Session::new(deps, sessions, term, out);
+        let session = Session::new(deps, sessions, term, Speaker { node, from }, out);
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+
+    async fn enroll(
+        &self,
+        request: Request<EnrollRequest>,
+    ) -> Result<Response<EnrollReply>, Status> {
+        self.sign(&request).map(Response::new)
+    }
 }
 
-/// Refuses a session, and names the leader for people and, as metadata, for programs.
-fn elsewhere(leadership: &Leadership) -> Status {
+/// Where a caller is; None: in this process.
+fn address<T>(request: &Request<T>) -> Option<SocketAddr> {
+    request.extensions().get::<Caller>()?.address
+}
+
+/// Refuses or ends a session, and names the leader for people and, as metadata, for programs.
+fn elsewhere(deps: &Deps) -> Status {
+    let leadership = deps.raft.leadership().borrow().clone();
     let leader = leadership.leader.as_deref().unwrap_or("not known just now");
     let message = format!("this master does not lead; the leader is {leader}");
     let mut status = Status::unavailable(message);

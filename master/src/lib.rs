@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod audit;
 mod backup;
 mod deps;
 mod embedded;
@@ -20,6 +21,6 @@ pub use backup::{Backup, BackupError, Counts, Head};
 pub use hub::Service as HubService;
 pub use raft::{Member, StoreError};
 pub use start::{
-    ClusterOptions, Master, Options, Revived, StartError, Survivor, found_cluster, join_cluster,
-    restore_cluster,
+    ClusterOptions, Master, Options, Revived, StartError, Survivor, found_cluster, is_encrypted,
+    join_cluster, restore_cluster,
 };

@@ -119,6 +119,8 @@ pub(crate) struct Leadership {
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) reply: Reply,
+    /// Where it stands in the log.
+    pub(crate) index: LogIndex,
 }
 
 /// Why a command was not answered.
@@ -258,7 +260,10 @@ impl Raft {
             let attempt = self.library.client_write(write.clone());
             let result = tokio::time::timeout(left.max(RETRY), attempt).await;
             match result.map(|r| r.map_err(judge_write)) {
-                Ok(Ok(response)) => return Ok(accepted(response.data.0)),
+                Ok(Ok(response)) => {
+                    let index = LogIndex(response.log_id.index);
+                    return Ok(accepted(response.data.0, index));
+                }
                 Ok(Err(Refusal::Final(error))) => return Err(error),
                 Ok(Err(Refusal::NotLeading))
                     if begun.elapsed() >= deadline || self.another_leads() =>
@@ -486,10 +491,10 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn accepted(reply: Option<Reply>) -> Accepted {
+fn accepted(reply: Option<Reply>, index: LogIndex) -> Accepted {
     // Only Raft's own entries have no reply, and those are never proposed here.
     let reply = reply.unwrap_or(Reply::Done);
-    Accepted { reply }
+    Accepted { reply, index }
 }
 
 enum Refusal {

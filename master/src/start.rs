@@ -1,5 +1,6 @@
 //! Brings a master up and takes it down.
 
+mod certificates;
 mod cluster;
 mod identity;
 mod revive;
@@ -15,18 +16,19 @@ use hancock_proto::ids::ClusterId;
 use hancock_proto::time::SystemClock;
 use hancock_registry::Opener;
 use hancock_registry::embedded::Embedded;
+use hancock_tls::{API, Door, TlsError};
 use hancock_wire::hub_server::HubServer;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, ApiDoor, Entered};
 use crate::deps::Deps;
-use crate::hub::{Service, Sessions};
+use crate::hub::{Guard, Service, Sessions};
 use crate::lead;
 use crate::raft::{Raft, Seat, StoreError};
 
-pub use self::cluster::{ClusterOptions, found_cluster, join_cluster};
+pub use self::cluster::{ClusterOptions, found_cluster, is_encrypted, join_cluster};
 pub use self::revive::{Revived, Survivor, restore_cluster};
 
 /// Largest frame taken from an agent: a whole report of a full node fits many times.
@@ -60,6 +62,9 @@ pub enum StartError {
     /// The API's socket cannot be served.
     #[error("cannot serve the API: {0}")]
     Api(std::io::Error),
+    /// The cluster's authority, or what it signs, cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No cluster was entered.
     #[error("{0}")]
     Join(String),
@@ -115,9 +120,10 @@ impl Master {
             return Err(StartError::NoLeader);
         }
         let sessions = Arc::new(Sessions::default());
-        let service = Service::new(deps.clone(), sessions.clone());
+        let service = Service::new(deps.clone(), sessions.clone(), Guard::Open);
         let router = api::router(Api::new(deps.clone(), sessions, options.proxy, registries));
-        let api = serve(options.api, router, &deps.stop).map_err(StartError::Api)?;
+        let door = Door::open(options.api, None, API).map_err(StartError::Api)?;
+        let api = serve(door, router, &deps.stop);
         Ok(Self {
             deps,
             service,
@@ -169,18 +175,13 @@ impl Master {
     }
 }
 
-fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: &CancellationToken,
-) -> std::io::Result<JoinHandle<()>> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+fn serve(door: Door, router: Router, stop: &CancellationToken) -> JoinHandle<()> {
     let ended = stop.clone().cancelled_owned();
-    Ok(tokio::spawn(async move {
-        let server = axum::serve(listener, router).with_graceful_shutdown(ended);
+    let service = router.into_make_service_with_connect_info::<Entered>();
+    tokio::spawn(async move {
+        let server = axum::serve(ApiDoor(door), service).with_graceful_shutdown(ended);
         if let Err(error) = server.await {
             tracing::error!(%error, "the API ended");
         }
-    }))
+    })
 }

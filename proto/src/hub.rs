@@ -45,6 +45,11 @@ pub struct Hello {
 pub enum HubMessage {
     /// Everything the node shall run.
     Assignment(Assignment),
+    /// Where agents find the masters, HOST:PORT: whom to ask when this one leads no more.
+    Masters {
+        /// Those of the voters first.
+        agents: Vec<String>,
+    },
     /// The embedded registry, whole.
     RegistryList(Listing),
     /// Changes of the embedded registry since the last message, up to `revision`.

@@ -1,13 +1,14 @@
 //! What nodes have and what instances take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::Resources;
 use crate::ids::NodeId;
 use crate::service::ServiceName;
-use crate::units::{Cpu, Size};
+use crate::units::{Bandwidth, Cpu, Size};
 
 /// What a node is and has. Registered with the master; replicated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct NodeInfo {
     pub hostname: String,
     /// Address other nodes reach this node's instances at (no port).
     pub address: String,
+    /// Under which addresses clients outside reach it, and over whose lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<Uplink>,
     /// Labels for selectors.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -29,8 +33,24 @@ pub struct NodeInfo {
     pub runtime: String,
     /// Processor architecture.
     pub arch: String,
+    /// Release of the kernel; empty: not told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kernel: String,
     /// Version of the agent.
     pub version: String,
+}
+
+/// An address of a node and the line behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uplink {
+    /// The address.
+    pub ip: IpAddr,
+    /// Whose line it is; None: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// What the line carries; None: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// Host ports from `first` to `last`, both included.
@@ -54,6 +74,9 @@ impl PortRange {
 pub struct Offer {
     /// One-minute load average.
     pub load: f64,
+    /// Processor time nobody used since the offer before; None: this is the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_free: Option<Cpu>,
     /// Free memory.
     pub memory_free: Size,
     /// Free disk.

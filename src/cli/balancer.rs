@@ -16,6 +16,7 @@ use hancock_proto::ids::NodeId;
 use hancock_proto::units::Span;
 use hancock_registry::feed::Reader;
 use hancock_registry::memory::Memory;
+use tokio::task::JoinHandle;
 
 use super::etcd;
 use crate::boot::{self, DataDir, Stop};
@@ -30,6 +31,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Options of `hancock balancer`; each is a key of the file given with --config as well.
 #[derive(Debug, Default, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Where end users' HTTP requests enter [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDR", value_parser = super::dev::address)]
@@ -96,31 +98,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
     let registry = args.registry.open()?;
-    let http = boot::bind(args.http.unwrap_or(HTTP), "--http ADDR")?;
-    let admin = boot::bind(args.admin.unwrap_or(ADMIN), "--admin ADDR")?;
-    let stream_admin = args.stream_admin.unwrap_or(STREAM_ADMIN);
-    let stream_admin = boot::bind(stream_admin, "--stream-admin ADDR")?;
-    args.try_tcp([&http, &admin, &stream_admin])?;
-    let (token, access) = (args.token()?, args.access()?);
-    let data = DataDir::open(&args.data_dir())?;
-    let addresses = (http.local_addr()?, admin.local_addr()?);
+    let sockets = args.bind()?;
+    let (http, admin) = sockets.addresses()?;
+    let data = DataDir::open(&args.data_dir("standalone"))?;
     let node: NodeId = data
         .keep("node", boot::host_name)?
         .parse()
         .context("the name in the data directory's file \"node\" cannot be used")?;
-    let options = Options {
-        node: node.clone(),
-        http,
-        admin: Some(admin),
-        data_dir: data.join("documents"),
-        threads: args.threads.map_or_else(threads, usize::from),
-        engine: args.engine.unwrap_or_default(),
-        check_interval: args.check_interval.map_or(CHECK_INTERVAL, |s| s.duration()),
-        tcp: Some(args.tcp()),
-        stream_admin: Some(stream_admin),
-        token,
-        access,
-    };
+    let options = args.options(node.clone(), sockets, data.join("documents"))?;
     let balancer = match registry {
         Some(named) => {
             let following = Following {
@@ -133,8 +118,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         None => Balancer::start(options).await,
     };
     let balancer = balancer.context("cannot start the balancer")?;
-    let looking = tokio::spawn(look_up(args.access_log_to.clone()));
-    let (http, admin) = addresses;
+    let looking = args.looking_up();
     println!(
         "hancock balancer {}\n  proxy http://{http}   management http://{admin}/status",
         env!("CARGO_PKG_VERSION")
@@ -146,6 +130,20 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     }
     looking.abort();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Listeners, bound before anything starts.
+pub(super) struct Sockets {
+    http: TcpListener,
+    admin: TcpListener,
+    stream_admin: TcpListener,
+}
+
+impl Sockets {
+    /// Where requests enter, and where the management API is.
+    pub(super) fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.http.local_addr()?, self.admin.local_addr()?))
+    }
 }
 
 /// A name nobody knows is told at once, and is no reason not to serve: it may be known again tomorrow.
@@ -166,8 +164,62 @@ fn bare(host: &str) -> &str {
 }
 
 impl Args {
+    /// The file with more options.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    pub(super) fn registry(&self) -> &etcd::Args {
+        &self.registry
+    }
+
+    /// Binds every listener, and tries the TCP ports.
+    ///
+    /// # Errors
+    /// One is taken.
+    pub(super) fn bind(&self) -> anyhow::Result<Sockets> {
+        let stream_admin = self.stream_admin.unwrap_or(STREAM_ADMIN);
+        let sockets = Sockets {
+            http: boot::bind(self.http.unwrap_or(HTTP), "--http ADDR")?,
+            admin: boot::bind(self.admin.unwrap_or(ADMIN), "--admin ADDR")?,
+            stream_admin: boot::bind(stream_admin, "--stream-admin ADDR")?,
+        };
+        self.try_tcp([&sockets.http, &sockets.admin, &sockets.stream_admin])?;
+        Ok(sockets)
+    }
+
+    /// What the balancer needs to start; its documents are kept in `data_dir`.
+    ///
+    /// # Errors
+    /// A file that is named cannot be read or written.
+    pub(super) fn options(
+        &self,
+        node: NodeId,
+        sockets: Sockets,
+        data_dir: PathBuf,
+    ) -> anyhow::Result<Options> {
+        Ok(Options {
+            node,
+            http: sockets.http,
+            admin: Some(sockets.admin),
+            data_dir,
+            threads: self.threads.map_or_else(threads, usize::from),
+            engine: self.engine.unwrap_or_default(),
+            check_interval: self.check_interval.map_or(CHECK_INTERVAL, |s| s.duration()),
+            tcp: Some(self.tcp()),
+            stream_admin: Some(sockets.stream_admin),
+            token: self.token()?,
+            access: self.access()?,
+        })
+    }
+
+    /// Looks for the collector beside everything else.
+    pub(super) fn looking_up(&self) -> JoinHandle<()> {
+        tokio::spawn(look_up(self.access_log_to.clone()))
+    }
+
     /// These, and what only the file says.
-    fn over(self, file: Self) -> Self {
+    pub(super) fn over(self, file: Self) -> Self {
         Self {
             http: self.http.or(file.http),
             admin: self.admin.or(file.admin),
@@ -190,10 +242,10 @@ impl Args {
         }
     }
 
-    /// Not where `hancock dev` keeps the documents of its own balancer.
-    fn data_dir(&self) -> PathBuf {
+    /// What was given, or the folder `usual`: not where `hancock dev` keeps the documents of its own balancer.
+    pub(super) fn data_dir(&self, usual: &str) -> PathBuf {
         let given = self.data_dir.clone();
-        given.unwrap_or_else(|| boot::default_data_dir().join("standalone"))
+        given.unwrap_or_else(|| boot::default_data_dir().join(usual))
     }
 
     fn tcp(&self) -> TcpOptions {

@@ -4,6 +4,8 @@ mod error;
 mod logs;
 mod snapshot;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hancock_proto::api::{
@@ -17,6 +19,7 @@ use hancock_proto::ids::{AppName, DeploymentId, LogIndex, Version, ZoneName};
 use hancock_proto::registry::RegistryUrl;
 use hancock_proto::service::ServiceName;
 use hancock_proto::zone::Zone;
+use hancock_tls::Pin;
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +30,8 @@ pub use logs::LogQuery;
 
 /// Where `hancock dev` serves the API.
 pub const DEFAULT_MASTER: &str = "http://127.0.0.1:7400";
+/// Where a master of a cluster with certificates does.
+pub const DEFAULT_ENCRYPTED: &str = "https://127.0.0.1:7400";
 
 /// Time to open a connection: a master is near or it is not there.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -37,36 +42,56 @@ const ELECTION: Duration = Duration::from_secs(5);
 /// Time between two tries while there is no leader.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// One master, reached over HTTP.
+/// Longest one of several masters may take beyond what it was asked to wait: then the next one is asked.
+const ANSWER_OF_ONE: Duration = Duration::from_secs(10);
+
+/// One master, or several of a cluster, reached over HTTP.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
-    base: Url,
+    /// Never empty.
+    bases: Vec<Url>,
+    /// Who is asked just now; the next one is as soon as that one does not answer.
+    turn: Arc<AtomicUsize>,
     token: Option<String>,
 }
 
 impl Client {
-    /// A client of the master at `url`, like `http://127.0.0.1:7400`.
+    /// A client of the master at `url`, like `http://127.0.0.1:7400`, or of several with commas between them.
     ///
     /// # Errors
     /// `url` is not an HTTP address.
     pub fn new(url: &str) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            // The master is an address of our own; a proxy for the web has no part in reaching it.
-            .no_proxy()
-            .build()
-            .map_err(|e| ClientError::address(url, &e))?;
+        let http = builder().build();
         Ok(Self {
-            http,
-            base: error::parse_address(url)?,
+            http: http.map_err(|e| ClientError::address(url, &e))?,
+            bases: error::parse_addresses(url)?,
+            turn: Arc::default(),
             token: None,
         })
     }
 
-    /// Shows `token` with every request.
-    pub fn showing(self, token: Option<String>) -> Self {
-        Self { token, ..self }
+    /// Shows `token` with every request: one with a fingerprint only to masters of its cluster, over TLS.
+    ///
+    /// # Errors
+    /// The token has a fingerprint, and the master's address is not an encrypted one.
+    pub fn showing(self, token: Option<String>) -> Result<Self, ClientError> {
+        let Some(pin) = token.as_deref().and_then(Pin::of_token) else {
+            return Ok(Self { token, ..self });
+        };
+        if let Some(plain) = self.bases.iter().find(|base| base.scheme() != "https") {
+            let url = plain.as_str().trim_end_matches('/').to_owned();
+            return Err(ClientError::NotEncrypted { url });
+        }
+        let unusable = |e: &dyn std::error::Error| ClientError::address(&self.url(), &e);
+        let tls = hancock_tls::pinned(pin, hancock_tls::HTTP).map_err(|e| unusable(&e))?;
+        let http = builder().tls_backend_preconfigured(tls).build();
+        let http = http.map_err(|e| unusable(&e))?;
+        Ok(Self {
+            http,
+            token,
+            ..self
+        })
     }
 
     /// What applying `spec` would do.
@@ -158,8 +183,7 @@ impl Client {
             "/v1/deployments/{id}?after={after}&wait={}ms",
             wait.as_millis()
         );
-        self.call(Method::GET, &path, None::<&()>, wait + ANSWER)
-            .await
+        self.call(Method::GET, &path, None::<&()>, wait).await
     }
 
     /// Stops a deployment.
@@ -182,8 +206,7 @@ impl Client {
     /// Events after number `after`; waits up to `wait` for the first.
     pub async fn events(&self, after: u64, wait: Duration) -> Result<Vec<Event>, ClientError> {
         let path = format!("/v1/events?after={after}&wait={}ms", wait.as_millis());
-        self.call(Method::GET, &path, None::<&()>, wait + ANSWER)
-            .await
+        self.call(Method::GET, &path, None::<&()>, wait).await
     }
 
     /// All zones.
@@ -280,33 +303,58 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
-        self.call(method, path, body, ANSWER).await
+        self.call(method, path, body, Duration::ZERO).await
     }
 
-    /// One request; tried again for a while when there is no leader. Its key says that it is the same one, should the first have been
-    /// carried out after all.
+    /// One request, which the master may keep waiting for `wait`; tried again for a while when there is no leader, and with the next master
+    /// when one does not answer. Its key says that it is the same one, should the first have been carried out after all.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
-        deadline: Duration,
+        wait: Duration,
     ) -> Result<T, ClientError> {
         let give_up = Instant::now() + ELECTION;
         let key = match method {
             Method::GET => None,
             _ => crate::boot::unique().ok(),
         };
+        let mut silent = Vec::new();
         loop {
             let key = key.as_deref();
-            let reply = self.try_call(method.clone(), path, body, key, deadline);
-            let reply = reply.await;
-            match reply {
+            let reply = self.try_call(method.clone(), path, body, key, wait + self.patience());
+            match reply.await {
                 Err(ClientError::NoLeader { .. }) if Instant::now() < give_up => {
+                    silent.clear();
+                    self.turn_to_next();
                     tokio::time::sleep(PAUSE).await;
                 }
+                Err(error @ ClientError::Unreachable { .. }) => self.after(error, &mut silent)?,
                 reply => return reply,
             }
+        }
+    }
+
+    /// Turns to the next master, or gives up when all were `silent`.
+    fn after(&self, error: ClientError, silent: &mut Vec<ClientError>) -> Result<(), ClientError> {
+        silent.push(error);
+        if silent.len() < self.bases.len() {
+            self.turn_to_next();
+            return Ok(());
+        }
+        Err(ClientError::all_unreachable(std::mem::take(silent)))
+    }
+
+    fn turn_to_next(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Longest a master may take to answer.
+    fn patience(&self) -> Duration {
+        match self.bases.len() {
+            1 => ANSWER,
+            _ => ANSWER_OF_ONE,
         }
     }
 
@@ -333,7 +381,7 @@ impl Client {
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, ClientError> {
         let url = self
-            .base
+            .base()
             .join(path.trim_start_matches('/'))
             .map_err(|e| ClientError::address(path, &e))?;
         let request = self.http.request(method, url);
@@ -393,10 +441,22 @@ impl Client {
         }
     }
 
+    /// Who is asked just now.
+    fn base(&self) -> &Url {
+        &self.bases[self.turn.load(Ordering::Relaxed) % self.bases.len()]
+    }
+
     /// The address as people write it.
     fn url(&self) -> String {
-        self.base.as_str().trim_end_matches('/').to_owned()
+        self.base().as_str().trim_end_matches('/').to_owned()
     }
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        // The master is an address of our own; a proxy for the web has no part in reaching it.
+        .no_proxy()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `hancock dev`: master, agent, balancer and embedded registry in one process, over the same seams as on many machines.
 
 mod demo;
-mod engine;
+pub(super) mod engine;
 mod guide;
 mod image;
 mod news;
@@ -76,6 +76,17 @@ pub enum Runtime {
     Docker,
     #[allow(missing_docs)]
     Process,
+}
+
+impl Runtime {
+    /// Whether a data directory that was used with `name` is used with this one, too.
+    fn is(self, name: &str) -> bool {
+        match self {
+            Self::Auto => true,
+            Self::Docker => name == engine::DOCKER,
+            Self::Process => name == engine::PROCESS,
+        }
+    }
 }
 
 /// Runs until asked to stop.

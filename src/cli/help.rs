@@ -18,11 +18,12 @@ Apps:
 
 Cluster:
   status       How everything is, on one page
-  node         list: machines, what they have and what is used
+  node         list · show: machines, what they have and what is used
   zone         list · create · delete · upstreams · add · delete-upstream
                pick · top: sets of nodes and what their balancers carry
   registry     show · set: where balancers outside read upstream documents
   events       What happened, newest last
+  agent        One node: runs instances, and is the balancer in front of them
   master       run · init · join · list · remove · transfer · recover
                several masters, also after most of them are lost
   snapshot     save · restore · inspect: the whole cluster as a file
@@ -74,6 +75,7 @@ milliseconds since 1970.
   deployment abort     DeploymentView
   ps                   [InstanceView]
   node list            [NodeView]
+  node show            NodeView
   zone list            [ZoneView]
   zone create          ZoneView
   zone delete, add, delete-upstream
@@ -121,9 +123,9 @@ InstanceView    id, app, version, node?, address?, life (pending placed pulling
                 starting running stopping stopped failed rejected), since,
                 ready?: {value, since, reason}, routed, draining, unknown,
                 restarts, reason?
-NodeView        info: {node, address, runtime, capacity, …}, state (alive
-                unknown lost), heard_ms?, used: {cpu, memory, disk},
-                instances, generation, offer?
+NodeView        info: {node, address, addresses, labels, runtime, capacity,
+                version, …}, state (alive unknown lost), heard_ms?,
+                used: {cpu, memory, disk}, instances, generation, offer?
 ZoneView        zone, selector: {label: value}, external_settle?, nodes: [name],
                 services
 UpstreamView    name, app?, index, confirmed, balancers, peers: [{address,

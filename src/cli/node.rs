@@ -1,9 +1,14 @@
 //! `hancock node`: machines, what they have and what is used.
 
+mod show;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::bail;
 use hancock_proto::api::NodeView;
+use hancock_proto::ids::NodeId;
+use hancock_proto::resources::NodeInfo;
 
 use super::Context;
 use super::args::{bytes, cores, length};
@@ -14,6 +19,11 @@ use super::table::{Cell, Table};
 pub enum Command {
     /// List nodes
     List,
+    /// Show everything known of a node
+    Show {
+        /// Name of the node
+        node: NodeId,
+    },
 }
 
 /// Runs one of them.
@@ -25,6 +35,15 @@ pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCod
                 .out
                 .print(&nodes, |nodes| text(nodes, &context.out))?;
         }
+        Command::Show { node } => {
+            let nodes = context.client.nodes().await?;
+            let Some(found) = nodes.iter().find(|n| n.info.node == *node) else {
+                bail!("there is no node {node}; `hancock node list` shows those there are");
+            };
+            let term = context.client.status().await?.term;
+            let out = &context.out;
+            out.print(found, |found| show::text(found, term, out))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -34,6 +53,8 @@ fn text(nodes: &[NodeView], out: &Out) -> String {
         "NODE",
         "STATE",
         "ADDRESS",
+        "LABELS",
+        "VERSION",
         "RUNTIME",
         "INSTANCES",
         "CPU",
@@ -53,6 +74,8 @@ fn text(nodes: &[NodeView], out: &Out) -> String {
             Cell::from(&info.node),
             Cell::toned(&node.state, tone),
             Cell::from(&info.address),
+            labels(info).into(),
+            Cell::from(&info.version),
             Cell::from(&info.runtime),
             node.instances.into(),
             format!("{}/{}", cores(used.cpu), info.capacity.cpu).into(),
@@ -77,6 +100,14 @@ fn text(nodes: &[NodeView], out: &Out) -> String {
         ]);
     }
     table.render(out)
+}
+
+fn labels(info: &NodeInfo) -> String {
+    let pairs = info
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 fn heard(ms: Option<u64>) -> String {

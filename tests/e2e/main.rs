@@ -4,6 +4,7 @@
 //! What must hold in both container runtimes is written once and run in both.
 #![allow(clippy::unwrap_used)]
 
+mod agents;
 mod balancer;
 mod crash;
 mod demo;

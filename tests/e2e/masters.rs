@@ -1,19 +1,18 @@
 //! Several masters as processes of their own.
 
-mod cluster;
+mod audit;
+pub mod cluster;
 mod comeback;
 mod disk;
 mod faults;
 mod history;
 mod steady;
+mod strangers;
 
 use std::time::Duration;
 
 use hancock_testkit::wait::wait_for;
-use hancock_wire::AgentFrame;
-use hancock_wire::hub_client::HubClient;
 use nix::sys::signal::Signal;
-use tonic::{Code, Request, Status};
 
 use self::cluster::{Cluster, LATE, web};
 
@@ -48,6 +47,50 @@ fn they_begin_join_and_leave() {
     cluster.spawn(next);
     assert!(!cluster.wait_exit(next).success(), "a removed master ends");
     assert!(cluster.told(next).contains("was removed from its cluster"));
+}
+
+#[test]
+fn a_master_is_moved_or_sent_away_once_for_a_key() {
+    let cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let [next, other] = [1, 2].map(|offset| (leader + offset) % 3);
+    let names = cluster.names();
+    let transfer = |to: usize, key: &str| {
+        let path = format!("/v1/masters/{}/transfer", names[to]);
+        let sent = cluster.send(other, "POST", &path, Some(key), "").unwrap();
+        assert_eq!(sent.status, 200, "{sent:?}");
+    };
+    let wait_leader = |wanted: usize| {
+        wait_for("the new leader", LATE, || {
+            let leads = cluster.leader();
+            if leads == wanted { Ok(()) } else { Err(leads) }
+        });
+    };
+    transfer(next, "k1");
+    wait_leader(next);
+    transfer(other, "k2");
+    wait_leader(other);
+    // Late, and for the second time: it is answered and moves nothing.
+    transfer(next, "k1");
+    let leave = |key: Option<&str>| {
+        let path = format!("/v1/masters/{}", names[leader]);
+        cluster.send(next, "DELETE", &path, key, "").unwrap()
+    };
+    let (first, again) = (leave(Some("k3")), leave(Some("k3")));
+    assert_eq!((first.status, again.status), (200, 200), "{again:?}");
+    assert!(
+        !again.body.contains(&format!("{:?}", names[leader])),
+        "{again:?}"
+    );
+    assert_eq!(
+        leave(Some("k4")).status,
+        404,
+        "another key is another write"
+    );
+    assert_eq!(cluster.leader(), other);
+    let events = cluster.get(other, "/v1/events").unwrap().body;
+    let told = format!("master {} was asked to leave", names[leader]);
+    assert_eq!(events.matches(&told).count(), 1, "{events}");
 }
 
 #[test]
@@ -92,46 +135,4 @@ fn any_master_takes_writes_and_reads() {
     );
     let stale = cluster.get(leader, "/v1/apps?stale=true").unwrap();
     assert!(stale.body.contains("\"web\""), "{stale:?}");
-}
-
-#[test]
-fn strangers_are_turned_away_at_every_door() {
-    let mut cluster = Cluster::start(3);
-    let leader = cluster.leader();
-    let follower = (leader + 1) % 3;
-    let told = cluster.bare(leader, "/v1/status").unwrap();
-    assert_eq!(told.status, 401, "{told:?}");
-    assert!(told.body.contains("HANCOCK_TOKEN"), "{told:?}");
-    let refused = hub(&cluster, leader, "wrong").unwrap_err();
-    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
-    let elsewhere = hub(&cluster, follower, &cluster.join).unwrap_err();
-    assert_eq!(elsewhere.code(), Code::Unavailable, "{elsewhere}");
-    let agents = elsewhere.metadata().get("x-hancock-leader").unwrap();
-    assert_eq!(agents.to_str().unwrap(), cluster.agents(leader).to_string());
-    hub(&cluster, leader, &cluster.join).unwrap();
-    let newcomer = cluster.prepare("m9");
-    let contact = cluster.peers(leader).to_string();
-    let refused = cluster.run_with(newcomer, &["master", "join", &contact], "operator-wrong");
-    assert!(refused.fails(1).contains("refuses"));
-    let open = cluster.run(newcomer, &["master", "init", "--api", "0.0.0.0:7400"]);
-    assert!(open.fails(1).contains("--insecure"));
-    let nowhere = cluster.run(newcomer, &["master", "run"]);
-    assert!(nowhere.fails(1).contains("hancock master init"));
-}
-
-/// Opens a session and says nothing.
-fn hub(cluster: &Cluster, master: usize, token: &str) -> Result<(), Status> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let address = format!("http://{}", cluster.agents(master));
-    runtime.block_on(async {
-        let mut client = HubClient::connect(address).await.unwrap();
-        let mut request = Request::new(tokio_stream::pending::<AgentFrame>());
-        let value = format!("Bearer {token}").parse().unwrap();
-        request.metadata_mut().insert("authorization", value);
-        let opened = tokio::time::timeout(LATE, client.session(request)).await;
-        opened.unwrap().map(drop)
-    })
 }

@@ -7,9 +7,10 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 use crate::none;
 
 /// Which members of the workspace each member may use. The shape of the whole system; change it only together with the design.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("hancock-proto", &[]),
     ("hancock-wire", &[]),
+    ("hancock-tls", &["hancock-wire", "hancock-proto"]),
     ("hancock-balancer-core", &["hancock-proto"]),
     ("hancock-agent-core", &["hancock-proto"]),
     ("hancock-master-core", &["hancock-proto"]),
@@ -25,6 +26,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "hancock-balancer",
             "hancock-registry",
             "hancock-wire",
+            "hancock-tls",
             "hancock-proto",
         ],
     ),
@@ -34,6 +36,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "hancock-master-core",
             "hancock-registry",
             "hancock-wire",
+            "hancock-tls",
             "hancock-proto",
         ],
     ),
@@ -45,6 +48,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
             "hancock-balancer",
             "hancock-registry",
             "hancock-wire",
+            "hancock-tls",
             "hancock-proto",
         ],
     ),

@@ -4,7 +4,7 @@ use crate::none;
 use crate::tree::{Source, sources};
 
 /// A vendor's crate and the only places that may name it. Everything else uses our own trait in front of it.
-const VENDORS: [(&str, &[&str]); 5] = [
+const VENDORS: [(&str, &[&str]); 6] = [
     (
         "pingora",
         &[
@@ -23,6 +23,7 @@ const VENDORS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("mlua", &["balancer/src/lua"]),
+    ("rcgen", &["proto/tls/src", "tests/testkit/src/certs"]),
 ];
 
 /// Modules that may use unsafe code, each with a safety comment per use.

@@ -13,4 +13,5 @@ pub mod node;
 pub mod observed;
 pub mod ports;
 pub mod reconcile;
+pub mod search;
 pub mod session;

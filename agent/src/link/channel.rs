@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{LinkError, MasterLink, QUEUE, Session};
 
-type ToAgent = mpsc::Sender<(Fence, HubMessage)>;
+type ToAgent = mpsc::Sender<Result<(Fence, HubMessage), LinkError>>;
 
 /// The agent's end.
 #[derive(Debug, Clone)]
@@ -25,8 +25,10 @@ pub struct ChannelLink {
 pub struct HubSession {
     /// Who called.
     pub hello: Hello,
+    /// Which master was asked.
+    pub at: String,
     /// To the agent.
-    send: mpsc::WeakSender<(Fence, HubMessage)>,
+    send: mpsc::WeakSender<Result<(Fence, HubMessage), LinkError>>,
     /// From the agent.
     pub receive: mpsc::Receiver<AgentMessage>,
 }
@@ -34,8 +36,17 @@ pub struct HubSession {
 impl HubSession {
     /// Sends a message. False: the session is over.
     pub async fn send(&self, fence: &Fence, message: HubMessage) -> bool {
+        self.put(Ok((fence.clone(), message))).await
+    }
+
+    /// Ends the session with a reason.
+    pub async fn end(&self, reason: LinkError) {
+        self.put(Err(reason)).await;
+    }
+
+    async fn put(&self, item: Result<(Fence, HubMessage), LinkError>) -> bool {
         match self.send.upgrade() {
-            Some(send) => send.send((fence.clone(), message)).await.is_ok(),
+            Some(send) => send.send(item).await.is_ok(),
             None => false,
         }
     }
@@ -65,7 +76,7 @@ impl ChannelLink {
 
 #[async_trait]
 impl MasterLink for ChannelLink {
-    async fn open(&self, hello: Hello) -> Result<Session, LinkError> {
+    async fn open(&self, at: &str, hello: Hello) -> Result<Session, LinkError> {
         let unreachable = |reason: &str| LinkError::Unreachable {
             reason: reason.to_owned(),
         };
@@ -76,6 +87,7 @@ impl MasterLink for ChannelLink {
         let (send, inbox) = mpsc::channel(QUEUE);
         let session = HubSession {
             hello,
+            at: at.to_owned(),
             send: send.downgrade(),
             receive,
         };

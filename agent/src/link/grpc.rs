@@ -10,11 +10,12 @@ use hancock_proto::registry::Fence;
 use hancock_wire::hub_client::HubClient;
 use hancock_wire::{AgentFrame, HubFrame};
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
+use super::dial::Dial;
 use super::{LinkError, MasterLink, QUEUE, Session};
 
 /// Time the master has to accept a session.
@@ -23,27 +24,62 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest message taken: an assignment of thousands of instances, or a whole registry.
 const MAX_MESSAGE: usize = 256 << 20;
 
-/// A link over a gRPC channel.
+/// Metadata key under which a master that does not lead says where agents find the leader.
+const LEADER: &str = "x-hancock-leader";
+
+/// A link over gRPC.
 #[derive(Debug, Clone)]
 pub struct GrpcLink {
-    channel: Channel,
+    way: Way,
     /// Highest fence heard, put on every frame; None: no master was heard yet.
     heard: Arc<Mutex<Option<Fence>>>,
+}
+
+/// How a master is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    /// There is one, in this process.
+    Channel(Channel),
+    /// There are several, over the network.
+    Dial(Dial),
 }
 
 impl GrpcLink {
     /// A link over `channel`; which cluster answers is learnt from its frames.
     pub fn new(channel: Channel) -> Self {
-        Self {
-            channel,
-            heard: Arc::default(),
-        }
+        Self::over(Way::Channel(channel))
+    }
+
+    /// A link to masters on other machines.
+    pub fn to_masters(dial: Dial) -> Self {
+        Self::over(Way::Dial(dial))
+    }
+
+    fn over(way: Way) -> Self {
+        let heard = Arc::default();
+        Self { way, heard }
+    }
+
+    async fn call(
+        &self,
+        at: &str,
+        frames: impl Stream<Item = AgentFrame> + Send + 'static,
+    ) -> Result<Streaming<HubFrame>, LinkError> {
+        let (channel, request) = match &self.way {
+            Way::Channel(channel) => (channel.clone(), Request::new(frames)),
+            Way::Dial(dial) => (dial.connect(at).await?, dial.show(Request::new(frames))?),
+        };
+        let mut client = HubClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        let reply = client.session(request).await;
+        Ok(reply.map_err(|status| refused(&status))?.into_inner())
     }
 }
 
 #[async_trait]
 impl MasterLink for GrpcLink {
-    async fn open(&self, hello: Hello) -> Result<Session, LinkError> {
+    async fn open(&self, at: &str, hello: Hello) -> Result<Session, LinkError> {
         let (out, outgoing) = mpsc::channel(QUEUE);
         out.send(AgentMessage::Hello(hello))
             .await
@@ -51,15 +87,11 @@ impl MasterLink for GrpcLink {
         let heard = Arc::clone(&self.heard);
         let frames =
             ReceiverStream::new(outgoing).filter_map(move |message| encode(&message, &heard));
-        let mut client = HubClient::new(self.channel.clone())
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE);
-        let reply = tokio::time::timeout(OPEN_TIMEOUT, client.session(frames))
+        let stream = tokio::time::timeout(OPEN_TIMEOUT, self.call(at, frames))
             .await
-            .map_err(|_| unreachable("no answer within 5 s"))?
-            .map_err(|status| refused(&status))?;
+            .map_err(|_| unreachable("no answer within 5 s"))??;
         let (send, inbox) = mpsc::channel(QUEUE);
-        tokio::spawn(receive(reply.into_inner(), send, Arc::clone(&self.heard)));
+        tokio::spawn(receive(stream, send, Arc::clone(&self.heard)));
         Ok(Session { out, inbox })
     }
 }
@@ -67,7 +99,7 @@ impl MasterLink for GrpcLink {
 /// Ends when the stream does, or when nobody wants its messages any more.
 async fn receive(
     mut stream: Streaming<HubFrame>,
-    send: mpsc::Sender<(Fence, HubMessage)>,
+    send: mpsc::Sender<Result<(Fence, HubMessage), LinkError>>,
     heard: Arc<Mutex<Option<Fence>>>,
 ) {
     loop {
@@ -81,12 +113,13 @@ async fn receive(
                     continue;
                 };
                 remember(&heard, &fence);
-                if send.send((fence, message)).await.is_err() {
+                if send.send(Ok((fence, message))).await.is_err() {
                     break;
                 }
             }
             Some(Err(status)) => {
-                tracing::debug!(%status, "session with the master ended");
+                // Nobody waits for it any more, or hears it last of all.
+                drop(send.send(Err(refused(&status))).await);
                 break;
             }
             None => break,
@@ -134,7 +167,7 @@ fn remember(heard: &Mutex<Option<Fence>>, fence: &Fence) {
     }
 }
 
-fn unreachable(reason: &str) -> LinkError {
+pub(super) fn unreachable(reason: &str) -> LinkError {
     LinkError::Unreachable {
         reason: reason.to_owned(),
     }
@@ -142,6 +175,11 @@ fn unreachable(reason: &str) -> LinkError {
 
 fn refused(status: &Status) -> LinkError {
     use tonic::Code::{FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated};
+    let leader = status.metadata().get(LEADER);
+    if let Some(leader) = leader.and_then(|leader| leader.to_str().ok()) {
+        let leader = leader.to_owned();
+        return LinkError::Elsewhere { leader };
+    }
     let reason = status.message().to_owned();
     match status.code() {
         FailedPrecondition | InvalidArgument | PermissionDenied | Unauthenticated => {

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use hancock_agent_core::instance::{Deed, FailureKind};
 use hancock_agent_core::node::Stamp;
 use hancock_agent_core::observed::{Observed, Owner, State};
+use hancock_agent_core::search::Outcome;
 use hancock_proto::assignment::Assignment;
 use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::InstanceId;
@@ -35,11 +36,14 @@ impl Loop {
             Input::Task(output) => self.output(output),
             Input::Hub(fence, message) => self.hub(&fence, message),
             Input::Outside(news) => self.outside(news),
-            Input::SessionEnded => {
+            Input::SessionEnded(reason) => {
+                let why = reason.as_ref().map(ToString::to_string);
                 tracing::info!(
+                    why = why.unwrap_or_default(),
                     "session with the master ended; instances are looked after meanwhile"
                 );
-                self.link.close();
+                let outcome = reason.as_ref().map_or(Outcome::Lost, Outcome::from);
+                self.link.close(outcome);
             }
             Input::Opened(Ok(session)) => {
                 tracing::info!("session with the master opened");
@@ -47,10 +51,7 @@ impl Loop {
                 self.reporting.send_again();
                 self.offer();
             }
-            Input::Opened(Err(error)) => {
-                tracing::debug!(%error, "no session with the master");
-                self.link.close();
-            }
+            Input::Opened(Err(error)) => self.link.failed(error),
             Input::RuntimeChanged => {
                 (self.listing.wanted, self.listing.failures) = (true, 0);
             }
@@ -61,9 +62,19 @@ impl Loop {
         }
     }
 
+    /// Remembered for the next start, which may find none of the configured masters any more.
+    fn learn(&mut self, masters: Vec<String>) {
+        if self.link.learn(masters.clone()) {
+            tracing::info!(?masters, "masters learnt");
+            self.record.masters = masters;
+            self.store();
+        }
+    }
+
     pub(super) fn offer(&mut self) {
         if let Some(open) = self.link.open() {
             let mut offer = detect::offer(&self.options.info, &self.options.data_dir);
+            offer.cpu_free = self.processor.free();
             offer.traffic = self.traffic.since(self.balancer.counts(), Instant::now());
             open.offer(AgentMessage::Offer(offer));
         }
@@ -173,11 +184,11 @@ impl Loop {
             // Not on disk: as if it was never heard. The master repeats what matters in the next session.
             Ok(true) => {
                 self.record.session = before;
-                return self.link.close();
+                return self.link.close(Outcome::Lost);
             }
             Err(refusal) => {
                 tracing::warn!(%refusal, "message refused");
-                return self.link.close();
+                return self.link.close(Outcome::Lost);
             }
         }
         self.link.healthy();
@@ -187,6 +198,7 @@ impl Loop {
     fn heard(&mut self, fence: &Fence, message: HubMessage) {
         match message {
             HubMessage::Assignment(assignment) => self.hear(fence, assignment),
+            HubMessage::Masters { agents } => self.learn(agents),
             HubMessage::RegistryList(listing) => {
                 let applies = self.paths.list(&listing);
                 self.apply(applies);
@@ -235,7 +247,7 @@ impl Loop {
         self.record.assignment = Some(assignment.clone());
         if !self.store() {
             self.record = before;
-            return self.link.close();
+            return self.link.close(Outcome::Lost);
         }
         if before.session.generation != generation {
             tracing::info!(%generation, instances = assignment.instances.len(), "assignment stored");

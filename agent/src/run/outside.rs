@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_agent_core::search::Outcome;
 use hancock_proto::ids::{Revision, ZoneName};
 use hancock_proto::registry::{Change, Choice, Listing};
 use hancock_proto::report::Follows;
@@ -144,7 +145,7 @@ impl Loop {
             let before = std::mem::replace(&mut self.record.chosen, chosen);
             if !self.store() {
                 self.record.chosen = before;
-                return self.link.close();
+                return self.link.close(Outcome::Lost);
             }
             tracing::info!(registry = %self.record.chosen.choice.url, "following");
             self.begin_following();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_agent_core::search::Outcome;
 use hancock_proto::ids::InstanceId;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 impl Loop {
     pub(super) async fn end(mut self, request: Stop) {
         // The master hears nothing of the parking: instances that come back with the next start did not end.
-        self.link.close();
+        self.link.close(Outcome::Lost);
         if request.instances {
             self.park(Instant::now() + request.deadline).await;
         }

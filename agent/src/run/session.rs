@@ -1,10 +1,12 @@
-//! The session with the leader: opened again whenever it ends, with growing pauses.
+//! The session with the leader: looked for again whenever it ends, where and when the search says.
 
+use std::collections::hash_map::RandomState;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
+use hancock_agent_core::search::{Next, Outcome, Search};
 use hancock_proto::hub::{AgentMessage, Hello};
 use hancock_proto::ids::Revision;
 use hancock_proto::report::Report;
@@ -18,20 +20,15 @@ use crate::link::{LinkError, MasterLink, Session};
 use super::Input;
 use super::logs::Requests;
 
-/// Pause after the first failure; doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
-/// Longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
 type Opening = Pin<Box<dyn Future<Output = Result<Session, LinkError>> + Send>>;
 
 /// The way to the leader and the session on it, if there is one.
 pub(super) struct Link {
     link: Arc<dyn MasterLink>,
     state: State,
-    /// Sessions in a row that failed or brought nothing.
-    failures: u32,
+    search: Search,
+    /// Why there is no session, as last told; failures that repeat are told once.
+    told: Option<LinkError>,
 }
 
 enum State {
@@ -59,30 +56,32 @@ impl Drop for Open {
 }
 
 impl Link {
-    pub(super) fn new(link: Arc<dyn MasterLink>) -> Self {
+    pub(super) fn new(link: Arc<dyn MasterLink>, search: Search) -> Self {
         Self {
             link,
             state: State::Closed,
-            failures: 0,
+            search,
+            told: None,
         }
     }
 
     /// The next thing that happens on the way to the leader. Safe to drop and call again.
     pub(super) async fn next(&mut self, hello: impl FnOnce() -> Hello) -> Input {
         if let State::Closed = self.state {
-            self.state =
-                State::Opening(open(Arc::clone(&self.link), hello(), pause(self.failures)));
+            let next = self.search.next(random());
+            self.state = State::Opening(open(Arc::clone(&self.link), hello(), next));
         }
         match &mut self.state {
-            State::Closed => Input::SessionEnded,
+            State::Closed => Input::SessionEnded(None),
             State::Opening(opening) => {
                 let opened = opening.await;
                 self.state = State::Closed;
                 Input::Opened(opened)
             }
             State::Open(open) => match open.session.inbox.recv().await {
-                Some((fence, message)) => Input::Hub(fence, message),
-                None => Input::SessionEnded,
+                Some(Ok((fence, message))) => Input::Hub(fence, message),
+                Some(Err(error)) => Input::SessionEnded(Some(error)),
+                None => Input::SessionEnded(None),
             },
         }
     }
@@ -99,14 +98,33 @@ impl Link {
         });
     }
 
-    /// Something worth hearing came: the next pause is a short one again.
+    /// Something worth hearing came: this is the leader.
     pub(super) fn healthy(&mut self) {
-        self.failures = 0;
+        self.search.ended(Outcome::Led);
+        self.told = None;
     }
 
-    pub(super) fn close(&mut self) {
-        self.failures = self.failures.saturating_add(1);
+    /// The masters are there, says the leader. True: that is news.
+    pub(super) fn learn(&mut self, masters: Vec<String>) -> bool {
+        self.search.learn(masters)
+    }
+
+    pub(super) fn close(&mut self, outcome: Outcome) {
+        self.search.ended(outcome);
         self.state = State::Closed;
+    }
+
+    /// No session came about.
+    pub(super) fn failed(&mut self, error: LinkError) {
+        self.close(Outcome::from(&error));
+        if self.told.as_ref() == Some(&error) {
+            return;
+        }
+        match &error {
+            LinkError::Refused { .. } => tracing::warn!(%error, "no session with the master"),
+            _ => tracing::debug!(%error, "no session with the master"),
+        }
+        self.told = Some(error);
     }
 
     pub(super) fn open(&mut self) -> Option<&mut Open> {
@@ -143,20 +161,18 @@ async fn pump(mut reports: watch::Receiver<Option<Report>>, out: mpsc::Sender<Ag
     }
 }
 
-fn open(link: Arc<dyn MasterLink>, hello: Hello, pause: Duration) -> Opening {
+fn open(link: Arc<dyn MasterLink>, hello: Hello, next: Next) -> Opening {
     Box::pin(async move {
-        tokio::time::sleep(pause).await;
-        link.open(hello).await
+        tokio::time::sleep(next.wait).await;
+        let session = link.open(&next.at, hello).await?;
+        tracing::debug!(master = next.at, "session open");
+        Ok(session)
     })
 }
 
-fn pause(failures: u32) -> Duration {
-    match failures.checked_sub(1) {
-        None => Duration::ZERO,
-        Some(n) => FIRST_PAUSE
-            .saturating_mul(2u32.saturating_pow(n))
-            .min(LONGEST_PAUSE),
-    }
+/// Spreads many nodes over masters and time.
+fn random() -> u64 {
+    RandomState::new().hash_one(0_u8)
 }
 
 pub(super) fn hello(options: &Options, record: &Record, registry: Option<Revision>) -> Hello {

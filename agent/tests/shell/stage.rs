@@ -267,6 +267,7 @@ fn options(folder: &tempfile::TempDir, boot: u32, outside: &Fake) -> Options {
         ..detect::Overrides::default()
     };
     Options {
+        masters: vec!["m1:7401".to_owned()],
         info: detect::node_info(overrides, "fake", folder.path()).unwrap(),
         boot: format!("boot-{boot}").parse().unwrap(),
         data_dir: folder.path().to_owned(),

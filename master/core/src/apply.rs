@@ -51,6 +51,7 @@ fn wish(step: &mut Step<'_>, term: Term, command: &Command) -> Result<Reply, Api
     match command {
         C::Init { cluster, .. } => nodes::init(step, cluster),
         C::TermStarted { leader, .. } => nodes::term_started(step, term, leader),
+        C::AskMaster { deed, name, .. } => nodes::ask_master(step, *deed, name),
         C::ApplyApp { spec, .. } => apps::apply_app(step, spec),
         C::Scale { app, replicas, .. } => apps::scale(step, app, *replicas),
         C::Restart { app, .. } => apps::restart(step, app),

@@ -46,6 +46,15 @@ pub enum Command {
         /// The leader's clock.
         at: Timestamp,
     },
+    /// An operator wants a master to leave or to lead; carried out beside the log.
+    AskMaster {
+        /// What.
+        deed: MasterDeed,
+        /// Name of the master.
+        name: String,
+        /// The leader's clock.
+        at: Timestamp,
+    },
     /// An owner wants this spec.
     ApplyApp {
         /// The spec, complete.
@@ -385,6 +394,16 @@ pub struct Placement {
     pub ports: Vec<PortBinding>,
 }
 
+/// What an operator asks of a master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MasterDeed {
+    /// To leave for ever.
+    Leave,
+    /// To take the lead.
+    Lead,
+}
+
 /// What applying a command answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -397,10 +416,22 @@ pub enum Reply {
     Registry(Outcome),
     /// None: raised. Some: the higher fence that rules instead.
     Raised(Option<Fence>),
+    /// A wish about masters was noted, in this term: in a later one it has been carried out, or what it was about has changed.
+    Noted(Term),
     /// Carried out.
     Done,
     /// Not carried out; the state is as before.
     Refused(ApiError),
+}
+
+impl MasterDeed {
+    /// As part of a sentence.
+    pub fn word(self) -> &'static str {
+        match self {
+            MasterDeed::Leave => "leave",
+            MasterDeed::Lead => "lead",
+        }
+    }
 }
 
 impl Command {
@@ -410,6 +441,7 @@ impl Command {
         match self {
             C::Init { at, .. }
             | C::TermStarted { at, .. }
+            | C::AskMaster { at, .. }
             | C::ApplyApp { at, .. }
             | C::Scale { at, .. }
             | C::Restart { at, .. }

@@ -26,7 +26,7 @@ mod refuse;
 mod schedule;
 mod snapshot;
 
-pub use command::{Command, Reply};
+pub use command::{Command, MasterDeed, Reply};
 pub use desired::{assignment, batch, chosen, documents, registry_news, repairs};
 pub use leader::{LeaderView, Outside};
 pub use leap::LEAP;

@@ -9,22 +9,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use hancock_tls::{Caller, Connector, HTTP, Name, Party};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::error::{Failure, found_no_leader};
-use super::{Api, BODY_LIMIT, router, writer};
+use super::{Api, BODY_LIMIT, Entered, router, writer};
 use crate::access::is_bearer;
+use crate::audit::Who;
 use crate::deps::Deps;
 use crate::raft::{Leadership, Member};
 
@@ -32,12 +33,14 @@ use crate::raft::{Leadership, Member};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Time between two tries while nobody leads.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Longest the leader may take to accept a connection.
+/// Longest the leader may take to accept a connection, with the handshake.
 const CONNECT: Duration = Duration::from_millis(500);
 /// Longest the leader may take to begin an answer: more than a request may wait for news.
 const ANSWER: Duration = Duration::from_secs(75);
 /// Says who sent a request on: it must not be sent on again.
 const FORWARDED: HeaderName = HeaderName::from_static("x-hancock-forwarded");
+/// Says where a request that was sent on came from.
+const FROM: HeaderName = HeaderName::from_static("x-hancock-from");
 /// What belongs to one connection, not to the request.
 const OF_CONNECTION: [HeaderName; 4] = [
     header::CONNECTION,
@@ -51,9 +54,11 @@ const OF_CONNECTION: [HeaderName; 4] = [
 struct Door {
     deps: Arc<Deps>,
     token: Arc<str>,
+    /// Only another master's certificate makes it believed that a request was sent on.
+    encrypted: bool,
     fresh: Router,
     stale: Router,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 /// A request that can be asked again.
@@ -62,16 +67,17 @@ struct Asked {
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
+    who: Who,
 }
 
-/// The API behind `token`.
-pub(crate) fn guarded(api: Api, token: &str) -> Router {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT));
-    connector.set_nodelay(true);
+/// The API behind `token`. What is sent on goes out as `party`.
+pub(crate) fn guarded(api: Api, token: &str, party: Option<&Party>) -> Router {
+    let tls = party.map(|party| party.client(HTTP));
+    let connector = Connector::new(tls, CONNECT);
     let door = Door {
         deps: api.deps.clone(),
         token: token.into(),
+        encrypted: party.is_some(),
         fresh: router(api.clone()),
         stale: router(Api { stale: true, ..api }),
         client: Client::builder(TokioExecutor::new()).build(connector),
@@ -79,7 +85,11 @@ pub(crate) fn guarded(api: Api, token: &str) -> Router {
     Router::new().fallback(enter).with_state(door)
 }
 
-async fn enter(State(door): State<Door>, request: Request) -> Response {
+async fn enter(
+    State(door): State<Door>,
+    ConnectInfo(Entered(caller)): ConnectInfo<Entered>,
+    mut request: Request,
+) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION);
     if !shown.is_some_and(|shown| is_bearer(shown.as_bytes(), &door.token)) {
         return Failure::new(
@@ -89,21 +99,41 @@ async fn enter(State(door): State<Door>, request: Request) -> Response {
         )
         .into_response();
     }
+    let who = door.who(&caller, request.headers_mut());
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
         let message = format!("the body is larger than {BODY_LIMIT} bytes, or broke off");
         return Failure::new("body_too_large", message).into_response();
     };
     match without_stale(&parts.uri) {
-        Some(uri) => door.here(&door.stale, &Asked::new(parts, uri, body)).await,
+        Some(uri) => {
+            door.here(&door.stale, &Asked::new(parts, uri, body, who))
+                .await
+        }
         None => {
             let uri = parts.uri.clone();
-            door.answer(&Asked::new(parts, uri, body)).await
+            door.answer(&Asked::new(parts, uri, body, who)).await
         }
     }
 }
 
 impl Door {
+    /// Whose request it is. What another master says of a request that it sent on is believed; who is none cannot say it.
+    fn who(&self, caller: &Caller, headers: &mut HeaderMap) -> Who {
+        let master = caller.name.as_ref().and_then(Name::as_master);
+        if self.encrypted && master.is_none() {
+            headers.remove(FORWARDED);
+        }
+        let mut who = Who::new("operator", caller.address);
+        if let Some(via) = headers.get(FORWARDED) {
+            let via = String::from_utf8_lossy(via.as_bytes());
+            who.via = Some(master.unwrap_or(&via).into());
+            let from = headers.get(FROM).and_then(|from| from.to_str().ok());
+            who.from = from.and_then(|from| from.parse().ok());
+        }
+        who
+    }
+
     /// Asks whoever can answer, again while nobody can.
     async fn answer(&self, asked: &Asked) -> Response {
         let begun = Instant::now();
@@ -133,6 +163,7 @@ impl Door {
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() = asked.uri.clone();
         *request.headers_mut() = asked.headers.clone();
+        request.extensions_mut().insert(asked.who.clone());
         match router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -170,12 +201,13 @@ impl Door {
 }
 
 impl Asked {
-    fn new(parts: Parts, uri: Uri, body: Bytes) -> Self {
+    fn new(parts: Parts, uri: Uri, body: Bytes, who: Who) -> Self {
         Self {
             method: parts.method,
             uri,
             headers: parts.headers,
             body,
+            who,
         }
     }
 
@@ -191,6 +223,11 @@ impl Asked {
         }
         let from = HeaderValue::from_str(from).unwrap_or(HeaderValue::from_static("master"));
         request.headers_mut().insert(FORWARDED, from);
+        request.headers_mut().remove(FROM);
+        let address = self.who.from.map(|from| from.to_string());
+        if let Some(Ok(address)) = address.map(HeaderValue::try_from) {
+            request.headers_mut().insert(FROM, address);
+        }
         Some(request)
     }
 

@@ -2,11 +2,13 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use hancock_master_core::{Command, MasterDeed, Reply};
 use hancock_proto::api::MasterView;
 use hancock_proto::ids::LogIndex;
 
 use super::Api;
 use super::error::Failure;
+use super::writer::Writer;
 use crate::deps::DEADLINE;
 use crate::raft::{MemberError, Seated};
 
@@ -22,19 +24,43 @@ pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<MasterView>> {
 }
 
 pub(super) async fn remove(
-    State(api): State<Api>,
+    Writer(api): Writer,
     Path(name): Path<String>,
 ) -> Answer<Vec<MasterView>> {
-    api.deps.raft.send_away(&name).await?;
+    if is_to_be_done(&api, MasterDeed::Leave, &name).await? {
+        api.deps.raft.send_away(&name).await?;
+    }
     Ok(Json(views(&api)))
 }
 
 pub(super) async fn transfer(
-    State(api): State<Api>,
+    Writer(api): Writer,
     Path(name): Path<String>,
 ) -> Answer<Vec<MasterView>> {
-    api.deps.raft.transfer(&name).await?;
+    if is_to_be_done(&api, MasterDeed::Lead, &name).await? {
+        api.deps.raft.transfer(&name).await?;
+    }
     Ok(Json(views(&api)))
+}
+
+/// Notes a wish before it is carried out. False: it came before with the same key, and is carried out or overtaken.
+async fn is_to_be_done(api: &Api, deed: MasterDeed, name: &str) -> Result<bool, Failure> {
+    let raft = &api.deps.raft;
+    let applied = raft.read(DEADLINE).await?;
+    let there = raft.members().iter().any(|m| m.member.name == name);
+    let noted = api.key.as_deref().and_then(|key| applied.answered(key));
+    match (noted, deed) {
+        // A new leader begins by itself a new term: the lead has been handed over, or was lost before and is another one's now.
+        (Some(Reply::Noted(term)), MasterDeed::Lead) => Ok(term == applied.state().term),
+        (Some(_), _) => Ok(there),
+        // The refusal is the log's, and worth no note.
+        (None, _) if !there => Ok(true),
+        (None, _) => {
+            let (name, at) = (name.to_owned(), api.deps.now());
+            api.propose(Command::AskMaster { deed, name, at }).await?;
+            Ok(true)
+        }
+    }
 }
 
 fn views(api: &Api) -> Vec<MasterView> {

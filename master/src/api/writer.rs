@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 
-use super::Api;
 use super::error::Failure;
+use super::{Api, Entered};
+use crate::audit::Who;
 
 /// Header with the key.
 pub(super) const KEY: &str = "idempotency-key";
@@ -26,9 +27,19 @@ impl FromRequestParts<Api> for Writer {
         let of_deed = |key: &str| Arc::from(format!("{key} {} {}", parts.method, parts.uri.path()));
         Ok(Self(Api {
             key: key.map(of_deed),
+            who: who(parts),
             ..api.clone()
         }))
     }
+}
+
+/// Whom the door has let in; without a door everybody is of this machine.
+fn who(parts: &Parts) -> Who {
+    let let_in = parts.extensions.get::<Who>().cloned();
+    let_in.unwrap_or_else(|| {
+        let entered = parts.extensions.get::<ConnectInfo<Entered>>();
+        Who::new("local", entered.and_then(|entered| entered.0.0.address))
+    })
 }
 
 fn read(bytes: &[u8]) -> Result<&str, Failure> {

@@ -30,7 +30,7 @@ fn head() -> Head {
 }
 
 fn credentials() -> Credentials {
-    Credentials::draw().unwrap()
+    Credentials::draw(None).unwrap()
 }
 
 fn file() -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! One agent's session: three loops that end together.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,19 +9,24 @@ use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::ids::{Generation, NodeId, Revision, Term};
 use hancock_proto::registry::Fence;
 use hancock_proto::report::Report;
+use hancock_proto::resources::Offer;
 use hancock_wire::{AgentFrame, HubFrame};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::logs::{LogStream, Requests, Wanted};
-use super::{Sessions, frame};
+use super::{Sessions, elsewhere, frame};
+use crate::audit::Who;
 use crate::deps::Deps;
+use crate::raft::Seated;
 
 /// Time an agent has for its first message.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Time a frame may wait for the connection; then the session is cut off and the agent comes back.
 const SLOW: Duration = Duration::from_secs(10);
+/// Time between two looks at who the masters are.
+const LOOK: Duration = Duration::from_secs(10);
 /// Messages other parts may have waiting for one session.
 const EXTRA: usize = 64;
 
@@ -41,11 +47,20 @@ impl Attached {
     }
 }
 
+/// Who is at the other end.
+pub(super) struct Speaker {
+    /// The node it must be; None: any.
+    pub(super) node: Option<NodeId>,
+    /// Where it is; None: in this process.
+    pub(super) from: Option<SocketAddr>,
+}
+
 /// A session being served.
 pub(super) struct Session {
     deps: Arc<Deps>,
     sessions: Arc<Sessions>,
     fence: Fence,
+    speaker: Speaker,
     out: mpsc::Sender<Result<HubFrame, Status>>,
     /// Newest report not yet looked at: the one before is replaced.
     report: Mutex<Option<Report>>,
@@ -60,6 +75,8 @@ struct Position {
     revision: Option<Revision>,
     /// What it was told of the chosen registry.
     chosen: Option<HubMessage>,
+    /// Where it was told the masters are.
+    masters: Vec<String>,
 }
 
 impl Session {
@@ -67,6 +84,7 @@ impl Session {
         deps: Arc<Deps>,
         sessions: Arc<Sessions>,
         term: Term,
+        speaker: Speaker,
         out: mpsc::Sender<Result<HubFrame, Status>>,
     ) -> Self {
         let fence = deps.fence(term);
@@ -74,6 +92,7 @@ impl Session {
             deps,
             sessions,
             fence,
+            speaker,
             out,
             report: Mutex::new(None),
             reported: Notify::new(),
@@ -104,6 +123,7 @@ impl Session {
             generation: None,
             revision: hello.registry.filter(|_| knows_cluster),
             chosen: None,
+            masters: Vec::new(),
         };
         let ended = tokio::select! {
             ended = self.read(&mut inbound, &node, &attached) => ended,
@@ -131,26 +151,39 @@ impl Session {
         }
     }
 
+    /// Whether the caller may speak for a node.
+    fn judge(&self, node: &NodeId) -> Result<(), Status> {
+        match &self.speaker.node {
+            Some(certified) if certified != node => Err(Status::permission_denied(format!(
+                "the certificate is of node {certified}, the hello of node {node}; give the node its former name, or empty the \
+                 agent's data directory to enroll it under the new one"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the node part of the state when it is new or has changed.
     async fn register(&self, hello: &Hello) -> Result<(), Status> {
+        self.judge(&hello.info.node)?;
         let applied = self.deps.raft.newest();
         let known = applied.state().nodes.get(&hello.info.node);
         let same = known.is_some_and(|node| node.info == hello.info && node.boot == hello.boot);
         if !same {
-            self.propose(Command::RegisterNode {
+            let who = Who::new(&format!("node {}", hello.info.node), self.speaker.from);
+            let command = Command::RegisterNode {
                 info: hello.info.clone(),
                 boot: hello.boot.clone(),
                 at: self.deps.now(),
-            })
-            .await?;
+            };
+            self.propose(&who, command).await?;
         }
         self.deps.view().hello(hello, self.deps.now());
         self.deps.nudge();
         Ok(())
     }
 
-    async fn propose(&self, command: Command) -> Result<(), Status> {
-        match self.deps.propose(command).await {
+    async fn propose(&self, who: &Who, command: Command) -> Result<(), Status> {
+        match self.deps.propose_for(who, command, None).await {
             Ok(Reply::Refused(error)) => Err(Status::failed_precondition(error.message)),
             Ok(_) => Ok(()),
             Err(error) => Err(Status::unavailable(error.to_string())),
@@ -166,10 +199,7 @@ impl Session {
         while let Some(next) = inbound.message().await? {
             match frame::read(&next, &self.fence)? {
                 AgentMessage::Hello(hello) => self.register(&hello).await?,
-                AgentMessage::Offer(offer) => {
-                    self.deps.view().offer(node, offer, self.deps.now());
-                    self.deps.nudge();
-                }
+                AgentMessage::Offer(offer) => self.take_offer(node, offer),
                 AgentMessage::Report(report) if report.node == *node => self.put_report(report),
                 AgentMessage::Report(report) => {
                     let other = report.node;
@@ -185,6 +215,19 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A heartbeat is news for the plan only when the node was silent, or other ports are in use than before.
+    fn take_offer(&self, node: &NodeId, offer: Offer) {
+        let now = self.deps.now();
+        let mut view = self.deps.view();
+        let before = view.offer_of(node).map(|before| &before.ports_in_use);
+        let known = before == Some(&offer.ports_in_use) && view.is_alive(node, now);
+        view.offer(node, offer, now);
+        drop(view);
+        if !known {
+            self.deps.nudge();
+        }
     }
 
     fn put_report(&self, report: Report) {
@@ -228,10 +271,11 @@ impl Session {
     ) -> Result<(), Status> {
         let mut applied = self.deps.raft.applied();
         let mut leading = self.deps.leading();
+        let mut look = tokio::time::interval(LOOK);
         loop {
             applied.borrow_and_update();
             if *leading.borrow_and_update() != Some(self.fence.term) {
-                return Err(Status::unavailable("this master no longer leads"));
+                return Err(elsewhere(&self.deps));
             }
             let newest = self.deps.raft.newest();
             for message in news(newest.state(), self.fence.term, node, &mut position) {
@@ -241,8 +285,19 @@ impl Session {
                 changed = applied.changed() => changed.map_err(|_| ending())?,
                 changed = leading.changed() => changed.map_err(|_| ending())?,
                 Some(message) = messages.recv() => self.write(&message).await?,
+                _ = look.tick() => self.tell_masters(&mut position).await?,
             }
         }
+    }
+
+    /// Tells where the masters are, when that is news.
+    async fn tell_masters(&self, position: &mut Position) -> Result<(), Status> {
+        let agents = agents(self.deps.raft.members());
+        if agents == position.masters {
+            return Ok(());
+        }
+        position.masters.clone_from(&agents);
+        self.write(&HubMessage::Masters { agents }).await
     }
 
     async fn write(&self, message: &HubMessage) -> Result<(), Status> {
@@ -250,6 +305,13 @@ impl Session {
         let sent = self.out.send_timeout(Ok(frame), SLOW).await;
         sent.map_err(|_| Status::resource_exhausted("the node reads too slowly; cut off"))
     }
+}
+
+/// Where agents find the masters, voters first; none: there is only this one, in the agent's own process.
+fn agents(mut masters: Vec<Seated>) -> Vec<String> {
+    masters.sort_by_key(|master| !master.voter);
+    let places = masters.into_iter().map(|master| master.member.agents);
+    places.filter(|at| !at.is_empty()).collect()
 }
 
 fn ending() -> Status {

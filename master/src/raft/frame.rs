@@ -1,6 +1,7 @@
 //! Frames between masters: who speaks to whom in which cluster is judged before a body is read.
 
 use hancock_proto::ids::ClusterId;
+use hancock_tls::Caller;
 use hancock_wire::peers::PeerFrame;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -100,14 +101,28 @@ pub(crate) fn sign<T>(request: &mut Request<T>, seat: &Seat) {
     }
 }
 
-/// Refuses who does not show the cluster's secret.
-pub(crate) fn admit(metadata: &MetadataMap, seat: &Seat) -> Result<(), Status> {
+/// Refuses who does not show the cluster's secret and, where there are certificates, that of a master.
+pub(crate) fn admit<T>(request: &Request<T>, seat: &Seat) -> Result<(), Status> {
+    if seat.party.is_some() && !is_master(request) {
+        return Err(Status::unauthenticated(
+            "the caller does not show a master's certificate of this cluster",
+        ));
+    }
     match &seat.credentials {
-        Some(credentials) if !shows(metadata, &credentials.peers) => Err(Status::unauthenticated(
-            "the caller does not show this cluster's secret; only masters that joined it have it",
-        )),
+        Some(credentials) if !shows(request.metadata(), &credentials.peers) => {
+            Err(Status::unauthenticated(
+                "the caller does not show this cluster's secret; only masters that joined it have it",
+            ))
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether the other end of the connection is a master.
+fn is_master<T>(request: &Request<T>) -> bool {
+    let caller = request.extensions().get::<Caller>();
+    let name = caller.and_then(|caller| caller.name.as_ref());
+    name.is_some_and(|name| name.as_master().is_some())
 }
 
 /// Puts `token` on a message.
@@ -121,4 +136,62 @@ pub(crate) fn show(metadata: &mut MetadataMap, token: &str) {
 pub(crate) fn shows(metadata: &MetadataMap, token: &str) -> bool {
     let shown = metadata.get(AUTHORIZATION);
     shown.is_some_and(|shown| is_bearer(shown.as_bytes(), token))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use hancock_proto::time::Timestamp;
+    use hancock_tls::{Authority, Name, Party, Role};
+    use tonic::Code;
+
+    use super::*;
+    use crate::access::Credentials;
+
+    fn seat(encrypted: bool) -> Seat {
+        let cluster: ClusterId = "c".parse().unwrap();
+        let authority = Authority::found(&cluster, Timestamp(0)).unwrap();
+        let hour = Duration::from_secs(3600);
+        let issued = authority.issue(Role::Master("m1".into()), &[], Timestamp(0), hour);
+        let party = Party::new(issued.unwrap()).unwrap();
+        Seat {
+            credentials: Some(Arc::new(Credentials::draw(Some(authority)).unwrap())),
+            party: encrypted.then_some(party),
+            ..Seat::alone(cluster, "m1")
+        }
+    }
+
+    /// A request with the cluster's secret over a connection of `name`.
+    fn from(seat: &Seat, name: Option<Name>) -> Request<()> {
+        let mut request = Request::new(());
+        sign(&mut request, seat);
+        let address = None;
+        request.extensions_mut().insert(Caller { address, name });
+        request
+    }
+
+    #[test]
+    fn the_secret_counts_with_a_masters_certificate_only() {
+        let seat = seat(true);
+        let cluster = &seat.cluster;
+        let master = Some(Name::master(cluster, "m2"));
+        admit(&from(&seat, master.clone()), &seat).unwrap();
+        let node = Some(Name::node(cluster, &"n1".parse().unwrap()));
+        for name in [None, node] {
+            let refused = admit(&from(&seat, name), &seat).unwrap_err();
+            assert_eq!(refused.code(), Code::Unauthenticated);
+        }
+        let mut secretless = from(&seat, master);
+        secretless.metadata_mut().clear();
+        assert!(admit(&secretless, &seat).is_err());
+    }
+
+    #[test]
+    fn without_certificates_the_secret_is_enough() {
+        let seat = seat(false);
+        admit(&from(&seat, None), &seat).unwrap();
+    }
 }

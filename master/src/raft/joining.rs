@@ -1,8 +1,10 @@
 //! How a master gets into a cluster: it is introduced once with the operator's token, and then asks to be taken in until it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::ids::ClusterId;
+use hancock_tls::{Connector, GRPC, Pin};
 use hancock_wire::peers::peers_client::PeersClient;
 use hancock_wire::peers::{MeetReply, MeetRequest, PeerFrame};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -13,7 +15,7 @@ use tonic::{Code, Request, Status};
 use super::frame::{self, Ends};
 use super::member::{Member, Seat};
 use super::members::MemberError;
-use super::network::endpoint;
+use super::network::channel;
 use super::{Raft, START_DEADLINE};
 use crate::access::Credentials;
 
@@ -31,6 +33,12 @@ pub(crate) struct Introduction {
     pub(crate) credentials: Credentials,
     /// Where the masters reach each other.
     pub(crate) contacts: Vec<String>,
+}
+
+impl Introduction {
+    fn pin(&self) -> Option<Pin> {
+        self.credentials.authority.as_ref()?.pin().ok()
+    }
 }
 
 /// A request to be one of the masters.
@@ -61,18 +69,28 @@ pub(crate) async fn meet(
     name: &str,
     operator: &str,
 ) -> Result<Introduction, Status> {
-    let endpoint = endpoint(contact).ok_or_else(|| {
+    let pin = Pin::of_token(operator);
+    let tls = pin.map(|pin| hancock_tls::pinned(pin, GRPC)).transpose();
+    let tls = tls.map_err(|e| Status::internal(e.to_string()))?;
+    let connector = Connector::new(tls.map(Arc::new), START_DEADLINE);
+    let channel = channel(contact, &connector).ok_or_else(|| {
         Status::invalid_argument("that is no address; write HOST:PORT, like 10.0.0.1:7402")
     })?;
     let name = name.to_owned();
     let mut request = Request::new(MeetRequest { name });
     frame::show(request.metadata_mut(), operator);
-    let mut client = PeersClient::new(endpoint.connect_lazy());
+    let mut client = PeersClient::new(channel);
     let late = |_| Status::unavailable(format!("no answer within {START_DEADLINE:?}"));
     let reply = tokio::time::timeout(START_DEADLINE, client.meet(request)).await;
     let reply = reply.map_err(late)??.into_inner();
-    serde_json::from_slice(&reply.body)
-        .map_err(|e| Status::internal(format!("the answer is not of this version: {e}")))
+    let introduction: Introduction = serde_json::from_slice(&reply.body)
+        .map_err(|e| Status::internal(format!("the answer is not of this version: {e}")))?;
+    match introduction.pin() == pin {
+        true => Ok(introduction),
+        false => Err(Status::internal(
+            "the authority it tells of is another one than the token's",
+        )),
+    }
 }
 
 impl Raft {
@@ -201,11 +219,11 @@ impl Raft {
 }
 
 async fn ask(seat: &Seat, contact: &str, knock: &Knock) -> Result<Welcome, Status> {
-    let endpoint = endpoint(contact)
+    let channel = channel(contact, &seat.connector())
         .ok_or_else(|| Status::unavailable(format!("{contact} is not an address")))?;
     let mut request = Request::new(Ends::new(seat, ANYBODY).frame(knock)?);
     frame::sign(&mut request, seat);
-    let mut client = PeersClient::new(endpoint.connect_lazy());
+    let mut client = PeersClient::new(channel);
     let late = |_| Status::unavailable(format!("no answer from {contact}"));
     let reply = tokio::time::timeout(START_DEADLINE, client.join(request)).await;
     let reply: PeerFrame = reply.map_err(late)??.into_inner();

@@ -47,6 +47,13 @@ impl Applied {
     }
 }
 
+impl Applied {
+    /// What was answered under a key.
+    pub(crate) fn answered(&self, key: &str) -> Option<Reply> {
+        self.once.answer(key)
+    }
+}
+
 /// What readers and writers of the state share.
 pub(crate) struct Shared {
     newest: ArcSwap<Applied>,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use hancock_proto::ids::ClusterId;
+use hancock_tls::{Connector, GRPC, Party};
 use serde::{Deserialize, Serialize};
 
+use super::network::CONNECT;
 use crate::access::Credentials;
 
 /// Id of the master that begins a cluster.
@@ -36,6 +38,8 @@ pub(crate) struct Seat {
     pub(crate) member: Member,
     /// The cluster's secrets; None: this master is alone and in one process with all who speak to it.
     pub(crate) credentials: Option<Arc<Credentials>>,
+    /// What it shows to others; None: the masters speak plain.
+    pub(crate) party: Option<Party>,
     /// An empty log begins a cluster. False: it waits for the cluster to take this master in.
     pub(crate) founder: bool,
 }
@@ -52,7 +56,14 @@ impl Seat {
             id: FOUNDER,
             member,
             credentials: None,
+            party: None,
             founder: true,
         }
+    }
+
+    /// The way to other masters.
+    pub(super) fn connector(&self) -> Connector {
+        let tls = self.party.as_ref().map(|party| party.client(GRPC));
+        Connector::new(tls, CONNECT)
     }
 }

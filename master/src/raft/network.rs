@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hancock_proto::ids::LogIndex;
+use hancock_tls::Connector;
 use hancock_wire::peers::PeerFrame;
 use hancock_wire::peers::peers_client::PeersClient;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -27,8 +28,8 @@ use super::member::{Member, Seat};
 use super::snapshot;
 use super::types::{Snapshot, Types, Vote};
 
-/// Longest a connection may take to open: far less than an election.
-const CONNECT: Duration = Duration::from_millis(250);
+/// Longest a connection may take to open, with the handshake: far less than an election.
+pub(super) const CONNECT: Duration = Duration::from_millis(250);
 /// A silent connection is asked for a sign of life after so long, and given up after as long again.
 const SILENCE: Duration = Duration::from_secs(2);
 /// Longest entries may take to be written by a follower; heartbeats are given less by Raft itself.
@@ -41,6 +42,7 @@ type Answered = Result<Response<PeerFrame>, Status>;
 #[derive(Clone)]
 pub(crate) struct Network {
     seat: Arc<Seat>,
+    connector: Connector,
     channels: Arc<Mutex<BTreeMap<String, Channel>>>,
 }
 
@@ -50,6 +52,7 @@ pub(crate) struct Peer {
     ends: Ends,
     seat: Arc<Seat>,
     member: Member,
+    connector: Connector,
     /// None: its address is none.
     channel: Option<Channel>,
 }
@@ -57,6 +60,7 @@ pub(crate) struct Peer {
 impl Network {
     pub(crate) fn new(seat: Arc<Seat>) -> Self {
         Self {
+            connector: seat.connector(),
             seat,
             channels: Arc::default(),
         }
@@ -73,6 +77,7 @@ impl Network {
             ends: Ends::new(&self.seat, id),
             seat: self.seat.clone(),
             member: member.clone(),
+            connector: self.connector.clone(),
             channel: self.channel(&member.peers),
         }
     }
@@ -82,26 +87,23 @@ impl Network {
         if let Some(channel) = channels.get(address) {
             return Some(channel.clone());
         }
-        let channel = endpoint(address)?.connect_lazy();
+        let channel = channel(address, &self.connector)?;
         channels.insert(address.to_owned(), channel.clone());
         Some(channel)
     }
 }
 
-/// How to reach a master; None: that is no address.
-pub(super) fn endpoint(address: &str) -> Option<Endpoint> {
+/// A way to a master, made when it is needed; None: that is no address.
+pub(super) fn channel(address: &str, connector: &Connector) -> Option<Channel> {
     if address.is_empty() {
         return None;
     }
     let endpoint = Endpoint::from_shared(format!("http://{address}")).ok()?;
-    Some(
-        endpoint
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(SILENCE)
-            .keep_alive_timeout(SILENCE)
-            .keep_alive_while_idle(true),
-    )
+    let endpoint = endpoint
+        .http2_keep_alive_interval(SILENCE)
+        .keep_alive_timeout(SILENCE)
+        .keep_alive_while_idle(true);
+    Some(endpoint.connect_with_connector_lazy(connector.clone()))
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -173,12 +175,13 @@ impl Peer {
         snapshot: Snapshot,
         deadline: Duration,
     ) -> Result<SnapshotResponse<Types>, Status> {
-        let endpoint = endpoint(&self.member.peers).ok_or_else(|| self.no_address())?;
+        let channel = channel(&self.member.peers, &self.connector);
+        let channel = channel.ok_or_else(|| self.no_address())?;
         let frames = snapshot::frames(&self.ends, vote, snapshot)?;
         let mut request = Request::new(tokio_stream::iter(frames));
         frame::sign(&mut request, &self.seat);
         request.set_timeout(deadline);
-        let mut client = client(endpoint.connect_lazy());
+        let mut client = client(channel);
         let answer = tokio::time::timeout(deadline, client.snapshot(request)).await;
         self.read(answer.map_err(|_| self.late(deadline))?)
     }

@@ -53,7 +53,7 @@ impl PeerService {
         E: std::fmt::Display,
         F: Future<Output = Result<A, E>>,
     {
-        frame::admit(request.metadata(), &self.seat)?;
+        frame::admit(&request, &self.seat)?;
         let frame = request.into_inner();
         let ends = Ends::of(&frame, &self.seat)?;
         let answer = deed(frame::read(&frame)?).await;
@@ -102,7 +102,7 @@ impl Peers for PeerService {
     }
 
     async fn snapshot(&self, request: Request<Streaming<PeerFrame>>) -> Answer {
-        frame::admit(request.metadata(), &self.seat)?;
+        frame::admit(&request, &self.seat)?;
         let (ends, vote, snapshot) = snapshot::receive(request.into_inner(), &self.seat).await?;
         tracing::info!(from = ends.them, meta = ?snapshot.meta, "snapshot received");
         let installed = self.library.install_full_snapshot(vote, snapshot).await;
@@ -125,7 +125,7 @@ impl Peers for PeerService {
     }
 
     async fn join(&self, request: Request<PeerFrame>) -> Answer {
-        frame::admit(request.metadata(), &self.seat)?;
+        frame::admit(&request, &self.seat)?;
         let frame = request.into_inner();
         let ends = Ends::of_any(&frame, &self.seat)?;
         let welcome = self.raft.welcome(frame.from, frame::read(&frame)?).await?;

@@ -4,26 +4,29 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hancock_proto::ids::ClusterId;
-use hancock_proto::time::SystemClock;
+use hancock_proto::time::{Clock, SystemClock};
 use hancock_registry::Opener;
 use hancock_registry::embedded::Embedded;
+use hancock_tls::{Door, GRPC, Party};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Status};
 
+use super::certificates::Signer;
 use super::seat::{self, Stored};
 use super::{Master, StartError, identity, serve};
-use crate::access::{Credentials, is_bearer};
+use crate::access::Credentials;
 use crate::api::{self, Api};
 use crate::deps::Deps;
-use crate::hub::{Service, Sessions};
+use crate::hub::{Guard, Service, Sessions};
 use crate::lead;
 use crate::raft::{Member, Raft, Seat, is_refusal, meet};
+
+/// An agent that says nothing for so long is asked whether it is there, and has as long to answer.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// What one of several masters needs.
 pub struct ClusterOptions {
@@ -41,13 +44,24 @@ pub struct ClusterOptions {
     pub registries: Opener,
 }
 
-/// Makes an empty directory the first master's of a new cluster.
+/// Makes an empty directory the first master's of a new cluster; with certificates when it shall be `encrypted`, for good.
 ///
 /// # Errors
 /// The directory belongs to a cluster already, or cannot be written.
-pub fn found_cluster(folder: &Path) -> Result<(ClusterId, Credentials), StartError> {
-    let stored = seat::found(folder)?;
+pub fn found_cluster(
+    folder: &Path,
+    encrypted: bool,
+) -> Result<(ClusterId, Credentials), StartError> {
+    let stored = seat::found(folder, encrypted, SystemClock.now())?;
     Ok((stored.cluster, stored.credentials))
+}
+
+/// Whether the cluster of a directory has certificates.
+///
+/// # Errors
+/// The directory belongs to no cluster, or cannot be read.
+pub fn is_encrypted(folder: &Path) -> Result<bool, StartError> {
+    Ok(seat::load(folder)?.credentials.is_encrypted())
 }
 
 /// Makes an empty directory that of a new master, called `name`, of the cluster that the master at `contact` belongs to.
@@ -84,11 +98,11 @@ impl Master {
     pub async fn take_part(options: ClusterOptions) -> Result<Self, StartError> {
         let folder = options.data_dir.clone();
         let mut stored = seat::load(&folder)?;
-        let raft = Raft::start(
-            &folder.join(identity::RAFT),
-            place(&stored, &options.member),
-        )
-        .await?;
+        let signer = stored.credentials.authority.clone();
+        let signer = signer.map(|authority| Signer::new(authority, options.member.clone()));
+        let party = signer.as_ref().map(Signer::party).transpose()?;
+        let seat = place(&stored, &options.member, party.clone());
+        let raft = Raft::start(&folder.join(identity::RAFT), seat).await?;
         let known = stored.begun;
         if stored.founder {
             stored.begin(&folder)?;
@@ -103,7 +117,8 @@ impl Master {
         let registry = Arc::new(Embedded::new(deps.clone()));
         let leader = tokio::spawn(lead::run(deps.clone(), registry, registries.clone()));
         let sessions = Arc::new(Sessions::default());
-        let service = Service::new(deps.clone(), sessions.clone());
+        let guard = Guard::new(&stored.credentials);
+        let service = Service::new(deps.clone(), sessions.clone(), guard);
         let (removed, farewell) = (CancellationToken::new(), CancellationToken::new());
         let settling = settle(raft.clone(), stored.clone(), known, folder, removed.clone());
         let mut master = Self {
@@ -115,31 +130,49 @@ impl Master {
         };
         let stop = deps.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(settling).await });
+        match signer.zip(party.clone()) {
+            Some((signer, party)) => master.keep_fresh(signer, party),
+            None => tracing::warn!(
+                "this cluster was begun without certificates: nothing is encrypted, and who can read the network can read the tokens"
+            ),
+        }
+        let open = |listener, protocols| {
+            Door::open(listener, party.as_ref(), protocols).map_err(StartError::Api)
+        };
         let peers = Server::builder().add_service(raft.peers());
-        let incoming = incoming(options.peers)?;
+        let incoming = open(options.peers, GRPC)?.incoming();
         let ended = farewell.clone().cancelled_owned();
         let peers = peers.serve_with_incoming_shutdown(incoming, ended);
         master.peers = Some((farewell, door("peers", peers)));
-        let agents = InterceptedService::new(master.hub(), agents_only(&stored.credentials));
-        let agents = Server::builder().add_service(agents);
-        let incoming = self::incoming(options.agents)?;
+        let agents = Server::builder()
+            .http2_keepalive_interval(Some(SILENT))
+            .http2_keepalive_timeout(Some(SILENT))
+            .add_service(master.hub());
+        let incoming = open(options.agents, GRPC)?.incoming();
         let agents =
             agents.serve_with_incoming_shutdown(incoming, deps.stop.clone().cancelled_owned());
         master.tasks.push(("agents", door("agents", agents)));
         let api = Api::new(deps.clone(), sessions, None, registries);
-        let router = api::guarded(api, &stored.credentials.operator);
-        let api = serve(options.api, router, &deps.stop).map_err(StartError::Api)?;
+        let router = api::guarded(api, &stored.credentials.operator, party.as_ref());
+        let api = serve(open(options.api, hancock_tls::API)?, router, &deps.stop);
         master.tasks.push(("api", api));
         Ok(master)
     }
+
+    fn keep_fresh(&self, signer: Signer, party: Party) {
+        let stop = self.deps.stop.clone();
+        let renewing = signer.keep_fresh(party);
+        tokio::spawn(async move { stop.run_until_cancelled(renewing).await });
+    }
 }
 
-fn place(stored: &Stored, member: &Member) -> Seat {
+fn place(stored: &Stored, member: &Member, party: Option<Party>) -> Seat {
     Seat {
         cluster: stored.cluster.clone(),
         id: stored.id,
         member: member.clone(),
         credentials: Some(Arc::new(stored.credentials.clone())),
+        party,
         founder: stored.founder && !stored.begun,
     }
 }
@@ -163,12 +196,6 @@ async fn settle(
     removed.cancel();
 }
 
-fn incoming(listener: TcpListener) -> Result<TcpIncoming, StartError> {
-    listener.set_nonblocking(true).map_err(StartError::Api)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Api)?;
-    Ok(TcpIncoming::from(listener).with_nodelay(Some(true)))
-}
-
 fn door(
     name: &'static str,
     server: impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
@@ -178,20 +205,4 @@ fn door(
             tracing::error!(%error, door = name, "a door closed");
         }
     })
-}
-
-/// Refuses agents without the join token.
-fn agents_only(
-    credentials: &Credentials,
-) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone + use<> {
-    let token: Arc<str> = credentials.join.as_str().into();
-    move |request| {
-        let shown = request.metadata().get("authorization");
-        match shown.is_some_and(|shown| is_bearer(shown.as_bytes(), &token)) {
-            true => Ok(request),
-            false => Err(Status::unauthenticated(
-                "this is not the join token that `hancock master init` printed",
-            )),
-        }
-    }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hancock_master_core::LEAP;
 use hancock_proto::ids::{ClusterId, LogIndex};
+use hancock_proto::time::{Clock, SystemClock};
 
 use super::StartError;
 use super::identity::RAFT;
@@ -60,10 +61,12 @@ pub fn restore_cluster(
     if copy {
         applied.state.split_off(cluster.clone());
     }
-    let (credentials, drawn) = match credentials.filter(|_| !copy) {
-        Some(kept) => (kept, None),
-        None => {
-            let drawn = seat::new_credentials()?;
+    let (credentials, drawn) = match credentials {
+        Some(kept) if !copy => (kept, None),
+        // A copy is encrypted when what it is of was.
+        former => {
+            let encrypted = former.is_none_or(|former| former.is_encrypted());
+            let drawn = seat::new_credentials(&cluster, encrypted, SystemClock.now())?;
             (drawn.clone(), Some(drawn))
         }
     };

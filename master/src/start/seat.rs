@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use hancock_proto::ids::ClusterId;
+use hancock_proto::time::Timestamp;
+use hancock_tls::Authority;
 use serde::{Deserialize, Serialize};
 
 use super::StartError;
@@ -15,8 +17,15 @@ use crate::raft::{FOUNDER, Introduction};
 
 /// The file, readable for its owner only.
 const FILE: &str = "member.json";
-/// Format this version writes, and the highest it reads.
-const FORMAT: u32 = 1;
+/// The certificate of the cluster's authority, for other programs; nothing here reads it.
+const AUTHORITY: &str = "authority.pem";
+/// Highest format this version reads. It writes the lowest that says everything: a version that knows no certificates must not start on
+/// a directory that has some.
+const FORMAT: u32 = ENCRYPTED;
+/// Format of a master that speaks plain.
+const PLAIN: u32 = 1;
+/// Format with an authority.
+const ENCRYPTED: u32 = 2;
 
 /// What the file says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,9 +53,14 @@ pub(super) fn new_cluster() -> Result<ClusterId, StartError> {
     named.map_err(|e| StartError::DataDir(format!("cannot name the cluster: {e}")))
 }
 
-/// Secrets nobody has yet.
-pub(super) fn new_credentials() -> Result<Credentials, StartError> {
-    Credentials::draw().map_err(random)
+/// Secrets nobody has yet; with an authority when the cluster shall be `encrypted`.
+pub(super) fn new_credentials(
+    cluster: &ClusterId,
+    encrypted: bool,
+    now: Timestamp,
+) -> Result<Credentials, StartError> {
+    let authority = encrypted.then(|| Authority::found(cluster, now));
+    Credentials::draw(authority.transpose()?).map_err(random)
 }
 
 /// Drawn, not counted: the id of a master that was removed must not come back with another one's promises.
@@ -59,15 +73,17 @@ fn random(error: io::Error) -> StartError {
     StartError::DataDir(format!("cannot draw random bytes: {error}"))
 }
 
-/// Makes a new cluster's first master out of an empty directory.
-pub(super) fn found(folder: &Path) -> Result<Stored, StartError> {
+/// Makes a new cluster's first master out of an empty directory; with an authority when the cluster shall be `encrypted`.
+pub(super) fn found(folder: &Path, encrypted: bool, now: Timestamp) -> Result<Stored, StartError> {
+    let cluster = new_cluster()?;
+    let credentials = new_credentials(&cluster, encrypted, now)?;
     let stored = Stored {
-        format: FORMAT,
-        cluster: new_cluster()?,
+        format: format_of(&credentials),
+        cluster,
         id: FOUNDER,
         founder: true,
         begun: false,
-        credentials: new_credentials()?,
+        credentials,
         contacts: Vec::new(),
     };
     stored.create(folder)?;
@@ -77,7 +93,7 @@ pub(super) fn found(folder: &Path) -> Result<Stored, StartError> {
 /// Makes an introduced master out of an empty directory.
 pub(super) fn enter(folder: &Path, cluster: Introduction) -> Result<(), StartError> {
     let stored = Stored {
-        format: FORMAT,
+        format: format_of(&cluster.credentials),
         cluster: cluster.cluster,
         id: new_id()?,
         founder: false,
@@ -86,6 +102,13 @@ pub(super) fn enter(folder: &Path, cluster: Introduction) -> Result<(), StartErr
         contacts: cluster.contacts,
     };
     stored.create(folder)
+}
+
+fn format_of(credentials: &Credentials) -> u32 {
+    match credentials.is_encrypted() {
+        true => ENCRYPTED,
+        false => PLAIN,
+    }
 }
 
 /// Refuses a directory that a cluster has begun in.
@@ -142,7 +165,7 @@ impl Stored {
         credentials: Credentials,
     ) -> Result<Self, StartError> {
         Ok(Self {
-            format: FORMAT,
+            format: format_of(&credentials),
             cluster,
             id: new_id()?,
             founder: false,
@@ -154,13 +177,24 @@ impl Stored {
 
     /// Puts it in place, instead of what was there.
     pub(super) fn put(&self, folder: &Path) -> Result<(), StartError> {
+        self.publish_authority(folder)?;
         self.write(folder)
     }
 
     fn create(&self, folder: &Path) -> Result<(), StartError> {
         must_be_free(folder)?;
         fs::create_dir_all(folder).map_err(|e| cannot("make", folder, &e))?;
+        self.publish_authority(folder)?;
         self.write(folder)
+    }
+
+    fn publish_authority(&self, folder: &Path) -> Result<(), StartError> {
+        let Some(authority) = &self.credentials.authority else {
+            return Ok(());
+        };
+        let path = folder.join(AUTHORITY);
+        let written = fs::write(&path, authority.certificate());
+        written.map_err(|e| cannot("write", &path, &e))
     }
 
     /// From now on an empty log is a lost one.
@@ -201,14 +235,29 @@ mod tests {
 
     use super::*;
 
+    fn begin(folder: &Path) -> Result<Stored, StartError> {
+        found(folder, true, Timestamp(0))
+    }
+
+    #[test]
+    fn a_version_without_certificates_is_kept_from_those_that_are_there() {
+        for (encrypted, format) in [(true, 2), (false, 1)] {
+            let dir = tempfile::tempdir().unwrap();
+            found(dir.path(), encrypted, Timestamp(0)).unwrap();
+            let stored = load(dir.path()).unwrap();
+            assert_eq!(stored.format, format);
+            assert_eq!(stored.credentials.is_encrypted(), encrypted);
+        }
+    }
+
     #[test]
     fn a_directory_is_given_to_one_cluster() {
         let dir = tempfile::tempdir().unwrap();
         let error = load(dir.path()).unwrap_err().to_string();
         assert!(error.contains("hancock master init"), "{error}");
-        let stored = found(dir.path()).unwrap();
+        let stored = begin(dir.path()).unwrap();
         assert_eq!(load(dir.path()).unwrap().cluster, stored.cluster);
-        let error = found(dir.path()).unwrap_err().to_string();
+        let error = begin(dir.path()).unwrap_err().to_string();
         assert!(error.contains("belongs to a cluster already"), "{error}");
         let mode = fs::metadata(dir.path().join(FILE))
             .unwrap()
@@ -220,7 +269,7 @@ mod tests {
     #[test]
     fn a_lost_log_is_not_begun_again() {
         let dir = tempfile::tempdir().unwrap();
-        found(dir.path()).unwrap().begin(dir.path()).unwrap();
+        begin(dir.path()).unwrap().begin(dir.path()).unwrap();
         let error = load(dir.path()).unwrap_err().to_string();
         assert!(error.contains("is gone"), "{error}");
         fs::create_dir(dir.path().join(RAFT)).unwrap();
@@ -236,6 +285,6 @@ mod tests {
         assert!(error.contains("format 9"), "{error}");
         let single = tempfile::tempdir().unwrap();
         super::super::identity::keep(single.path()).unwrap();
-        assert!(found(single.path()).is_err());
+        assert!(begin(single.path()).is_err());
     }
 }

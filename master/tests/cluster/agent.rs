@@ -92,6 +92,8 @@ pub fn hello(node: &str, boot: &str) -> Hello {
                 last: 20_999,
             },
             runtime: "process".into(),
+            kernel: String::new(),
+            addresses: Vec::new(),
             arch: "x86_64".into(),
             version: "0.1.0".into(),
         },
@@ -221,7 +223,7 @@ impl Machine {
                 return;
             }
             HubMessage::Logs(request) => return self.logs(&request).await,
-            HubMessage::LogsEnd { .. } => return,
+            HubMessage::LogsEnd { .. } | HubMessage::Masters { .. } => return,
         };
         let mut seen = self.seen.lock().unwrap();
         for apply in applied {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// Where upstream documents live besides the masters themselves: `embedded` for nowhere else, or `etcd://[USER:PASS@]HOST[:PORT][,HOST]/PREFIX`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RegistryUrl(String);
 
@@ -74,6 +74,15 @@ impl fmt::Display for RegistryUrl {
     }
 }
 
+/// Without its password, too: what holds an address may be logged whole.
+impl fmt::Debug for RegistryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RegistryUrl")
+            .field(&hidden(&self.0))
+            .finish()
+    }
+}
+
 fn hidden(text: &str) -> String {
     let login = text.split_once("://").and_then(|(scheme, rest)| {
         let (login, place) = rest.rsplit_once('@')?;
@@ -103,6 +112,8 @@ mod tests {
         assert_eq!(shown("etcd://10.0.0.1:2379/h"), "etcd://10.0.0.1:2379/h");
         assert_eq!(shown("etcd://u:p@ss@h:1/x"), "etcd://u:***@h:1/x");
         assert_eq!(shown("embedded"), "embedded");
+        let whole = "etcd://u:p@ss@h:1/x".parse::<RegistryUrl>().unwrap();
+        assert_eq!(format!("{whole:?}"), r#"RegistryUrl("etcd://u:***@h:1/x")"#);
         for wrong in ["", "etcd", "etcd://", "://x", "etcd://a b", "E://x"] {
             assert!(wrong.parse::<RegistryUrl>().is_err(), "{wrong}");
         }

@@ -23,7 +23,9 @@ fn parse<A: Args>(command: &'static str, text: &str) -> Result<A, String> {
     for (key, item) in file.iter() {
         known::<A>(command, key)?;
         let values = values(item).ok_or_else(|| {
-            format!("{key} must be a text, a whole number, true, false or a list of them, as after --{key}")
+            format!(
+                "{key} must be a text, a number, true, false or a list of them, as after --{key}"
+            )
         })?;
         words.extend(values.into_iter().map(|value| format!("--{key}={value}")));
     }
@@ -77,6 +79,7 @@ fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.value().clone()),
         Value::Integer(number) => Some(number.value().to_string()),
+        Value::Float(number) => Some(number.value().to_string()),
         Value::Boolean(yes) => Some(yes.value().to_string()),
         _ => None,
     }
@@ -145,9 +148,9 @@ mod tests {
             ("config = \"x\"", "config is no option"),
             ("http = ", "line 1: "),
             ("threads = 1\nhttp = [", "line 2: "),
-            ("http = 1.5", "http must be a text"),
+            ("http = 1979-05-27", "http must be a text"),
             ("threads = true", "'--threads <N>'"),
-            ("tcp-listen = [1, 2.5]", "tcp-listen must be a text"),
+            ("tcp-listen = [1, [2]]", "tcp-listen must be a text"),
             ("[http]\nport = 1", "http must be a text"),
             ("http = \"localhost\"", "'--http <ADDR>'"),
             ("http = [\":1\", \":2\"]", "'--http <ADDR>'"),

@@ -21,6 +21,11 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The token may only be shown over TLS, and the address is a plain one.
+    NotEncrypted {
+        /// The master's address.
+        url: String,
+    },
     /// Nobody answers there.
     Unreachable {
         /// The master's address.
@@ -71,10 +76,29 @@ impl ClientError {
         Self::Unreachable { url, reason }
     }
 
+    /// What to say of masters of which none could be reached.
+    pub(super) fn all_unreachable(each: Vec<Self>) -> Self {
+        let parts = each.into_iter().filter_map(|error| match error {
+            Self::Unreachable { url, reason } => Some((url, reason)),
+            _ => None,
+        });
+        let (urls, reasons): (Vec<String>, Vec<String>) = parts.unzip();
+        let first = reasons.first().cloned().unwrap_or_default();
+        let reason = match reasons.iter().all(|reason| *reason == first) {
+            true => first,
+            false => reasons.join(", "),
+        };
+        Self::Unreachable {
+            url: urls.join(", "),
+            reason,
+        }
+    }
+
     /// The exit code it stands for.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Address { .. }
+            | Self::NotEncrypted { .. }
             | Self::Unreachable { .. }
             | Self::Balancer { .. }
             | Self::NoLeader { .. } => exit::UNREACHABLE,
@@ -99,9 +123,14 @@ impl Display for ClientError {
                 f,
                 "{url:?} is not the address of a master ({reason}); write it like http://127.0.0.1:7400"
             ),
+            Self::NotEncrypted { url } => write!(
+                f,
+                "the master speaks TLS: use https:// instead of {url}; the token carries its cluster's fingerprint, so it was not shown in plain text"
+            ),
             Self::Unreachable { url, reason } => write!(
                 f,
-                "cannot reach the master at {url}: {reason}; start one with `hancock dev`, or name another with --master URL or HANCOCK_MASTER"
+                "cannot reach the master at {url}: {reason}; {}",
+                way_out(reason)
             ),
             Self::Balancer { at, flag, reason } => write!(
                 f,
@@ -121,6 +150,19 @@ impl Display for ClientError {
 }
 
 impl Error for ClientError {}
+
+/// What to do about an unreachable master.
+fn way_out(reason: &str) -> &'static str {
+    match reason.contains("unknownissuer") {
+        true => {
+            "its certificate is of its cluster's own authority, which is believed with a token that carries the fingerprint: give the one \
+             that `hancock master init` printed with --token-file FILE or HANCOCK_TOKEN"
+        }
+        false => {
+            "start one with `hancock dev`, or name another with --master URL or HANCOCK_MASTER"
+        }
+    }
+}
 
 fn refused(f: &mut fmt::Formatter<'_>, error: &ApiError) -> fmt::Result {
     f.write_str(&error.message)?;
@@ -143,8 +185,15 @@ fn innermost(error: &dyn Error) -> String {
     inner.to_string().to_lowercase()
 }
 
+/// Addresses with commas between them; at least one.
+pub(super) fn parse_addresses(urls: &str) -> Result<Vec<Url>, ClientError> {
+    urls.split(',')
+        .map(|url| parse_address(url.trim()))
+        .collect()
+}
+
 /// An HTTP address, with a slash at its end so that paths can be joined.
-pub(super) fn parse_address(url: &str) -> Result<Url, ClientError> {
+fn parse_address(url: &str) -> Result<Url, ClientError> {
     let parsed = Url::parse(&format!("{}/", url.trim_end_matches('/')))
         .map_err(|e| ClientError::address(url, &e))?;
     match parsed.scheme() {

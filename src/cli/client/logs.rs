@@ -7,7 +7,7 @@ use hancock_proto::ids::AppName;
 use hancock_proto::time::Timestamp;
 use reqwest::Method;
 
-use super::{ANSWER, Client, ClientError};
+use super::{Client, ClientError};
 
 /// Longest line accepted; more is not a log line but a broken stream.
 const LONGEST: usize = 4 << 20;
@@ -51,15 +51,25 @@ impl Client {
     /// The master cannot be reached, or refuses.
     pub async fn logs(&self, app: &AppName, query: &LogQuery) -> Result<LogLines, ClientError> {
         let path = format!("/v1/apps/{app}/logs?{}", query.text());
-        let opened = self.opened(self.request(Method::GET, &path)?);
-        let opened = tokio::time::timeout(ANSWER, opened).await;
-        let response = opened.map_err(|_| self.late())??;
+        let mut silent = Vec::new();
+        let response = loop {
+            match self.open_logs(&path).await {
+                Err(error @ ClientError::Unreachable { .. }) => self.after(error, &mut silent)?,
+                opened => break opened?,
+            }
+        };
         Ok(LogLines {
             client: self.clone(),
             chunks: Box::pin(response.bytes_stream()),
             rest: BytesMut::new(),
             ended: false,
         })
+    }
+
+    async fn open_logs(&self, path: &str) -> Result<reqwest::Response, ClientError> {
+        let opened = self.opened(self.request(Method::GET, path)?);
+        let opened = tokio::time::timeout(self.patience(), opened).await;
+        opened.map_err(|_| self.late())?
     }
 }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use hancock_proto::hub::Stream;
@@ -15,6 +16,29 @@ fn server(answers: Vec<(u16, &str)>) -> String {
             .map(|(status, body)| (status, body.to_owned()))
             .collect(),
     )
+}
+
+/// A server that answers once, and the key it was shown.
+fn keeping(status: u16, body: &str) -> (String, std::sync::mpsc::Receiver<Option<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (told, keys) = std::sync::mpsc::sync_channel(1);
+    let answer = format!(
+        "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let length = stream.read(&mut request).unwrap();
+        let text = String::from_utf8_lossy(&request[..length]).into_owned();
+        let key = text
+            .lines()
+            .find_map(|l| l.strip_prefix("idempotency-key: "));
+        told.send(key.map(str::to_owned)).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    (url, keys)
 }
 
 fn client(url: &str) -> Client {
@@ -44,6 +68,46 @@ async fn an_absent_master_is_named_with_the_way_out() {
         text.contains("hancock dev") && text.contains("HANCOCK_MASTER"),
         "{text}"
     );
+}
+
+/// An address nobody listens on.
+fn absent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn the_next_master_is_asked_when_one_is_silent() {
+    let living = server(vec![(200, "[]"), (200, "[]")]);
+    let client = client(&format!("{}, {living},{}", absent(), absent()));
+    assert!(client.apps().await.unwrap().is_empty());
+    // Who answered is asked first the next time.
+    assert!(client.nodes().await.unwrap().is_empty());
+    let (one, other) = (absent(), absent());
+    let nobody = Client::new(&format!("{one},{other}")).unwrap();
+    let text = nobody.status().await.unwrap_err().to_string();
+    let named = format!("cannot reach the master at {one}, {other}: connection refused");
+    assert!(text.starts_with(&named), "{text}");
+}
+
+#[tokio::test]
+async fn a_missing_leader_is_waited_for_beside_a_silent_master() {
+    let none = r#"{"code": "no_leader", "message": "no leader is elected"}"#;
+    let living = server(vec![(503, none), (503, none), (200, "[]")]);
+    let client = client(&format!("{},{living}", absent()));
+    assert!(client.apps().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_write_sent_to_the_next_master_is_the_same_write() {
+    let none = r#"{"code": "no_leader", "message": "no leader is elected"}"#;
+    let (one, keys) = keeping(503, none);
+    let (other, same) = keeping(200, "[]");
+    let client = client(&format!("{one},{other}"));
+    client.transfer("m2").await.unwrap();
+    let key = keys.recv().unwrap();
+    assert!(key.is_some());
+    assert_eq!(key, same.recv().unwrap());
 }
 
 #[test]

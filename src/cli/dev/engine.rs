@@ -1,6 +1,7 @@
-//! What runs the instances of `hancock dev`: chosen once per data directory, because instances of one runtime mean nothing to the other.
+//! What runs the instances of a node: chosen once per data directory, because instances of one runtime mean nothing to the other. Where none
+//! runs any more it may be chosen anew.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// File of the data directory that remembers the choice, and what it says.
 const FILE: &str = "runtime";
-const DOCKER: &str = "docker";
-const PROCESS: &str = "process";
+pub(super) const DOCKER: &str = "docker";
+pub(super) const PROCESS: &str = "process";
 
 /// The chosen runtime.
 pub struct Engine {
@@ -37,17 +38,32 @@ impl Engine {
     ///
     /// # Errors
     /// Docker was asked for and does not answer, or the data directory's instances are another runtime's.
-    pub async fn choose(data: &DataDir, wanted: Runtime, node: &NodeId) -> anyhow::Result<Self> {
-        match (data.kept(FILE)?.as_deref(), wanted) {
+    pub async fn choose(
+        data: &DataDir,
+        wanted: Runtime,
+        node: &NodeId,
+        publish: IpAddr,
+    ) -> anyhow::Result<Self> {
+        let mut used = data.kept(FILE)?;
+        if let Some(former) = used.as_deref().filter(|former| !wanted.is(former))
+            && Self::former(data, former, node, publish)?
+                .running(ANSWER)
+                .await
+                == Some(0)
+        {
+            data.forget(FILE)?;
+            used = None;
+        }
+        match (used.as_deref(), wanted) {
             // An engine that is away just now comes back: its instances are waited for.
             (Some(DOCKER), Runtime::Auto | Runtime::Docker) => {
-                Self::docker_engine(data, docker(node)?, None)
+                Self::docker_engine(data, docker(node, publish)?, None)
             }
             (Some(PROCESS), Runtime::Auto | Runtime::Process) | (None, Runtime::Process) => {
                 Self::processes(data)
             }
             (None, Runtime::Docker | Runtime::Auto) => {
-                let docker = docker(node)?;
+                let docker = docker(node, publish)?;
                 match (answer(&docker).await, wanted) {
                     (Ok(version), _) => Self::docker_engine(data, docker, Some(version)),
                     (Err(error), Runtime::Docker) => Err(error
@@ -56,8 +72,16 @@ impl Engine {
                 }
             }
             (Some(used), _) => bail!(
-                "the instances of this data directory run with --runtime {used}; use that, or another --data-dir"
+                "instances of this data directory run with --runtime {used}; use that until they have gone, or another --data-dir"
             ),
+        }
+    }
+
+    /// The one the data directory was used with.
+    fn former(data: &DataDir, name: &str, node: &NodeId, publish: IpAddr) -> anyhow::Result<Self> {
+        match name {
+            DOCKER => Self::docker_engine(data, docker(node, publish)?, None),
+            _ => Self::processes(data),
         }
     }
 
@@ -128,10 +152,10 @@ async fn answer(docker: &DockerRuntime) -> anyhow::Result<String> {
     Ok(version.with_context(|| format!("no answer within {} s", ANSWER.as_secs()))??)
 }
 
-/// Ports are published on this machine only: a laptop's instances are reached through the balancer.
-fn docker(node: &NodeId) -> anyhow::Result<DockerRuntime> {
+/// `publish`: the address that containers' ports are published at.
+fn docker(node: &NodeId, publish: IpAddr) -> anyhow::Result<DockerRuntime> {
     let options = DockerOptions {
-        publish: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        publish,
         ..DockerOptions::from_environment()?
     };
     Ok(DockerRuntime::new(node.clone(), options))

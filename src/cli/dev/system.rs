@@ -111,7 +111,9 @@ impl System {
             .parse()
             .context("the name in the data directory's file \"node\" cannot be used")?;
         let boot: BootId = boot::unique()?.parse()?;
-        let engine = Engine::choose(data, wanted, &node).await?;
+        // A laptop's instances are reached through the balancer: their ports are published on this machine only.
+        let publish = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let engine = Engine::choose(data, wanted, &node, publish).await?;
         let options = BalancerOptions {
             node: node.clone(),
             http: sockets.http,
@@ -236,6 +238,7 @@ async fn start_agent(
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let info = detect::node_info(overrides, engine.describe(), &dir)?;
     let options = AgentOptions {
+        masters: Vec::new(),
         info,
         boot,
         data_dir: dir,

@@ -44,7 +44,8 @@ pub struct Args {
     /// Host name or IP under which others reach this machine [default: the IP of each address]
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
-    /// Listen beyond this machine although nothing is encrypted yet: who can read the network can read the tokens
+    /// With init: begin a cluster without certificates, whose masters speak plain. With join and run: listen beyond this machine although
+    /// the cluster speaks plain, so that who can read the network can read the tokens
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     insecure: Option<bool>,
 }
@@ -85,7 +86,7 @@ impl Args {
             advertise: self.advertise.or(file.advertise),
             insecure: self.insecure.or(file.insecure).unwrap_or(false),
         };
-        place.check()?;
+        place.must_be_reachable()?;
         Ok(place)
     }
 }
@@ -99,14 +100,22 @@ impl Place {
         ]
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    /// Refuses doors that let the network in, when the cluster has no certificates and nobody has said that this is wanted.
+    pub(super) fn must_be_closed(&self, encrypted: bool) -> anyhow::Result<()> {
         for (door, address) in self.doors() {
-            if !address.ip().is_loopback() && !self.insecure {
+            if !address.ip().is_loopback() && !self.insecure && !encrypted {
                 bail!(
-                    "{door} = {address} can be reached from other machines, and nothing is encrypted yet: listen on 127.0.0.1, or accept \
-                     with --insecure that who can read the network can read the tokens"
+                    "{door} = {address} can be reached from other machines, and this cluster was begun without certificates, so nothing is \
+                     encrypted: listen on 127.0.0.1, begin another cluster with `hancock master init`, or accept with --insecure that who \
+                     can read the network can read the tokens"
                 );
             }
+        }
+        Ok(())
+    }
+
+    fn must_be_reachable(&self) -> anyhow::Result<()> {
+        for (door, address) in self.doors() {
             if address.ip().is_unspecified() && self.advertise.is_none() {
                 bail!(
                     "{door} = {address} is no address others can use; name this machine's with --advertise HOST"
@@ -159,14 +168,19 @@ mod tests {
     }
 
     #[test]
-    fn the_network_is_let_in_only_on_demand() {
-        let error = with("10.0.0.1:7400", None, None).unwrap_err().to_string();
+    fn the_network_is_let_in_with_certificates_or_on_demand() {
+        let closed = |api, insecure, encrypted| {
+            let place = with(api, insecure, None).unwrap();
+            place.must_be_closed(encrypted).map_err(|e| e.to_string())
+        };
+        let error = closed("10.0.0.1:7400", None, false).unwrap_err();
         assert!(
             error.contains("api = 10.0.0.1:7400") && error.contains("--insecure"),
             "{error}"
         );
-        assert!(with("127.0.0.1:1", None, None).is_ok());
-        assert!(with("10.0.0.1:7400", Some(true), None).is_ok());
+        assert_eq!(closed("10.0.0.1:7400", None, true), Ok(()));
+        assert_eq!(closed("127.0.0.1:1", None, false), Ok(()));
+        assert_eq!(closed("10.0.0.1:7400", Some(true), false), Ok(()));
         let error = with("0.0.0.0:7400", Some(true), None)
             .unwrap_err()
             .to_string();

@@ -22,6 +22,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
     let data = place.open()?;
+    let encrypted = hancock_master::is_encrypted(&place::folder(&data))?;
+    place.must_be_closed(encrypted)?;
     let options = ClusterOptions {
         data_dir: place::folder(&data),
         member: place.member(),
@@ -32,10 +34,11 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
     };
     let master = Master::take_part(options).await?;
     println!(
-        "hancock master {}, {} of cluster {}\n  API http://{}   agents {}   peers {}",
+        "hancock master {}, {} of cluster {}\n  API {}://{}   agents {}   peers {}",
         env!("CARGO_PKG_VERSION"),
         place.name,
         master.cluster(),
+        if encrypted { "https" } else { "http" },
         place.api,
         place.agents,
         place.peers,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use hancock_master::{found_cluster, join_cluster};
+use hancock_tls::Pin;
 use serde::Serialize;
 
 use super::place::{self, Args};
@@ -27,6 +28,8 @@ struct Founded {
     cluster: String,
     operator_token: String,
     join_token: String,
+    /// Whether the masters speak TLS.
+    encrypted: bool,
 }
 
 /// What `join` prints.
@@ -38,9 +41,10 @@ struct Joined {
 pub(super) fn init(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     let place = args.place()?;
     let data = place.open()?;
-    let (cluster, credentials) = found_cluster(&place::folder(&data))?;
+    let (cluster, credentials) = found_cluster(&place::folder(&data), !place.insecure)?;
     let founded = Founded {
         cluster: cluster.to_string(),
+        encrypted: credentials.is_encrypted(),
         operator_token: credentials.operator,
         join_token: credentials.join,
     };
@@ -48,8 +52,8 @@ pub(super) fn init(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         format!(
             "cluster         {}\noperator token  {}\njoin token      {}\n\n\
              The operator token is for people, programs and new masters (HANCOCK_TOKEN), the join token for agents. Keep them: they are\n\
-             not printed again. `hancock master run` with the same options starts the master.\n",
-            founded.cluster, founded.operator_token, founded.join_token
+             not printed again. {}\n`hancock master run` with the same options starts the master.\n",
+            founded.cluster, founded.operator_token, founded.join_token, what_they_carry(founded.encrypted)
         )
     })?;
     Ok(ExitCode::SUCCESS)
@@ -61,17 +65,20 @@ pub(super) fn join(
     out: &Out,
 ) -> anyhow::Result<ExitCode> {
     let place = args.place.place()?;
-    if !place.insecure && !is_here(&args.contact) {
-        bail!(
-            "the way to {} is not encrypted: accept with --insecure that who can read the network can read the tokens",
-            args.contact
-        );
-    }
     let Some(token) = token::given(token_file)? else {
         bail!(
             "joining needs the operator's token: give it with --token-file FILE or HANCOCK_TOKEN"
         );
     };
+    let encrypted = Pin::of_token(&token).is_some();
+    if !encrypted && !place.insecure && !is_here(&args.contact) {
+        bail!(
+            "the token carries no fingerprint, so its cluster has no certificates, and the way to {} is not encrypted: accept with \
+             --insecure that who can read the network can read the tokens",
+            args.contact
+        );
+    }
+    place.must_be_closed(encrypted)?;
     let data = place.open()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -89,6 +96,17 @@ pub(super) fn join(
         )
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn what_they_carry(encrypted: bool) -> &'static str {
+    match encrypted {
+        true => {
+            "What follows the dot is the fingerprint of the cluster's authority:\nwho shows a token speaks TLS, and to masters of this cluster only."
+        }
+        false => {
+            "The cluster has no certificates: its masters speak plain for ever,\nand who can read the network can read the tokens."
+        }
+    }
 }
 
 fn is_here(contact: &str) -> bool {

@@ -1,9 +1,10 @@
 //! Masters on loopback ports, each with a directory and a configuration file of its own.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::api::MasterView;
@@ -12,7 +13,10 @@ use hancock_testkit::http::{self, Response};
 use hancock_testkit::paths::Paths;
 use hancock_testkit::port::{local, quiet_port};
 use hancock_testkit::wait::wait_for;
+use hancock_tls::Pin;
 use nix::sys::signal::Signal;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::world::{BINARY, Ran, finish};
@@ -31,6 +35,8 @@ pub struct Cluster {
     pub join: String,
     /// What masters say to each other goes over these; None: directly.
     paths: Option<Paths>,
+    /// What the first master is begun with.
+    init: &'static [&'static str],
     dir: tempfile::TempDir,
 }
 
@@ -42,26 +48,39 @@ struct Master {
     agents: SocketAddr,
     peers: SocketAddr,
     daemon: Option<Daemon>,
+    /// It stands still: nobody waits for its answers.
+    paused: bool,
 }
 
 impl Cluster {
-    /// Masters m1 to m`n`, all with a vote.
+    /// Masters m1 to m`n`, all with a vote; encrypted, as they are when nobody says otherwise.
     pub fn start(n: usize) -> Self {
         Self::start_on(n, |_| ())
     }
 
+    /// As [`Cluster::start`], without certificates.
+    pub fn start_plain(n: usize) -> Self {
+        Self::begin(n, &["--insecure"], None, |_| ())
+    }
+
     /// As [`Cluster::start`]; the ways between them can be cut.
     pub fn start_apart(n: usize) -> Self {
-        Self::begin(n, Some(Paths::default()), |_| ())
+        Self::begin(n, &[], Some(Paths::default()), |_| ())
     }
 
     /// As [`Cluster::start`]; `disk` makes the first one's directory.
     pub fn start_on(n: usize, disk: impl FnOnce(&Path)) -> Self {
-        Self::begin(n, None, disk)
+        Self::begin(n, &[], None, disk)
     }
 
-    fn begin(n: usize, paths: Option<Paths>, disk: impl FnOnce(&Path)) -> Self {
+    fn begin(
+        n: usize,
+        init: &'static [&'static str],
+        paths: Option<Paths>,
+        disk: impl FnOnce(&Path),
+    ) -> Self {
         let mut cluster = Self {
+            init,
             masters: Vec::new(),
             token: String::new(),
             join: String::new(),
@@ -70,7 +89,8 @@ impl Cluster {
         };
         let first = cluster.prepare("m1");
         disk(&cluster.path("m1"));
-        let init = cluster.run(first, &["master", "init", "--output", "json"]);
+        let init = [&["master", "init", "--output", "json"], cluster.init].concat();
+        let init = cluster.run(first, &init);
         let founded: Value = serde_json::from_str(&init.ok()).unwrap();
         let text = |name: &str| founded[name].as_str().unwrap().to_owned();
         (cluster.token, cluster.join) = (text("operator_token"), text("join_token"));
@@ -111,6 +131,7 @@ impl Cluster {
             agents,
             peers,
             daemon: None,
+            paused: false,
         });
         self.masters.len() - 1
     }
@@ -136,10 +157,20 @@ impl Cluster {
     /// Runs a command that asks the first living master.
     #[track_caller]
     pub fn ask(&self, args: &[&str]) -> Ran {
-        let living = self.masters.iter().find(|m| m.daemon.is_some()).unwrap();
+        self.ask_with(args, &self.token)
+    }
+
+    /// As [`Cluster::ask`], with another token.
+    #[track_caller]
+    pub fn ask_with(&self, args: &[&str], token: &str) -> Ran {
+        let living = self.masters.iter().find(|m| m.answers()).unwrap();
         let mut command = Command::new(BINARY);
-        command.args(args).env("HANCOCK_TOKEN", &self.token);
-        command.env("HANCOCK_MASTER", format!("http://{}", living.api));
+        command.args(args).env("HANCOCK_TOKEN", token);
+        let scheme = match Pin::of_token(&self.token) {
+            Some(_) => "https",
+            None => "http",
+        };
+        command.env("HANCOCK_MASTER", format!("{scheme}://{}", living.api));
         finish(&mut command, self.dir.path())
     }
 
@@ -168,6 +199,18 @@ impl Cluster {
 
     pub fn signal(&mut self, master: usize, signal: Signal) {
         self.daemon(master).signal(signal);
+    }
+
+    /// It stands still until [`Cluster::resume`].
+    pub fn pause(&mut self, master: usize, signal: Signal) {
+        self.signal(master, signal);
+        self.masters[master].paused = true;
+    }
+
+    /// It goes on.
+    pub fn resume(&mut self, master: usize) {
+        self.signal(master, Signal::SIGCONT);
+        self.masters[master].paused = false;
     }
 
     /// SIGKILL.
@@ -221,7 +264,8 @@ impl Cluster {
 
     /// A read without the token.
     pub fn bare(&self, master: usize, path: &str) -> Result<Response, String> {
-        http::get(self.api(master), "api", path)
+        let text = format!("GET {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+        exchange(self.api(master), &self.token, &text)
     }
 
     /// A request with the token.
@@ -238,7 +282,7 @@ impl Cluster {
 
     /// The masters as the first living one that knows them tells.
     pub fn masters(&self) -> Result<Vec<MasterView>, String> {
-        let living = (0..self.masters.len()).filter(|n| self.masters[*n].daemon.is_some());
+        let living = (0..self.masters.len()).filter(|n| self.masters[*n].answers());
         let mut seen = "nobody runs".to_owned();
         for master in living {
             match self.get(master, "/v1/masters") {
@@ -297,6 +341,12 @@ impl Cluster {
     }
 }
 
+impl Master {
+    fn answers(&self) -> bool {
+        self.daemon.is_some() && !self.paused
+    }
+}
+
 /// One request over a connection of its own.
 pub fn send(
     api: SocketAddr,
@@ -312,7 +362,30 @@ pub fn send(
         key.unwrap_or_default(),
         body.len()
     );
-    http::request(api, &text)
+    exchange(api, token, &text)
+}
+
+/// Encrypted when the token says so.
+fn exchange(api: SocketAddr, token: &str, text: &str) -> Result<Response, String> {
+    let Some(pin) = Pin::of_token(token) else {
+        return http::request(api, text);
+    };
+    let config = hancock_tls::pinned(pin, hancock_tls::HTTP).unwrap();
+    encrypted(api, Arc::new(config), text)
+}
+
+/// One request over a TLS connection of its own.
+pub fn encrypted(
+    api: SocketAddr,
+    config: Arc<ClientConfig>,
+    text: &str,
+) -> Result<Response, String> {
+    let tcp = TcpStream::connect_timeout(&api, LATE).map_err(|e| e.to_string())?;
+    // The request follows the handshake at once; it must not wait for an acknowledgement of that.
+    tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+    let name = ServerName::from(api.ip());
+    let session = ClientConnection::new(config, name).map_err(|e| e.to_string())?;
+    http::over(StreamOwned::new(session, tcp), |tls| &tls.sock, text)
 }
 
 /// A small app.

@@ -120,7 +120,10 @@ impl World {
                 let applies = daemon.watcher.changes(revision, &changes);
                 self.apply_documents(node, applies);
             }
-            HubMessage::Registry { .. } | HubMessage::Logs(_) | HubMessage::LogsEnd { .. } => {}
+            HubMessage::Registry { .. }
+            | HubMessage::Masters { .. }
+            | HubMessage::Logs(_)
+            | HubMessage::LogsEnd { .. } => {}
         }
         self.agent_turn(node);
     }

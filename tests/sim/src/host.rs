@@ -109,6 +109,8 @@ fn info(name: &str, number: usize, ports: u16) -> NodeInfo {
             last: FIRST_PORT + ports - 1,
         },
         runtime: "process".to_owned(),
+        kernel: String::new(),
+        addresses: Vec::new(),
         arch: "x86_64".to_owned(),
         version: "0.1.0".to_owned(),
     }

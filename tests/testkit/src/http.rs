@@ -52,8 +52,20 @@ pub fn request(address: SocketAddr, text: &str) -> Result<Response, String> {
 }
 
 fn exchange(address: SocketAddr, text: &str) -> Result<Response, String> {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE).map_err(|e| e.to_string())?;
+    over(stream, |stream| stream, text)
+}
+
+/// As [`request`], over a connection that is open already. `tcp` gives the connection below, for its deadline.
+///
+/// # Errors
+/// As [`get`].
+pub fn over<S: Read + Write>(
+    mut stream: S,
+    tcp: impl Fn(&S) -> &TcpStream,
+    text: &str,
+) -> Result<Response, String> {
     let end = Instant::now() + DEADLINE;
-    let mut stream = TcpStream::connect_timeout(&address, DEADLINE).map_err(|e| e.to_string())?;
     stream
         .write_all(text.as_bytes())
         .map_err(|e| e.to_string())?;
@@ -64,7 +76,7 @@ fn exchange(address: SocketAddr, text: &str) -> Result<Response, String> {
         if left.is_zero() {
             return Err(format!("no complete answer after {DEADLINE:?}"));
         }
-        stream
+        tcp(&stream)
             .set_read_timeout(Some(left))
             .map_err(|e| e.to_string())?;
         match stream.read(&mut block) {

@@ -11,7 +11,7 @@ use hancock_proto::resources::NodeInfo;
 
 use super::step::{About, Step};
 use super::zones;
-use crate::command::Reply;
+use crate::command::{MasterDeed, Reply};
 use crate::desired::is_ready;
 use crate::refuse;
 use crate::state::{Instance, Node, NodeState, Phase, Stage};
@@ -37,6 +37,17 @@ pub(super) fn term_started(
     Ok(Reply::Done)
 }
 
+/// Told to everybody, and remembered with its key; who the masters are is the log's own business.
+pub(super) fn ask_master(
+    step: &mut Step<'_>,
+    deed: MasterDeed,
+    name: &str,
+) -> Result<Reply, ApiError> {
+    let message = format!("master {name} was asked to {}", deed.word());
+    step.event(Level::Info, "master_asked", About::default(), message);
+    Ok(Reply::Noted(step.state.term))
+}
+
 pub(super) fn register(
     step: &mut Step<'_>,
     info: &NodeInfo,
@@ -52,6 +63,9 @@ pub(super) fn register(
         let former = std::mem::replace(&mut node.info, info.clone());
         node.boot = boot.clone();
         zones::relabelled(step, id, &former.labels);
+        if former.capacity != info.capacity {
+            tell_overfull(step, id);
+        }
         return found(step, id);
     }
     let node = Node {
@@ -68,6 +82,30 @@ pub(super) fn register(
     step.state.nodes.insert(id.clone(), Arc::new(node));
     joined(step, id, "has joined");
     Ok(Reply::Done)
+}
+
+/// A node may come back with less than its instances have: that is told, and nothing of it is stopped.
+fn tell_overfull(step: &mut Step<'_>, id: &NodeId) {
+    let Some(node) = step.state.nodes.get(id) else {
+        return;
+    };
+    let (there, used) = (&node.info.capacity, node.used());
+    let cpu = used.cpu > u64::from(there.cpu.as_millicores());
+    let memory = used.memory > there.memory.as_bytes();
+    let what = match (cpu, memory) {
+        (false, false) => return,
+        (true, false) => "processor time",
+        (false, true) => "memory",
+        (true, true) => "processor time and memory",
+    };
+    let about = About {
+        node: Some(id),
+        ..About::default()
+    };
+    let message = format!(
+        "node {id} has less {what} than its instances have reserved; nothing of it is stopped"
+    );
+    step.event(Level::Warning, "node_overfull", about, message);
 }
 
 fn joined(step: &mut Step<'_>, id: &NodeId, how: &str) {

@@ -10,6 +10,7 @@ impl fmt::Display for Command {
         match self {
             C::Init { cluster, .. } => write!(f, "begin cluster {cluster}"),
             C::TermStarted { term, leader, .. } => write!(f, "{leader} leads term {term}"),
+            C::AskMaster { deed, name, .. } => write!(f, "master {name} shall {}", deed.word()),
             C::ApplyApp { spec, .. } => {
                 write!(f, "apply {} with {} replicas", spec.app, spec.replicas)
             }

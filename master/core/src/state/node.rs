@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hancock_proto::assignment::AssignedInstance;
 use hancock_proto::ids::{AppName, BootId, DocIndex, Generation, InstanceId, Revision};
-use hancock_proto::resources::NodeInfo;
+use hancock_proto::resources::{NodeInfo, Usage};
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,14 @@ pub struct Node {
     pub zoned: Revision,
     /// Host ports given back, with the time: allocation takes the one free for longest.
     pub released: BTreeMap<u16, Released>,
+}
+
+impl Node {
+    /// What its instances have reserved.
+    pub fn used(&self) -> Usage {
+        let assigned = self.assigned.values();
+        assigned.fold(Usage::default(), |sum, a| sum.plus(&a.run.resources))
+    }
 }
 
 /// Whether replacements are placed for a node's instances. A link cut for a moment is neither: that is in the leader's view.

@@ -69,5 +69,9 @@ fn is_leaving(instance: &Instance) -> bool {
 fn address(ctx: Context<'_>, instance: &Instance) -> Option<String> {
     let node = ctx.state.nodes.get(&instance.node)?;
     let port = instance.ports.first()?;
-    Some(format!("{}:{}", node.info.address, port.host))
+    let host = &node.info.address;
+    match host.contains(':') {
+        true => Some(format!("[{host}]:{}", port.host)),
+        false => Some(format!("{host}:{}", port.host)),
+    }
 }

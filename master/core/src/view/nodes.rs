@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use hancock_proto::api::{NodeView, StatusView};
-use hancock_proto::resources::Usage;
 
 use super::Context;
 use crate::state::{Node, NodeState};
@@ -20,12 +19,11 @@ pub fn nodes(ctx: Context<'_>) -> Vec<NodeView> {
 fn one(ctx: Context<'_>, node: &Node) -> NodeView {
     let id = &node.info.node;
     let heard = ctx.leader.heard(id);
-    let used = node.assigned.values();
     NodeView {
         info: node.info.clone(),
         state: word(ctx, node).to_owned(),
         heard_ms: heard.map(|h| u64::try_from(ctx.now.since(h).as_millis()).unwrap_or(u64::MAX)),
-        used: used.fold(Usage::default(), |sum, a| sum.plus(&a.run.resources)),
+        used: node.used(),
         instances: u32::try_from(node.assigned.len()).unwrap_or(u32::MAX),
         generation: ctx.leader.generation(id),
         offer: ctx.leader.offer_of(id).cloned(),

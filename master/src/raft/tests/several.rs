@@ -28,6 +28,7 @@ fn secrets(peers: &str) -> Arc<Credentials> {
         operator: "operator".into(),
         join: "join".into(),
         peers: peers.into(),
+        authority: None,
     })
 }
 
@@ -41,6 +42,7 @@ fn place(n: u64, cluster: &str, peers: SocketAddr) -> Seat {
             ..Member::default()
         },
         credentials: Some(secrets("secret")),
+        party: None,
         founder: n == 1,
     }
 }

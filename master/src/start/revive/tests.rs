@@ -70,7 +70,7 @@ fn backup(state: &hancock_master_core::State, credentials: Option<&Credentials>)
 async fn a_restored_master_leads_the_same_cluster_beyond_every_term() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (dir.path().join("1"), dir.path().join("2"));
-    let founded = seat::found(&first).unwrap();
+    let founded = seat::found(&first, true, Timestamp(0)).unwrap();
     let (state, term) = run(&first, begin(&founded.cluster)).await;
     let saved = backup(&state, Some(&founded.credentials));
     let taken = restore_cluster(&first, saved, member("m1"), false);
@@ -97,7 +97,7 @@ async fn a_restored_master_leads_the_same_cluster_beyond_every_term() {
 async fn a_copy_is_a_cluster_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (dir.path().join("1"), dir.path().join("2"));
-    let founded = seat::found(&first).unwrap();
+    let founded = seat::found(&first, true, Timestamp(0)).unwrap();
     let (state, _) = run(&first, begin(&founded.cluster)).await;
     let saved = backup(&state, Some(&founded.credentials));
     let revived = restore_cluster(&second, saved, member("m1"), true).unwrap();
@@ -110,7 +110,7 @@ async fn a_copy_is_a_cluster_of_its_own() {
 #[tokio::test]
 async fn a_survivor_goes_on_alone_with_everything_it_had() {
     let dir = tempfile::tempdir().unwrap();
-    let founded = seat::found(dir.path()).unwrap();
+    let founded = seat::found(dir.path(), true, Timestamp(0)).unwrap();
     let (state, term) = run(dir.path(), begin(&founded.cluster)).await;
     let survivor = Survivor::read(dir.path()).unwrap();
     assert_eq!(survivor.cluster(), &founded.cluster);

@@ -55,6 +55,8 @@ impl Node {
                     last: 20_099,
                 },
                 runtime: "process".to_owned(),
+                kernel: String::new(),
+                addresses: Vec::new(),
                 arch: "x86_64".to_owned(),
                 version: "0.1.0".to_owned(),
             },

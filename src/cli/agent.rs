@@ -1,0 +1,296 @@
+//! `hancock agent`: one node. It runs instances and is the load balancer in front of them; masters far away tell it what to run.
+
+mod token;
+mod values;
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hancock_agent::link::dial::Dial;
+use hancock_agent::link::grpc::GrpcLink;
+use hancock_agent::{Agent, Options, detect};
+use hancock_balancer::{Balancer, Handle};
+use hancock_proto::ids::NodeId;
+use hancock_proto::resources::{NodeInfo, PortRange, Uplink};
+use hancock_proto::units::{Cpu, Size};
+use hancock_tls::Pin;
+
+use super::balancer::{self, config};
+use super::dev::Runtime;
+use super::dev::engine::Engine;
+use crate::boot::{self, DataDir, Stop};
+
+/// Time open requests have to end after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(10);
+/// Time the agent has to end; instances stay.
+const AGENT_DEADLINE: Duration = Duration::from_secs(5);
+/// Time between offers, which renew the node's lease.
+const OFFER_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Options of `hancock agent`; each is a key of the file given with --config as well.
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// A master's address for agents, like 10.0.0.1:7401; may be given again, and one that answers is enough
+    #[arg(long, value_name = "HOST:PORT", value_parser = values::contact)]
+    masters: Vec<String>,
+    /// The cluster's join token; better in a file, or in HANCOCK_JOIN_TOKEN
+    #[arg(long, value_name = "TOKEN")]
+    join_token: Option<String>,
+    /// File with the cluster's join token
+    #[arg(long, value_name = "FILE")]
+    join_token_file: Option<PathBuf>,
+    /// Speak to masters on other machines although their cluster was begun without certificates: who can read the network can read the
+    /// token
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    insecure: Option<bool>,
+    /// The node's name, for good [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    node: Option<NodeId>,
+    /// A label of this node, for the selectors of zones; may be given again
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = super::zone::label)]
+    label: Vec<(String, String)>,
+    /// An address of this node: `IP[,operator=NAME][,bandwidth=1gbps]`; may be given again. Other nodes reach instances at the first one
+    /// [default: the address masters see]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::uplink)]
+    advertise: Vec<Uplink>,
+    /// Host ports that instances get [default: 20000-29999]
+    #[arg(long, value_name = "RANGE", value_parser = values::ports)]
+    instance_ports: Option<PortRange>,
+    /// Cores there are [default: those of the machine]
+    #[arg(long, value_name = "CORES", value_parser = values::cpu)]
+    cpu: Option<Cpu>,
+    /// Memory there is [default: that of the machine]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
+    /// Disk there is [default: what is free in the data directory]
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<Size>,
+    /// Cores that instances do not get
+    #[arg(long, value_name = "CORES", value_parser = values::cpu)]
+    reserve_cpu: Option<Cpu>,
+    /// Memory that instances do not get
+    #[arg(long, value_name = "SIZE")]
+    reserve_memory: Option<Size>,
+    /// Disk that instances do not get
+    #[arg(long, value_name = "SIZE")]
+    reserve_disk: Option<Size>,
+    /// How many times instances may reserve the cores there are; memory and disk are never promised twice [default: 1]
+    #[arg(long, value_name = "RATIO", value_parser = values::ratio)]
+    overcommit: Option<f64>,
+    /// What runs the instances: docker, or process (plain ones) [default: docker]
+    #[arg(long, value_name = "RUNTIME", value_parser = values::runtime)]
+    runtime: Option<Runtime>,
+    #[command(flatten)]
+    balancer: balancer::Args,
+}
+
+/// Runs until asked to stop; instances go on running.
+///
+/// # Errors
+/// Something it needs is taken, missing or broken.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let args = match args.balancer.config() {
+        Some(path) => {
+            let file = config::read(path, "agent")?;
+            args.over(file)
+        }
+        None => args,
+    };
+    args.check()?;
+    boot::tracing("info");
+    boot::run(serve(args))
+}
+
+async fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    let mut stop = Stop::listen()?;
+    let token = args.token()?;
+    args.must_be_encrypted(&token)?;
+    let registries = args.balancer.registry().opener()?;
+    let sockets = args.balancer.bind()?;
+    let (http, admin) = sockets.addresses()?;
+    let data = DataDir::open(&args.balancer.data_dir("node"))?;
+    let node = args.name(&data)?;
+    let folder = data.join("agent");
+    let link = GrpcLink::to_masters(Dial::new(&token, node.clone(), &folder));
+    let address = args.address()?;
+    let runtime = args.runtime.unwrap_or(Runtime::Docker);
+    let engine = Engine::choose(&data, runtime, &node, values::publish(address)).await?;
+    let options = args
+        .balancer
+        .options(node.clone(), sockets, data.join("balancer"))?;
+    let balancer = Balancer::start(options).await;
+    let balancer = balancer.context("cannot start the balancer")?;
+    let looking = args.balancer.looking_up();
+    let info = args.info(&data, node.clone(), address, engine.describe())?;
+    let options = Options {
+        info,
+        boot: boot::unique()?.parse()?,
+        masters: args.masters.clone(),
+        data_dir: folder,
+        offer_interval: OFFER_INTERVAL,
+        registries,
+    };
+    let agent = start(options, &engine, link, balancer.handle()).await?;
+    println!(
+        "hancock agent {}, node {node}, instances run {}\n  proxy http://{http}   management http://{admin}/status   masters {}",
+        env!("CARGO_PKG_VERSION"),
+        engine.phrase(),
+        args.masters.join(" "),
+    );
+    stop.asked().await;
+    tokio::select! {
+        () = balancer.shutdown(GRACE) => {}
+        () = stop.asked() => {}
+    }
+    agent.shutdown(false, AGENT_DEADLINE).await;
+    looking.abort();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn start(
+    options: Options,
+    engine: &Engine,
+    link: GrpcLink,
+    balancer: Handle,
+) -> anyhow::Result<Agent> {
+    let agent = Agent::start(options, engine.runtime(), Arc::new(link), balancer);
+    agent.await.context("cannot start the agent")
+}
+
+impl Args {
+    /// These, and what only the file says.
+    fn over(self, file: Self) -> Self {
+        let or = |given: Vec<_>, file| if given.is_empty() { file } else { given };
+        Self {
+            masters: or(self.masters, file.masters),
+            join_token: self.join_token.or(file.join_token),
+            join_token_file: self.join_token_file.or(file.join_token_file),
+            insecure: self.insecure.or(file.insecure),
+            node: self.node.or(file.node),
+            label: match self.label.is_empty() {
+                true => file.label,
+                false => self.label,
+            },
+            advertise: match self.advertise.is_empty() {
+                true => file.advertise,
+                false => self.advertise,
+            },
+            instance_ports: self.instance_ports.or(file.instance_ports),
+            cpu: self.cpu.or(file.cpu),
+            memory: self.memory.or(file.memory),
+            disk: self.disk.or(file.disk),
+            reserve_cpu: self.reserve_cpu.or(file.reserve_cpu),
+            reserve_memory: self.reserve_memory.or(file.reserve_memory),
+            reserve_disk: self.reserve_disk.or(file.reserve_disk),
+            overcommit: self.overcommit.or(file.overcommit),
+            runtime: self.runtime.or(file.runtime),
+            balancer: self.balancer.over(file.balancer),
+        }
+    }
+
+    /// What no single value says.
+    fn check(&self) -> anyhow::Result<()> {
+        if self.masters.is_empty() {
+            bail!(
+                "no master is named; give one with --masters HOST:PORT, or as masters = [\"HOST:PORT\"] in the file of --config"
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses to show a token in plain text beyond this machine, when nobody has said that this is wanted.
+    fn must_be_encrypted(&self, token: &str) -> anyhow::Result<()> {
+        if Pin::of_token(token).is_some() {
+            return Ok(());
+        }
+        let away = |at: &&String| at.parse().is_ok_and(|a: SocketAddr| a.ip().is_loopback());
+        let away = self.masters.iter().find(|at| !away(at));
+        if let (Some(at), false) = (away, self.insecure.unwrap_or(false)) {
+            bail!(
+                "masters = {at}: the join token carries no fingerprint, so its cluster has no certificates, and the way there is not \
+                 encrypted; accept with --insecure that who can read the network can read the token"
+            );
+        }
+        Ok(())
+    }
+
+    fn token(&self) -> anyhow::Result<String> {
+        token::given(self.join_token.as_deref(), self.join_token_file.as_deref())
+    }
+
+    /// The node's name, kept with its data: under another one it would be another node, whose instances are not these.
+    fn name(&self, data: &DataDir) -> anyhow::Result<NodeId> {
+        let fresh = || match &self.node {
+            Some(node) => Ok(node.to_string()),
+            None => boot::host_name(),
+        };
+        let kept = data.keep("node", fresh)?;
+        match &self.node {
+            Some(node) if node.as_str() != kept => bail!(
+                "node = {node}: the data directory {} is that of node {kept}; start {node} with another --data-dir",
+                data.path().display()
+            ),
+            _ => kept.parse().with_context(|| {
+                format!("{kept:?} cannot be a node's name; give one with --node NAME")
+            }),
+        }
+    }
+
+    /// Where other nodes reach instances.
+    fn address(&self) -> anyhow::Result<IpAddr> {
+        if let Some(first) = self.advertise.first() {
+            return Ok(first.ip);
+        }
+        let way = self.masters.iter().find_map(|at| towards(at));
+        way.context(
+            "no way to any of the masters shows which address this node has; give it with --advertise IP",
+        )
+    }
+
+    fn info(
+        &self,
+        data: &DataDir,
+        node: NodeId,
+        address: IpAddr,
+        runtime: &str,
+    ) -> anyhow::Result<NodeInfo> {
+        let dir = data.join("agent");
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let overrides = detect::Overrides {
+            node: Some(node),
+            address: Some(address.to_string()),
+            addresses: self.advertise.clone(),
+            labels: self.label.iter().cloned().collect(),
+            cpu: self.cpu,
+            memory: self.memory,
+            disk: self.disk,
+            overcommit: self.overcommit,
+            reserved: detect::Reserved {
+                cpu: self.reserve_cpu.unwrap_or_default(),
+                memory: self.reserve_memory.unwrap_or_default(),
+                disk: self.reserve_disk.unwrap_or_default(),
+            },
+            ports: self.instance_ports,
+        };
+        Ok(detect::node_info(overrides, runtime, &dir)?)
+    }
+}
+
+/// The address this machine would speak to `at` from; nothing is sent.
+fn towards(at: &str) -> Option<IpAddr> {
+    let any = if at.starts_with('[') {
+        "[::]:0"
+    } else {
+        "0.0.0.0:0"
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(at).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+#[cfg(test)]
+mod tests;

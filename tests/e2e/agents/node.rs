@@ -1,0 +1,131 @@
+//! A node: `hancock agent` with a directory, a configuration file and ports of its own.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use hancock_testkit::Daemon;
+use hancock_testkit::daemon::Leftovers;
+use hancock_testkit::port::{local, quiet_port};
+use hancock_testkit::wait::wait_for;
+use nix::sys::signal::Signal;
+
+use crate::masters::cluster::LATE;
+use crate::world::BINARY;
+
+/// Host ports of one node: enough for two generations of an app.
+const PORTS: u16 = 12;
+
+/// Fields are dropped from the top: the daemon first, then what it left.
+pub struct Node {
+    daemon: Option<Daemon>,
+    _leftovers: Leftovers,
+    /// Where end users' requests enter.
+    pub http: SocketAddr,
+    dir: tempfile::TempDir,
+}
+
+impl Node {
+    /// A node that knows one master; nothing is started.
+    pub fn new(name: &str, token: &str, master: SocketAddr) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let [http, admin, stream] = std::array::from_fn(|_| local(quiet_port()));
+        let first = quiet_range();
+        let data = dir.path().join("data");
+        let text = format!(
+            "node = {name:?}\nmasters = [\"{master}\"]\njoin-token = {token:?}\nruntime = \"process\"\ndata-dir = {data:?}\nhttp = \"{http}\"\n\
+             admin = \"{admin}\"\nstream-admin = \"{stream}\"\ninstance-ports = \"{first}-{}\"\n",
+            first + PORTS - 1
+        );
+        fs::write(dir.path().join("agent.toml"), text).unwrap();
+        Self {
+            daemon: None,
+            _leftovers: Leftovers::of(dir.path()),
+            http,
+            dir,
+        }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// More lines of the configuration.
+    pub fn add(&self, lines: &str) {
+        let path = self.dir().join("agent.toml");
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// Starts the agent.
+    pub fn spawn(&mut self) {
+        let mut command = command(&self.dir().join("agent.toml"));
+        command.current_dir(self.dir());
+        self.daemon = Some(Daemon::start(&mut command, &self.dir().join("log")));
+        self.daemon().wait_line("proxy http", LATE);
+    }
+
+    /// A start with another configuration of one line.
+    pub fn command_with(&self, line: &str) -> Command {
+        let path = self.dir().join("other.toml");
+        fs::write(&path, format!("{line}\n")).unwrap();
+        command(&path)
+    }
+
+    fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().unwrap()
+    }
+
+    /// SIGKILL of the agent alone.
+    pub fn crash(&mut self) {
+        self.daemon().crash();
+        self.daemon = None;
+    }
+
+    /// SIGTERM, and the end it leads to.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        self.daemon().signal(Signal::SIGTERM);
+        assert!(self.daemon().wait_exit(LATE).success());
+        self.daemon = None;
+    }
+
+    /// Waits until the agent has told `text`.
+    #[track_caller]
+    pub fn wait_told(&mut self, text: &str) {
+        self.daemon().wait_line(text, LATE);
+    }
+
+    /// A file in the node's folder.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.dir().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+fn command(config: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(["agent", "--config"]).arg(config);
+    command
+}
+
+/// The first of [`PORTS`] quiet ports in a row.
+fn quiet_range() -> u16 {
+    let mut run = (0, 0);
+    wait_for("quiet ports in a row", LATE, || {
+        let port = quiet_port();
+        run = if run.1 > 0 && port == run.0 + run.1 {
+            (run.0, run.1 + 1)
+        } else {
+            (port, 1)
+        };
+        if run.1 == PORTS {
+            Ok(run.0)
+        } else {
+            Err(format!("{run:?}"))
+        }
+    })
+}
