@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use hancock_master::Member;
+use hancock_registry::Opener;
 
 use crate::boot::{self, DataDir};
-use crate::cli::{balancer, dev};
+use crate::cli::{balancer, dev, etcd};
 
 const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
@@ -48,6 +49,9 @@ pub struct Args {
     /// the cluster speaks plain, so that who can read the network can read the tokens
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     insecure: Option<bool>,
+    /// Certificates and password for the registry chosen with `hancock registry set`; they stay with this process.
+    #[command(flatten)]
+    registry: etcd::Args,
 }
 
 /// Where a master lives, complete.
@@ -60,6 +64,8 @@ pub(super) struct Place {
     pub(super) peers: SocketAddr,
     advertise: Option<String>,
     pub(super) insecure: bool,
+    /// Opens registries outside.
+    pub(super) registries: Opener,
 }
 
 impl Args {
@@ -85,6 +91,7 @@ impl Args {
             peers: self.peers.or(file.peers).unwrap_or(PEERS),
             advertise: self.advertise.or(file.advertise),
             insecure: self.insecure.or(file.insecure).unwrap_or(false),
+            registries: self.registry.over(file.registry).opener()?,
         };
         place.must_be_reachable()?;
         Ok(place)
@@ -188,6 +195,25 @@ mod tests {
         let place = with("0.0.0.0:7400", Some(true), Some("m.example")).unwrap();
         assert_eq!(place.member().api, "m.example:7400");
         assert_eq!(place.member().peers, "m.example:7402");
+    }
+
+    #[test]
+    fn what_a_locked_registry_needs_may_lie_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, password] = ["master.toml", "password"].map(|name| dir.path().join(name));
+        std::fs::write(&password, "secret").unwrap();
+        let text = format!(
+            "name = \"m1\"\nregistry = \"etcd://me@a/x\"\nregistry-password-file = {password:?}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let args = || Args {
+            config: Some(path.clone()),
+            ..Args::default()
+        };
+        assert!(args().place().is_ok());
+        std::fs::remove_file(&password).unwrap();
+        let error = args().place().unwrap_err().to_string();
+        assert!(error.contains("--registry-password-file"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::bail;
 use hancock_master::{ClusterOptions, Master};
-use hancock_registry::Opener;
 
 use super::place::{self, Args, Place};
 use crate::boot::{self, Stop};
@@ -30,7 +29,7 @@ async fn serve(place: Place) -> anyhow::Result<ExitCode> {
         api: boot::bind(place.api, "--api ADDR")?,
         agents: boot::bind(place.agents, "--agents ADDR")?,
         peers: boot::bind(place.peers, "--peers ADDR")?,
-        registries: Opener::default(),
+        registries: place.registries.clone(),
     };
     let master = Master::take_part(options).await?;
     println!(

@@ -3,6 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use hancock_testkit::certs::Authority;
 use hancock_testkit::etcd::Etcd;
 use hancock_testkit::{wait, wait_for};
 use nix::sys::signal::Signal;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use super::can_run;
 use super::edge::Edge;
+use crate::masters::cluster::Cluster;
 use crate::runtime::Runtime;
 use crate::spec::Spec;
 use crate::world::{LATE, SOON, World};
@@ -237,4 +239,63 @@ fn the_registry_is_switched_while_clients_ask() {
     world.apply(&Spec::web(Runtime::Process).version("v2"));
     world.wait_answer("web", "v2");
     load.stop().assert_none_failed();
+}
+
+/// Certificates and password are each process's own; what is replicated is the address alone.
+#[test]
+fn masters_write_to_an_etcd_that_asks_who_they_are() {
+    if !can_run() {
+        return;
+    }
+    let authority = Authority::default();
+    let (etcd, address) = Etcd::secured(&authority);
+    etcd.lock("writer", "secret", "edge/");
+    let mut cluster = Cluster::start(1);
+    let own = authority.certify(&["m1"]);
+    let files = [
+        ("ca", authority.pem()),
+        ("cert", own.cert),
+        ("key", own.key),
+        ("password", "secret\n".to_owned()),
+    ];
+    let mut text = format!("registry = \"etcd://writer@{address}/edge\"\n");
+    for (name, content) in files {
+        let path = cluster.path(name);
+        std::fs::write(&path, content).unwrap();
+        let key = match name {
+            "password" => "password-file",
+            other => other,
+        };
+        text += &format!("registry-{key} = {path:?}\n");
+    }
+    let config = cluster.path("m1.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, before + &text).unwrap();
+    cluster.signal(0, Signal::SIGTERM);
+    assert!(cluster.wait_exit(0).success());
+    cluster.spawn(0);
+    let url = format!("etcd://{address}/edge");
+    wait_for("the choice", SOON, || {
+        match cluster.ask(&["registry", "set", &url]).code {
+            Some(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    wait_for("the registry in force", SOON, || {
+        let shown = cluster.ask(&["registry", "show"]).ok();
+        match shown.contains("settled") && shown.contains(&url) {
+            true => Ok(()),
+            false => Err(shown),
+        }
+    });
+    cluster
+        .ask(&["zone", "add", "default", "web.test", "10.0.0.1:80"])
+        .ok();
+    wait_for("the document", SOON, || {
+        let found = etcd.get_as("writer", "secret", "edge/upstreams/web.test")?;
+        let found = found.filter(|doc| doc.contains("10.0.0.1"));
+        found.ok_or("none".to_owned())
+    });
+    let shown = cluster.ask(&["registry", "show", "--output", "json"]).ok();
+    assert!(!shown.contains("secret"), "{shown}");
 }

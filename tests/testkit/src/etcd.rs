@@ -230,11 +230,22 @@ impl Etcd {
     /// # Errors
     /// It does not answer, or refuses.
     pub fn ask(&self, member: usize, method: &str, body: &Value) -> Result<Value, String> {
+        self.ask_with(member, method, body, "")
+    }
+
+    /// As [`Etcd::ask`], with further header lines.
+    fn ask_with(
+        &self,
+        member: usize,
+        method: &str,
+        body: &Value,
+        headers: &str,
+    ) -> Result<Value, String> {
         let (address, body) = (self.members[member].client, body.to_string());
         let answer = http::request(
             address,
             &format!(
-                "POST /v3/{method} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                "POST /v3/{method} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
                 body.len()
             ),
         )?;
@@ -271,9 +282,20 @@ impl Etcd {
     /// The value of a key.
     #[track_caller]
     pub fn get(&self, key: &str) -> Option<String> {
-        let found = self.call("kv/range", &json!({"key": encoded(key)}));
-        let value = found["kvs"][0]["value"].as_str()?;
-        Some(String::from_utf8(STANDARD.decode(value).unwrap()).unwrap())
+        value(&self.call("kv/range", &json!({"key": encoded(key)})))
+    }
+
+    /// The value of a key of the first member, once it is locked.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub fn get_as(&self, user: &str, password: &str, key: &str) -> Result<Option<String>, String> {
+        let who = json!({"name": user, "password": password});
+        let token = self.ask(0, "auth/authenticate", &who)?;
+        let token = token["token"].as_str().unwrap_or_default();
+        let header = format!("Authorization: {token}\r\n");
+        let found = self.ask_with(0, "kv/range", &json!({"key": encoded(key)}), &header)?;
+        Ok(value(&found))
     }
 
     /// The store's revision.
@@ -368,6 +390,12 @@ fn command(
         command.args([flag, value]);
     }
     command
+}
+
+/// The first value an answer holds.
+fn value(found: &Value) -> Option<String> {
+    let value = found["kvs"][0]["value"].as_str()?;
+    Some(String::from_utf8(STANDARD.decode(value).unwrap()).unwrap())
 }
 
 fn encoded(text: &str) -> String {
