@@ -19,7 +19,7 @@ use hancock_proto::ids::{NodeId, Term};
 use hancock_tls::{Caller, LIFETIME, Role};
 use hancock_wire::hub_server::Hub;
 use hancock_wire::{AgentFrame, EnrollReply, EnrollRequest, HubFrame};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -33,6 +33,12 @@ use crate::deps::Deps;
 const LEADER: &str = "x-hancock-leader";
 /// Frames that may wait for one node's connection.
 const QUEUE: usize = 16;
+/// What a look at the state takes.
+const LOOK_COST: Duration = Duration::from_nanos(500);
+/// Shorter pauses are not worth one.
+const SHORTEST_PACE: Duration = Duration::from_millis(2);
+/// Nodes that are written into the log at the same time: what thousands want at once must not keep heartbeats from the other masters.
+const MOST_REGISTERING: usize = 64;
 /// Longest an elected master may take to begin its term before agents are sent away.
 const BEGIN: Duration = Duration::from_secs(2);
 
@@ -45,14 +51,35 @@ pub struct Service {
 }
 
 /// Open sessions by node.
-#[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<BTreeMap<NodeId, Arc<Attached>>>,
+    registering: Semaphore,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+            registering: Semaphore::new(MOST_REGISTERING),
+        }
+    }
 }
 
 impl Sessions {
     fn open(&self) -> MutexGuard<'_, BTreeMap<NodeId, Arc<Attached>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time a session lets pass between two looks at the state, so that looking takes a tenth of a core at most however many there are:
+    /// changes come faster than thousands can look. None: so few may look at once.
+    fn pace(&self) -> Option<Duration> {
+        let open = u32::try_from(self.open().len()).unwrap_or(u32::MAX);
+        Some(LOOK_COST.saturating_mul(open) * 10).filter(|pace| *pace >= SHORTEST_PACE)
+    }
+
+    /// A turn to register; None cannot be.
+    async fn registering(&self) -> Option<SemaphorePermit<'_>> {
+        self.registering.acquire().await.ok()
     }
 
     /// Makes this the node's session; the one before ends.

@@ -169,6 +169,7 @@ impl Session {
         let known = applied.state().nodes.get(&hello.info.node);
         let same = known.is_some_and(|node| node.info == hello.info && node.boot == hello.boot);
         if !same {
+            let _turn = self.sessions.registering().await;
             let who = Who::new(&format!("node {}", hello.info.node), self.speaker.from);
             let command = Command::RegisterNode {
                 info: hello.info.clone(),
@@ -273,6 +274,9 @@ impl Session {
         let mut leading = self.deps.leading();
         let mut look = tokio::time::interval(LOOK);
         loop {
+            if let Some(pace) = self.sessions.pace() {
+                tokio::time::sleep(pace).await;
+            }
             applied.borrow_and_update();
             if *leading.borrow_and_update() != Some(self.fence.term) {
                 return Err(elsewhere(&self.deps));
