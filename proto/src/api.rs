@@ -57,6 +57,7 @@ use crate::upstream::UpstreamDoc;
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ApiError {
     /// Short stable word, like `app_not_found`, `invalid_spec`, `conflict`, `no_leader`.
     pub code: String,
@@ -69,6 +70,7 @@ pub struct ApiError {
 
 /// What applying a spec would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PlanReply {
     /// The app.
     pub app: AppName,
@@ -91,6 +93,7 @@ pub struct PlanReply {
 
 /// What kind of change a plan is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PlanAction {
     /// The app is new.
@@ -107,6 +110,7 @@ pub enum PlanAction {
 
 /// One changed field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FieldChange {
     /// Path, like `resources.memory`.
     pub path: String,
@@ -118,6 +122,7 @@ pub struct FieldChange {
 
 /// One instance a plan would place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PlannedInstance {
     /// The node.
     pub node: NodeId,
@@ -127,6 +132,7 @@ pub struct PlannedInstance {
 
 /// A write was accepted and is durable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ApplyReply {
     /// The app.
     pub app: AppName,
@@ -141,6 +147,7 @@ pub struct ApplyReply {
 
 /// Go back to a version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RollbackRequest {
     /// None: the newest version before this one whose deployment was successful.
     #[serde(default)]
@@ -149,6 +156,7 @@ pub struct RollbackRequest {
 
 /// Change the number of replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ScaleRequest {
     /// Wanted replicas.
     pub replicas: u32,
@@ -156,6 +164,7 @@ pub struct ScaleRequest {
 
 /// One line of `hancock app list`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AppSummary {
     /// The app.
     pub app: AppName,
@@ -178,6 +187,7 @@ pub struct AppSummary {
 
 /// Everything about an app.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AppDetail {
     /// The summary line.
     pub summary: AppSummary,
@@ -193,6 +203,7 @@ pub struct AppDetail {
 
 /// One version of an app.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VersionInfo {
     /// The version.
     pub version: Version,
@@ -210,6 +221,7 @@ pub struct VersionInfo {
 
 /// A deployment as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DeploymentView {
     /// Its id.
     pub id: DeploymentId,
@@ -243,6 +255,7 @@ pub struct DeploymentView {
 
 /// An instance as the master knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InstanceView {
     /// Its id.
     pub id: InstanceId,
@@ -275,6 +288,7 @@ pub struct InstanceView {
 
 /// A node as the master knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NodeView {
     /// What it is and has.
     pub info: NodeInfo,
@@ -294,6 +308,7 @@ pub struct NodeView {
 
 /// A zone and who is in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ZoneView {
     /// Its name.
     pub zone: ZoneName,
@@ -310,6 +325,7 @@ pub struct ZoneView {
 
 /// A server to be added to an upstream kept by hand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AddServerRequest {
     /// The upstream: a host, or `:port`.
@@ -325,6 +341,7 @@ pub struct AddServerRequest {
 
 /// An upstream kept by hand that is to go.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeleteUpstreamRequest {
     /// The upstream.
@@ -333,6 +350,7 @@ pub struct DeleteUpstreamRequest {
 
 /// A service as a zone's balancers carry it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct UpstreamView {
     /// The service.
     pub name: ServiceName,
@@ -353,6 +371,7 @@ pub struct UpstreamView {
 
 /// A peer of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PeerView {
     /// Host and port.
     pub address: String,
@@ -370,6 +389,7 @@ pub struct PeerView {
 
 /// What goes on in one service, over all balancers that told of it in their last offer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TopLine {
     /// The service.
     pub name: ServiceName,
@@ -388,6 +408,7 @@ pub struct TopLine {
 
 /// Choose another registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RegistryRequest {
     /// What is chosen.
@@ -396,6 +417,7 @@ pub struct RegistryRequest {
 
 /// Which registry is in force, and the switch under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RegistryView {
     /// In force, without its password.
     pub url: String,
@@ -426,6 +448,7 @@ pub struct RegistryView {
 
 /// One of the masters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MasterView {
     /// Its name.
     pub name: String,
@@ -446,6 +469,7 @@ pub struct MasterView {
 
 /// How the cluster is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StatusView {
     /// The cluster.
     pub cluster: ClusterId,

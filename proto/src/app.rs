@@ -21,6 +21,7 @@ pub use proxy::{ServiceProxy, StickyCookie};
 
 /// One app.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AppSpec {
     /// The app's name, unique in the cluster.
@@ -73,6 +74,7 @@ pub struct AppSpec {
 
 /// What kind of work an app is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Runs for ever, `replicas` times.
@@ -81,6 +83,7 @@ pub enum Kind {
 
 /// What one instance reserves on its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
     /// Processor time.
@@ -93,6 +96,7 @@ pub struct Resources {
 
 /// A port an instance listens on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Port {
     /// Name used in `service`, `healthcheck` and `{{ port.<name> }}`.
@@ -107,6 +111,7 @@ pub struct Port {
 
 /// What balancers see of an app: one entry gives one upstream per host, or one for its listen port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// Name of the port requests go to.
@@ -142,6 +147,7 @@ impl Service {
 
 /// Layer a service is balanced on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceProtocol {
     /// HTTP requests, keyed by Host.
@@ -152,6 +158,7 @@ pub enum ServiceProtocol {
 
 /// How a balancer chooses a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// Smooth weighted round robin.
@@ -176,6 +183,7 @@ pub enum Balance {
 
 /// How readiness is judged, by the balancer of the instance's own node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HealthCheck {
     /// What is asked.
@@ -203,6 +211,7 @@ pub struct HealthCheck {
 
 /// What a check asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CheckKind {
     /// A connection opens.
@@ -213,6 +222,7 @@ pub enum CheckKind {
 
 /// How a new version takes over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Update {
     /// The order of things.
@@ -235,6 +245,7 @@ pub struct Update {
 
 /// The order in which old and new instances come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// A whole second set, one switch, then the old set goes.
@@ -243,6 +254,7 @@ pub enum Strategy {
 
 /// How an instance ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// First signal, as "SIGTERM".
@@ -257,6 +269,7 @@ pub struct Stop {
 
 /// Where instances may go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Placement {
     /// How nodes are compared.
@@ -268,6 +281,7 @@ pub struct Placement {
 
 /// How nodes that fit are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PlacementStrategy {
     /// As even as possible over nodes.
@@ -276,6 +290,7 @@ pub enum PlacementStrategy {
 
 /// What happens on the node when an instance ends by itself. The first restart comes at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
     /// Restarts within `interval` before the instance counts as failed.
@@ -290,6 +305,7 @@ pub struct Restart {
 
 /// A host folder mounted into a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
     /// Folder on the host.

@@ -7,6 +7,7 @@ use crate::time::Timestamp;
 
 /// One event. Its number never repeats; a reader resumes after the last number it has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Number of the event, rising by one.
     pub number: u64,
@@ -36,6 +37,11 @@ pub struct Event {
 
 /// How serious an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(as = EventLevel)
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// As wanted.

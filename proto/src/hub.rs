@@ -109,6 +109,7 @@ pub struct LogChunk {
 
 /// One line an instance printed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// The instance.
     pub instance: InstanceId,
@@ -122,6 +123,7 @@ pub struct LogLine {
 
 /// Where a line was printed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
     /// Standard output.

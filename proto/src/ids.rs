@@ -15,9 +15,14 @@ pub struct InvalidName {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $allowed:expr, $rule:literal) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:tt, $allowed:expr, $rule:literal, $pattern:tt) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(
+            feature = "schema",
+            derive(utoipa::ToSchema),
+            schema(value_type = String, min_length = 1, max_length = $max, pattern = $pattern)
+        )]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -74,32 +79,38 @@ fn token(c: char) -> bool {
 text_id!(
     /// An app, unique in the cluster. 1–48 of `a-z`, `0-9` and `-`, so that an instance name fits a DNS label.
     AppName, "app name", 48, lower,
-    "1 to 48 of a-z, 0-9 and \"-\", neither first nor last a \"-\""
+    "1 to 48 of a-z, 0-9 and \"-\", neither first nor last a \"-\"",
+    "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 );
 text_id!(
     /// A node: one daemon on one machine.
     NodeId, "node name", 128, token,
-    "1 to 128 of letters, digits, \"-\", \"_\", \".\" and \":\""
+    "1 to 128 of letters, digits, \"-\", \"_\", \".\" and \":\"",
+    "^[A-Za-z0-9_.:]([A-Za-z0-9_.:-]*[A-Za-z0-9_.:])?$"
 );
 text_id!(
     /// A zone: a named set of nodes whose balancers carry a service.
     ZoneName, "zone name", 48, lower,
-    "1 to 48 of a-z, 0-9 and \"-\", neither first nor last a \"-\""
+    "1 to 48 of a-z, 0-9 and \"-\", neither first nor last a \"-\"",
+    "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 );
 text_id!(
     /// One start of one daemon. A new boot voids the confirmations and counts of the one before.
     BootId, "boot id", 64, token,
-    "1 to 64 of letters, digits, \"-\", \"_\", \".\" and \":\""
+    "1 to 64 of letters, digits, \"-\", \"_\", \".\" and \":\"",
+    "^[A-Za-z0-9_.:]([A-Za-z0-9_.:-]*[A-Za-z0-9_.:])?$"
 );
 text_id!(
     /// One cluster for ever; made once by the first master.
     ClusterId, "cluster id", 64, token,
-    "1 to 64 of letters, digits, \"-\", \"_\", \".\" and \":\""
+    "1 to 64 of letters, digits, \"-\", \"_\", \".\" and \":\"",
+    "^[A-Za-z0-9_.:]([A-Za-z0-9_.:-]*[A-Za-z0-9_.:])?$"
 );
 text_id!(
     /// One instance of an app: `<app>-<number>`; the number is never used again in the cluster.
     InstanceId, "instance id", 80, lower,
-    "1 to 80 of a-z, 0-9 and \"-\", neither first nor last a \"-\""
+    "1 to 80 of a-z, 0-9 and \"-\", neither first nor last a \"-\"",
+    "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 );
 
 impl InstanceId {
@@ -134,6 +145,7 @@ macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
         #[serde(transparent)]
         pub struct $name(pub u64);
 

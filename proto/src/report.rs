@@ -62,6 +62,7 @@ pub struct InstanceReport {
 /// An instance's life, which only goes forward; a restart on the node is `starting` again within the same life's `running` column
 /// (the count tells). Ordered: a later variant is further on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
     /// Wanted, no node yet.
@@ -114,6 +115,7 @@ impl std::fmt::Display for Life {
 
 /// Something that may be true now and false later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Condition {
     /// True or false.
     pub value: bool,

@@ -12,6 +12,7 @@ use crate::units::{Bandwidth, Cpu, Size};
 
 /// What a node is and has. Registered with the master; replicated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NodeInfo {
     /// The node's name.
     pub node: NodeId,
@@ -55,6 +56,7 @@ pub struct Uplink {
 
 /// Host ports from `first` to `last`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PortRange {
     /// First port.
     pub first: u16,
@@ -71,6 +73,7 @@ impl PortRange {
 
 /// What a node has free just now, sent every few seconds; stays in the leader's memory.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Offer {
     /// One-minute load average.
     pub load: f64,
@@ -97,6 +100,7 @@ pub const MOST_FAILING: usize = 16;
 
 /// What one balancer carried of one service, per second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Traffic {
     /// Requests answered, or TCP connections taken.
     pub requests: f64,
@@ -111,6 +115,7 @@ pub struct Traffic {
 
 /// Reserved amounts, added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Thousandths of a core.
     pub cpu: u64,

@@ -13,6 +13,11 @@ const TCP_KEYS: &str = "upstreams_stream/";
 
 /// A service's name. As text a host, or a colon and a listen port, which no host looks like: `web.example`, `:3131`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, min_length = 1, examples("web.example", ":3131"))
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceName(String);
 

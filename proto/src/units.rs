@@ -19,6 +19,11 @@ pub struct InvalidQuantity {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, pattern = "^[0-9]+(ms|s|m|h|d)$", examples("10s", "150ms"))
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(u64);
 
@@ -75,6 +80,11 @@ impl fmt::Display for Span {
 /// A number of bytes, written "256MiB", "1GiB", "64KiB" or "512B"; a plain number is refused.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, pattern = "^[0-9]+(B|KiB|MiB|GiB|TiB)$", examples("256MiB"))
 )]
 #[serde(try_from = "String", into = "String")]
 pub struct Size(u64);
@@ -198,6 +208,11 @@ as_text!(Span, Size, Bandwidth);
 /// Processor time in thousandths of a core; written in cores, like 0.5.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(value_type = f64, minimum = 0, maximum = 100_000, examples(0.5))
 )]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Cpu(u32);

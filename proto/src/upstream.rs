@@ -15,9 +15,11 @@ pub use proxy::{ForwardedFor, NoPeer, Proxy, SameSite, Seconds, Sticky};
 
 /// One upstream document in its full form.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct UpstreamDoc {
     /// Levels, the first one preferred. In the text a list, or an object when they have names.
     #[serde(with = "shape::levels")]
+    #[cfg_attr(feature = "schema", schema(schema_with = shape::schema_of_levels))]
     pub cluster: Vec<Level>,
     /// Active checks on or off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +67,7 @@ pub struct UpstreamDoc {
 
 /// Peers of one level.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Level {
     /// Its name, where the document's author gave names instead of a list.
     #[serde(skip)]
@@ -78,6 +81,7 @@ pub struct Level {
 
 /// One peer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Server {
     /// Address.
     pub host: String,
@@ -110,6 +114,7 @@ pub struct Server {
 
 /// Raw HTTP probe.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HttpOpts {
     /// Sent verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +129,7 @@ pub struct HttpOpts {
 
 /// The document's own member: lets balancers make before they break, and acknowledge.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Member {
     /// The app that owns the document.
     pub app: AppName,

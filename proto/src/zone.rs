@@ -13,6 +13,7 @@ pub const EXTERNAL_SETTLE: Span = Span::seconds(10);
 
 /// A set of nodes by their labels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
     /// Labels a node must have, each with this value. Empty: every node.

@@ -27,6 +27,7 @@ pub use check::host_problem;
 
 /// One thing wrong with a spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Where, like `ports[1].container`; empty for the document.
     pub path: String,

@@ -8,6 +8,7 @@ use crate::upstream::{self, ForwardedFor, NoPeer, SameSite, Seconds};
 
 /// How requests to a service are carried.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ServiceProxy {
     /// Instances are sent paths without the prefix of the host they came to.
@@ -62,6 +63,7 @@ pub struct ServiceProxy {
 
 /// A cookie that keeps a client with its instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StickyCookie {
     /// Name of the cookie.

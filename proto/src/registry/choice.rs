@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 
 /// Where upstream documents live besides the masters themselves: `embedded` for nowhere else, or `etcd://[USER:PASS@]HOST[:PORT][,HOST]/PREFIX`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, pattern = "^(embedded|[a-z]+://\\S+)$", examples("embedded", "etcd://10.0.0.1:2379/hancock"))
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct RegistryUrl(String);
 

@@ -9,6 +9,7 @@ use super::shape;
 
 /// A time in seconds, fractions allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Seconds(pub f64);
 
@@ -20,6 +21,7 @@ impl Serialize for Seconds {
 
 /// How requests are carried. Sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Proxy {
     /// Host and path prefix the service is reached under instead of its own name, like `web.example/api`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +90,7 @@ pub struct Proxy {
 
 /// What becomes of a request's `X-Forwarded-For`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardedFor {
     /// The sender's address is added to it.
@@ -98,6 +101,7 @@ pub enum ForwardedFor {
 
 /// A cookie that keeps a client with its peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Sticky {
     /// Name of the cookie.
     pub cookie: String,
@@ -123,6 +127,7 @@ pub struct Sticky {
 
 /// When browsers send a cookie with requests from other sites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SameSite {
     /// Never.
@@ -135,6 +140,7 @@ pub enum SameSite {
 
 /// An answer of the balancer's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NoPeer {
     /// Its status; absent: 502.
     #[serde(default, skip_serializing_if = "Option::is_none")]

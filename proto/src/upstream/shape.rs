@@ -58,6 +58,21 @@ pub(super) mod levels {
     }
 }
 
+/// Levels as a list, or as an object.
+#[cfg(feature = "schema")]
+pub(super) fn schema_of_levels() -> utoipa::openapi::Schema {
+    use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Ref};
+
+    let level = || Ref::from_schema_name("Level");
+    OneOfBuilder::new()
+        .description(Some(
+            "Levels, the first one preferred. A list, or an object when they have names.",
+        ))
+        .item(ArrayBuilder::new().items(level()))
+        .item(ObjectBuilder::new().additional_properties(Some(level())))
+        .into()
+}
+
 /// Whole numbers leave as they mostly came: without a fraction.
 pub(super) fn number<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
     match value {
