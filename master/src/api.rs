@@ -4,10 +4,14 @@
 //! - **Invariants**: a write that was answered is durable; a read sees every write answered before it; mistakes are answered with JSON too.
 //! - **Never**: decides. What is allowed is decided where commands are applied.
 
+// What the descriptions of routes expand to writes its paths whole.
+#![allow(unused_qualifications)]
+
 mod apps;
 mod body;
 mod cluster;
 mod deployments;
+mod describe;
 mod door;
 mod entrance;
 mod error;
@@ -24,11 +28,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{delete, get, post, put};
 use hancock_master_core::{Command, Reply, view};
 use hancock_proto::api::ApplyReply;
 use hancock_registry::Opener;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+pub use self::describe::openapi;
 pub(crate) use self::door::guarded;
 pub(crate) use self::entrance::{ApiDoor, Entered};
 use self::error::Failure;
@@ -56,43 +62,45 @@ pub(crate) struct Api {
     who: Who,
 }
 
-/// All routes.
+/// All routes, each with its description: none is added without one.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(describe::head())
+        .routes(routes!(describe::document))
+        .routes(routes!(apps::plan))
+        .routes(routes!(apps::list))
+        .routes(routes!(apps::show, apps::apply, apps::delete))
+        .routes(routes!(apps::history))
+        .routes(routes!(apps::rollback))
+        .routes(routes!(apps::scale))
+        .routes(routes!(apps::restart))
+        .routes(routes!(apps::stop))
+        .routes(routes!(apps::start))
+        .routes(routes!(deployments::newest))
+        .routes(routes!(logs::logs))
+        .routes(routes!(deployments::show))
+        .routes(routes!(deployments::abort))
+        .routes(routes!(cluster::instances))
+        .routes(routes!(cluster::nodes))
+        .routes(routes!(zones::list))
+        .routes(routes!(zones::put, zones::delete))
+        .routes(routes!(
+            zones::upstreams,
+            zones::add,
+            zones::delete_upstream
+        ))
+        .routes(routes!(registry::show, registry::choose))
+        .routes(routes!(zones::top))
+        .routes(routes!(masters::list))
+        .routes(routes!(masters::remove))
+        .routes(routes!(masters::transfer))
+        .routes(routes!(cluster::events))
+        .routes(routes!(cluster::status))
+        .routes(routes!(snapshot::save))
+}
+
+/// The routes as they are served.
 pub(crate) fn router(api: Api) -> Router {
-    Router::new()
-        .route("/v1/plan", post(apps::plan))
-        .route("/v1/apps", get(apps::list))
-        .route(
-            "/v1/apps/{app}",
-            get(apps::show).put(apps::apply).delete(apps::delete),
-        )
-        .route("/v1/apps/{app}/history", get(apps::history))
-        .route("/v1/apps/{app}/rollback", post(apps::rollback))
-        .route("/v1/apps/{app}/scale", post(apps::scale))
-        .route("/v1/apps/{app}/restart", post(apps::restart))
-        .route("/v1/apps/{app}/stop", post(apps::stop))
-        .route("/v1/apps/{app}/start", post(apps::start))
-        .route("/v1/apps/{app}/deployment", get(deployments::newest))
-        .route("/v1/apps/{app}/logs", get(logs::logs))
-        .route("/v1/deployments/{id}", get(deployments::show))
-        .route("/v1/deployments/{id}/abort", post(deployments::abort))
-        .route("/v1/instances", get(cluster::instances))
-        .route("/v1/nodes", get(cluster::nodes))
-        .route("/v1/zones", get(zones::list))
-        .route("/v1/zones/{zone}", put(zones::put).delete(zones::delete))
-        .route(
-            "/v1/zones/{zone}/upstreams",
-            get(zones::upstreams)
-                .post(zones::add)
-                .delete(zones::delete_upstream),
-        )
-        .route("/v1/registry", get(registry::show).put(registry::choose))
-        .route("/v1/top", get(zones::top))
-        .route("/v1/masters", get(masters::list))
-        .route("/v1/masters/{name}", delete(masters::remove))
-        .route("/v1/masters/{name}/transfer", post(masters::transfer))
-        .route("/v1/events", get(cluster::events))
-        .route("/v1/status", get(cluster::status))
-        .route("/v1/snapshot", get(snapshot::save))
+    Router::from(routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

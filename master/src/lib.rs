@@ -17,6 +17,7 @@ mod raft;
 mod start;
 
 pub use access::Credentials;
+pub use api::openapi;
 pub use backup::{Backup, BackupError, Counts, Head};
 pub use hub::Service as HubService;
 pub use raft::{Member, StoreError};

@@ -5,6 +5,8 @@
 mod agent;
 #[path = "cluster/deploy.rs"]
 mod deploy;
+#[path = "cluster/described.rs"]
+mod described;
 #[path = "cluster/http.rs"]
 mod http;
 #[path = "cluster/logs.rs"]

@@ -1,36 +1,7 @@
 //! Requests and replies of the master's REST API, version 1. The command line prints the same structures with `--output json`.
 //!
-//! | method and path | body | reply |
-//! |---|---|---|
-//! | `POST /v1/plan` | spec | [`PlanReply`] |
-//! | `PUT /v1/apps/{app}` | spec | [`ApplyReply`] |
-//! | `GET /v1/apps` | | list of [`AppSummary`] |
-//! | `GET /v1/apps/{app}` | | [`AppDetail`] |
-//! | `GET /v1/apps/{app}/history` | | list of [`VersionInfo`] |
-//! | `POST /v1/apps/{app}/rollback` | [`RollbackRequest`] | [`ApplyReply`] |
-//! | `POST /v1/apps/{app}/scale` | [`ScaleRequest`] | [`ApplyReply`] |
-//! | `POST /v1/apps/{app}/restart` · `stop` · `start` | | [`ApplyReply`] |
-//! | `DELETE /v1/apps/{app}` | | [`ApplyReply`] |
-//! | `GET /v1/apps/{app}/deployment` | | [`DeploymentView`], the newest |
-//! | `GET /v1/deployments/{id}?after=INDEX&wait=10s` | | [`DeploymentView`], at once or when it has changed after INDEX |
-//! | `POST /v1/deployments/{id}/abort` | | [`DeploymentView`] |
-//! | `GET /v1/instances?app=APP` | | list of [`InstanceView`] |
-//! | `GET /v1/nodes` | | list of [`NodeView`] |
-//! | `GET /v1/events?after=N&wait=10s` | | list of [`crate::event::Event`] |
-//! | `GET /v1/apps/{app}/logs?follow=&tail=&since=` | | JSON lines of [`crate::hub::LogLine`] |
-//! | `GET /v1/zones` | | list of [`ZoneView`] |
-//! | `PUT /v1/zones/{zone}` | [`crate::zone::Zone`] | [`ZoneView`] |
-//! | `DELETE /v1/zones/{zone}` | | `null` |
-//! | `GET /v1/zones/{zone}/upstreams` | | list of [`UpstreamView`] |
-//! | `POST /v1/zones/{zone}/upstreams` | [`AddServerRequest`] | `null` |
-//! | `DELETE /v1/zones/{zone}/upstreams` | [`DeleteUpstreamRequest`] | `null` |
-//! | `GET /v1/registry` | | [`RegistryView`] |
-//! | `PUT /v1/registry` | [`RegistryRequest`] | [`RegistryView`] |
-//! | `GET /v1/top?zone=ZONE` | | list of [`TopLine`] |
-//! | `GET /v1/status` | | [`StatusView`] |
-//! | `GET /v1/masters` | | list of [`MasterView`] |
-//! | `DELETE /v1/masters/{name}` | | list of [`MasterView`] after that |
-//! | `POST /v1/masters/{name}/transfer` | | list of [`MasterView`] after that |
+//! Paths, parameters, bodies and statuses are described where they are routed; all of them together are `master/openapi.json`, which a
+//! master answers at `GET /v1/openapi.json`.
 //!
 //! Any of several masters answers: what the leader must do is sent on to it. Every request shows `Authorization: Bearer TOKEN`. With
 //! `stale=true` a read is answered from what this master has. A write with an `Idempotency-Key` (drawn anew for each) can be sent again

@@ -43,8 +43,10 @@ pub struct NodeInfo {
 
 /// An address of a node and the line behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Uplink {
     /// The address.
+    #[cfg_attr(feature = "schema", schema(value_type = String, example = "192.0.2.7"))]
     pub ip: IpAddr,
     /// Whose line it is; None: not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -143,6 +143,11 @@ impl fmt::Display for Size {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(
+    feature = "schema",
+    derive(utoipa::ToSchema),
+    schema(value_type = String, pattern = "^[0-9]+(bps|kbps|mbps|gbps)$", examples("50mbps"))
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct Bandwidth(u64);
 

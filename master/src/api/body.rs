@@ -8,6 +8,9 @@ use axum::http::request::Parts;
 use hancock_proto::app::AppSpec;
 use hancock_proto::ids::{AppName, DeploymentId, ZoneName};
 use serde::de::DeserializeOwned;
+use utoipa::openapi::Required as Presence;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
 
 use super::error::Failure;
 use super::{Api, BODY_LIMIT};
@@ -109,6 +112,34 @@ impl FromRequestParts<Api> for Deployment {
             .map(|n| Self(DeploymentId(n)))
             .map_err(|_| Failure::malformed(format!("{text:?} is not the number of a deployment")))
     }
+}
+
+impl IntoParams for App {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![in_path::<AppName>("app", "The app.")]
+    }
+}
+
+impl IntoParams for Zone {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![in_path::<ZoneName>("zone", "The zone.")]
+    }
+}
+
+impl IntoParams for Deployment {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![in_path::<DeploymentId>("id", "The deployment.")]
+    }
+}
+
+fn in_path<T: PartialSchema>(name: &str, what: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Presence::True)
+        .description(Some(what))
+        .schema(Some(T::schema()))
+        .build()
 }
 
 async fn path_part(parts: &mut Parts, api: &Api) -> Result<String, Failure> {

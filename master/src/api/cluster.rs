@@ -9,20 +9,33 @@ use hancock_proto::api::{InstanceView, NodeView, StatusView};
 use hancock_proto::event::Event;
 use hancock_proto::ids::AppName;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Api;
 use super::error::Failure;
-use super::query::{After, Patience, Query};
+use super::query::{After, Patience, Query, Stale};
 
 type Answer<T> = Result<Json<T>, Failure>;
 
 /// `?app=APP`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OfApp {
+    /// Only this app's.
+    #[param(value_type = Option<AppName>)]
     app: Option<String>,
 }
 
+/// Instances, of one app or of all.
+#[utoipa::path(
+    get,
+    path = "/v1/instances",
+    operation_id = "list_instances",
+    tag = "cluster",
+    params(OfApp, Stale),
+    responses((status = 200, body = Vec<InstanceView>), (status = 404))
+)]
 pub(super) async fn instances(
     State(api): State<Api>,
     Query(query): Query<OfApp>,
@@ -42,10 +55,28 @@ pub(super) async fn instances(
     list.await?.ok_or_else(missing).map(Json)
 }
 
+/// All nodes.
+#[utoipa::path(
+    get,
+    path = "/v1/nodes",
+    operation_id = "list_nodes",
+    tag = "cluster",
+    params(Stale),
+    responses((status = 200, body = Vec<NodeView>))
+)]
 pub(super) async fn nodes(State(api): State<Api>) -> Answer<Vec<NodeView>> {
     Ok(Json(api.read(view::nodes).await?))
 }
 
+/// What happened after an event: at once, or when there is something.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    operation_id = "list_events",
+    tag = "cluster",
+    params(After, Stale),
+    responses((status = 200, body = Vec<Event>))
+)]
 pub(super) async fn events(
     State(api): State<Api>,
     Query(query): Query<After>,
@@ -61,6 +92,15 @@ pub(super) async fn events(
     }
 }
 
+/// How the cluster is. Also answered while nobody leads.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    operation_id = "status",
+    tag = "cluster",
+    params(Stale),
+    responses((status = 200, body = StatusView))
+)]
 pub(super) async fn status(State(api): State<Api>) -> Answer<StatusView> {
     let version = env!("CARGO_PKG_VERSION");
     let applied = api.deps.raft.newest();

@@ -49,6 +49,9 @@ const OF_CONNECTION: [HeaderName; 4] = [
     header::CONTENT_LENGTH,
 ];
 
+/// What every master can answer by itself.
+const ANYWHERE: [&str; 3] = ["/v1/apps", "/v1/events", "/v1/openapi.json"];
+
 /// What the door knows.
 #[derive(Clone)]
 struct Door {
@@ -239,7 +242,7 @@ impl Asked {
     fn is_answered_anywhere(&self) -> bool {
         let path = self.uri.path();
         let history = path.starts_with("/v1/apps/") && path.ends_with("/history");
-        self.method == Method::GET && (history || ["/v1/apps", "/v1/events"].contains(&path))
+        self.method == Method::GET && (history || ANYWHERE.contains(&path))
     }
 
     /// Also worth an answer while nobody leads.

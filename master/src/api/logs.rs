@@ -14,12 +14,13 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
 use self::merge::{Merge, Source};
 use super::Api;
 use super::body::App;
 use super::error::Failure;
-use super::query::{Query, since};
+use super::query::{Query, Stale, since};
 use crate::hub::Wanted;
 
 /// Most lines `tail` may ask for of each instance.
@@ -28,15 +29,30 @@ const MAX_TAIL: usize = 100_000;
 const QUEUE: usize = 256;
 
 /// `?follow=&tail=&since=`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Options {
+    /// Go on with new lines until the reader leaves.
     #[serde(default)]
     follow: bool,
+    /// Only the last so many lines of each instance.
+    #[param(maximum = 100_000)]
     tail: Option<usize>,
+    /// Only lines from then on: milliseconds since 1970, or how long ago, like `10m`.
+    #[param(example = "10m")]
     since: Option<String>,
 }
 
+/// Logs of an app's instances, merged into one stream: one JSON value on each line.
+#[utoipa::path(
+    get,
+    path = "/v1/apps/{app}/logs",
+    operation_id = "app_logs",
+    tag = "apps",
+    params(App, Options, Stale),
+    responses((status = 200, body = LogLine, content_type = "application/x-ndjson"), (status = 404))
+)]
 pub(super) async fn logs(
     State(api): State<Api>,
     App(app): App,

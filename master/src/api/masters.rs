@@ -8,12 +8,22 @@ use hancock_proto::ids::LogIndex;
 
 use super::Api;
 use super::error::Failure;
+use super::query::Stale;
 use super::writer::Writer;
 use crate::deps::DEADLINE;
 use crate::raft::{MemberError, Seated};
 
 type Answer<T> = Result<Json<T>, Failure>;
 
+/// All masters.
+#[utoipa::path(
+    get,
+    path = "/v1/masters",
+    operation_id = "list_masters",
+    tag = "masters",
+    params(Stale),
+    responses((status = 200, body = Vec<MasterView>))
+)]
 pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<MasterView>> {
     let raft = &api.deps.raft;
     // Who leads without knowing that it is over must not name itself; who never led may say what it sees.
@@ -23,6 +33,15 @@ pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<MasterView>> {
     Ok(Json(views(&api)))
 }
 
+/// Takes a master out of the cluster. Answers with those that are left.
+#[utoipa::path(
+    delete,
+    path = "/v1/masters/{name}",
+    operation_id = "remove_master",
+    tag = "masters",
+    params(("name" = String, Path, description = "The master."), Writer),
+    responses((status = 200, body = Vec<MasterView>), (status = 404), (status = 409))
+)]
 pub(super) async fn remove(
     Writer(api): Writer,
     Path(name): Path<String>,
@@ -33,6 +52,15 @@ pub(super) async fn remove(
     Ok(Json(views(&api)))
 }
 
+/// Makes a master the leader. Answers with all masters after that.
+#[utoipa::path(
+    post,
+    path = "/v1/masters/{name}/transfer",
+    operation_id = "transfer_leadership",
+    tag = "masters",
+    params(("name" = String, Path, description = "The master."), Writer),
+    responses((status = 200, body = Vec<MasterView>), (status = 404), (status = 409))
+)]
 pub(super) async fn transfer(
     Writer(api): Writer,
     Path(name): Path<String>,

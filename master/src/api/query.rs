@@ -11,6 +11,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::Api;
 use super::error::Failure;
@@ -34,7 +37,8 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Query<T> {
 }
 
 /// `?after=N&wait=10s`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct After {
     /// What the reader has already.
@@ -43,6 +47,21 @@ pub(super) struct After {
     /// How long to wait for more; at most a minute.
     #[serde(default)]
     pub(super) wait: Span,
+}
+
+/// `?stale=true` of reads. The door takes it out, so no handler sees it; here it is only described.
+pub(super) struct Stale;
+
+impl IntoParams for Stale {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let only_true = ObjectBuilder::new().schema_type(Type::Boolean);
+        let stale = ParameterBuilder::new()
+            .name("stale")
+            .parameter_in(ParameterIn::Query)
+            .description(Some("Answer with what this master has, however old."))
+            .schema(Some(only_true.enum_values(Some([true]))));
+        vec![stale.build()]
+    }
 }
 
 /// Waits for changes of the state, for a while.

@@ -8,15 +8,34 @@ use hancock_proto::api::{RegistryRequest, RegistryView};
 use super::Api;
 use super::body::Required;
 use super::error::Failure;
+use super::query::Stale;
 use super::writer::Writer;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
+/// Which registry is in force, and the switch under way.
+#[utoipa::path(
+    get,
+    path = "/v1/registry",
+    operation_id = "show_registry",
+    tag = "cluster",
+    params(Stale),
+    responses((status = 200, body = RegistryView))
+)]
 pub(super) async fn show(State(api): State<Api>) -> Answer<RegistryView> {
     Ok(Json(api.read(view::registry).await?))
 }
 
-/// One that cannot be opened here is not chosen.
+/// Chooses the registry outsiders read. One that cannot be opened here is not chosen.
+#[utoipa::path(
+    put,
+    path = "/v1/registry",
+    operation_id = "choose_registry",
+    tag = "cluster",
+    params(Writer),
+    request_body = RegistryRequest,
+    responses((status = 200, body = RegistryView), (status = 409))
+)]
 pub(super) async fn choose(
     Writer(api): Writer,
     Required(request): Required<RegistryRequest>,

@@ -11,7 +11,9 @@ use futures::{StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Api;
+use super::describe::Backup;
 use super::error::Failure;
+use super::query::Stale;
 use crate::backup::{self, Head};
 use crate::deps::DEADLINE;
 use crate::raft::Applied;
@@ -19,6 +21,15 @@ use crate::raft::Applied;
 /// Longest a reader may take. A file that ends early has no end, and is refused for it.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// The whole cluster as of one index, as a file in pieces. One that ends early has no end, and is refused for it.
+#[utoipa::path(
+    get,
+    path = "/v1/snapshot",
+    operation_id = "snapshot",
+    tag = "masters",
+    params(Stale),
+    responses((status = 200, body = Backup, content_type = "application/octet-stream"), (status = 409))
+)]
 pub(super) async fn save(State(api): State<Api>) -> Result<Response, Failure> {
     // Each holds all of the state in memory.
     let permit = Arc::clone(&api.deps.snapshots).try_acquire_owned();

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::error::Failure;
 use super::{Api, Entered};
@@ -30,6 +33,24 @@ impl FromRequestParts<Api> for Writer {
             who: who(parts),
             ..api.clone()
         }))
+    }
+}
+
+impl IntoParams for Writer {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let visible = text
+            .min_length(Some(1))
+            .max_length(Some(LONGEST))
+            .pattern(Some("^[!-~]+$"));
+        let key = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .description(Some(
+                "Drawn anew for every write. A write sent again with the same key is carried out once and answered the same.",
+            ))
+            .schema(Some(visible));
+        vec![key.build()]
     }
 }
 

@@ -14,26 +14,50 @@ use hancock_proto::service::{ServiceKind, ServiceName};
 use hancock_proto::upstream::Server;
 use hancock_proto::zone;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Api;
 use super::body::{Required, Zone};
+use super::describe::Nothing;
 use super::error::Failure;
-use super::query::Query;
+use super::query::{Query, Stale};
 use super::writer::Writer;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
 /// `?zone=ZONE`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OfZone {
+    /// Only this zone's.
+    #[param(value_type = Option<ZoneName>)]
     zone: Option<String>,
 }
 
+/// All zones.
+#[utoipa::path(
+    get,
+    path = "/v1/zones",
+    operation_id = "list_zones",
+    tag = "zones",
+    params(Stale),
+    responses((status = 200, body = Vec<ZoneView>))
+)]
 pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<ZoneView>> {
     Ok(Json(api.read(view::zones).await?))
 }
 
+/// Makes a zone, or changes one that nothing uses.
+#[utoipa::path(
+    put,
+    path = "/v1/zones/{zone}",
+    operation_id = "put_zone",
+    tag = "zones",
+    params(Zone, Writer),
+    request_body = zone::Zone,
+    responses((status = 200, body = ZoneView), (status = 409))
+)]
 pub(super) async fn put(
     Writer(api): Writer,
     Zone(name): Zone,
@@ -46,11 +70,29 @@ pub(super) async fn put(
     Ok(Json(view?))
 }
 
+/// Deletes a zone that nothing uses.
+#[utoipa::path(
+    delete,
+    path = "/v1/zones/{zone}",
+    operation_id = "delete_zone",
+    tag = "zones",
+    params(Zone, Writer),
+    responses((status = 200, body = Nothing), (status = 404), (status = 409))
+)]
 pub(super) async fn delete(Writer(api): Writer, Zone(name): Zone) -> Answer<()> {
     let at = api.deps.now();
     api.order(Command::DeleteZone { name, at }).await.map(Json)
 }
 
+/// Services as a zone's balancers carry them.
+#[utoipa::path(
+    get,
+    path = "/v1/zones/{zone}/upstreams",
+    operation_id = "list_upstreams",
+    tag = "zones",
+    params(Zone, Stale),
+    responses((status = 200, body = Vec<UpstreamView>), (status = 404))
+)]
 pub(super) async fn upstreams(
     State(api): State<Api>,
     Zone(name): Zone,
@@ -59,6 +101,16 @@ pub(super) async fn upstreams(
     Ok(Json(list?))
 }
 
+/// Adds a server to an upstream kept by hand, which begins with its first one.
+#[utoipa::path(
+    post,
+    path = "/v1/zones/{zone}/upstreams",
+    operation_id = "add_server",
+    tag = "zones",
+    params(Zone, Writer),
+    request_body = AddServerRequest,
+    responses((status = 200, body = Nothing), (status = 404), (status = 409))
+)]
 pub(super) async fn add(
     Writer(api): Writer,
     Zone(zone): Zone,
@@ -76,6 +128,16 @@ pub(super) async fn add(
     api.order(command).await.map(Json)
 }
 
+/// Deletes an upstream kept by hand.
+#[utoipa::path(
+    delete,
+    path = "/v1/zones/{zone}/upstreams",
+    operation_id = "delete_upstream",
+    tag = "zones",
+    params(Zone, Writer),
+    request_body = DeleteUpstreamRequest,
+    responses((status = 200, body = Nothing), (status = 404), (status = 409))
+)]
 pub(super) async fn delete_upstream(
     Writer(api): Writer,
     Zone(zone): Zone,
@@ -86,6 +148,15 @@ pub(super) async fn delete_upstream(
     api.order(command).await.map(Json)
 }
 
+/// What goes on in services, of one zone or of all.
+#[utoipa::path(
+    get,
+    path = "/v1/top",
+    operation_id = "top",
+    tag = "zones",
+    params(OfZone, Stale),
+    responses((status = 200, body = Vec<TopLine>), (status = 404))
+)]
 pub(super) async fn top(
     State(api): State<Api>,
     Query(query): Query<OfZone>,

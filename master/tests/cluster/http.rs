@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::DEADLINE;
+use crate::described::{self, Exchange};
 
 pub struct Reply {
     pub status: u16,
@@ -34,15 +35,24 @@ pub async fn send(api: SocketAddr, method: &str, path: &str, body: Option<&Value
 }
 
 pub async fn send_bytes(api: SocketAddr, method: &str, path: &str, body: Vec<u8>) -> Reply {
-    let response = open(api, method, path, body).await;
+    let response = open(api, method, path, body.clone()).await;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let body = tokio::time::timeout(DEADLINE, response.into_body().collect()).await;
+    let answered = tokio::time::timeout(DEADLINE, response.into_body().collect()).await;
+    let answered = answered.unwrap().unwrap().to_bytes();
+    described::check(&Exchange {
+        method,
+        path,
+        asked: &body,
+        status,
+        headers: &headers,
+        answered: &answered,
+    });
     Reply {
         status,
         retry_after: headers
             .get("retry-after")
             .map(|v| v.to_str().unwrap().to_owned()),
-        body: body.unwrap().unwrap().to_bytes(),
+        body: answered,
     }
 }
 

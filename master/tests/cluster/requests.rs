@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hancock_proto::api::{ApiError, AppSummary, NodeView, PlanReply, StatusView};
 use hancock_proto::event::Event;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::http::{get, send, send_bytes};
@@ -148,4 +148,25 @@ async fn a_master_that_ends_lets_waiting_readers_go() {
         begun.elapsed()
     );
     drop(waiting.await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_described_is_routed_and_nothing_else_is_at_these_paths() {
+    let cluster = Cluster::start().await;
+    let document: Value = get(cluster.api, "/v1/openapi.json").await;
+    let text = serde_json::from_str::<Value>(hancock_master::openapi());
+    assert_eq!(document, text.unwrap());
+    for (template, item) in document["paths"].as_object().unwrap() {
+        // Names nothing that is there.
+        let path = template.replace("{id}", "77").replace(['{', '}'], "");
+        for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
+            let reply = send(cluster.api, method, &path, None).await;
+            let error = serde_json::from_slice::<ApiError>(&reply.body);
+            let code = error.map(|error| error.code).unwrap_or_default();
+            let routed = !matches!(code.as_str(), "not_found" | "method_not_allowed");
+            let described = item.get(method.to_lowercase()).is_some();
+            assert_eq!(routed, described, "{method} {path}: {}", reply.text());
+        }
+    }
+    cluster.stop().await;
 }
