@@ -11,6 +11,8 @@ mod described;
 mod http;
 #[path = "cluster/logs.rs"]
 mod logs;
+#[path = "cluster/operate.rs"]
+mod operate;
 #[path = "cluster/registry.rs"]
 mod registry;
 #[path = "cluster/requests.rs"]

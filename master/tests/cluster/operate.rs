@@ -1,0 +1,126 @@
+//! What operators ask of a cluster: that the answers are as described is checked where requests are sent.
+
+use hancock_proto::api::{DeploymentView, MasterView, TopLine, UpstreamView, ZoneView};
+use hancock_testkit::wait::wait_for_async;
+use serde_json::{Value, json};
+
+use crate::agent::Agent;
+use crate::http::{get, send};
+use crate::{Cluster, DEADLINE, web};
+
+/// Sends and wants a status.
+async fn ask(cluster: &Cluster, method: &str, path: &str, body: Value, status: u16) {
+    let body = Some(&body).filter(|body| !body.is_null());
+    let reply = send(cluster.api, method, path, body).await;
+    assert_eq!(reply.status, status, "{method} {path}: {}", reply.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zones_and_what_is_kept_by_hand_in_them() {
+    let cluster = Cluster::start().await;
+    let zone = json!({"selector": {"city": "oslo"}, "external_settle": "5s"});
+    ask(&cluster, "PUT", "/v1/zones/oslo", zone.clone(), 200).await;
+    let servers = "/v1/zones/oslo/upstreams";
+    let server = json!({"name": "old.test", "host": "192.0.2.7", "port": 80, "weight": 2});
+    ask(&cluster, "POST", servers, server.clone(), 200).await;
+    let taken = "/v1/zones/default/upstreams";
+    ask(&cluster, "POST", taken, server, 409).await;
+    ask(&cluster, "DELETE", "/v1/zones/oslo", Value::Null, 409).await;
+    let zones: Vec<ZoneView> = get(cluster.api, "/v1/zones").await;
+    assert_eq!(zones.len(), 2);
+    wait_for_async("the document", DEADLINE, || async {
+        let upstreams: Vec<UpstreamView> = get(cluster.api, servers).await;
+        let kept = upstreams.iter().any(|u| u.peers.len() == 1);
+        kept.then_some(()).ok_or(format!("{upstreams:?}"))
+    })
+    .await;
+    let _: Vec<TopLine> = get(cluster.api, "/v1/top?zone=oslo").await;
+    ask(
+        &cluster,
+        "DELETE",
+        servers,
+        json!({"name": "old.test"}),
+        200,
+    )
+    .await;
+    ask(&cluster, "DELETE", "/v1/zones/oslo", Value::Null, 200).await;
+    for (method, path) in [
+        ("DELETE", "/v1/zones/oslo"),
+        ("GET", servers),
+        ("GET", "/v1/top?zone=oslo"),
+    ] {
+        ask(&cluster, method, path, Value::Null, 404).await;
+    }
+    ask(&cluster, "PUT", "/v1/zones/default", zone, 409).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_is_read_and_written_in_every_way() {
+    let cluster = Cluster::start().await;
+    let agent = Agent::connect(cluster.hub(), "n1", "b1").await;
+    cluster.apply(&web(1, "a")).await;
+    cluster.apply(&web(2, "b")).await;
+    wait_for_async("the deployment", DEADLINE, || async {
+        let newest: DeploymentView = get(cluster.api, "/v1/apps/web/deployment").await;
+        newest.done.then_some(()).ok_or(newest.reason)
+    })
+    .await;
+    let reads = [
+        "/v1/apps",
+        "/v1/apps?stale=false",
+        "/v1/apps/web",
+        "/v1/apps/web/history",
+        "/v1/apps/web/logs?tail=3",
+        "/v1/deployments/1",
+        "/v1/instances?app=web",
+        "/v1/nodes",
+        "/v1/events?after=0",
+        "/v1/registry",
+        "/v1/top",
+        "/v1/snapshot",
+    ];
+    for path in reads {
+        ask(&cluster, "GET", path, Value::Null, 200).await;
+    }
+    let writes = [
+        ("POST", "/v1/apps/web/scale", json!({"replicas": 3}), 200),
+        ("POST", "/v1/apps/web/rollback", json!({"version": 1}), 200),
+        ("POST", "/v1/apps/web/rollback", json!({"version": 77}), 404),
+        ("POST", "/v1/apps/web/restart", Value::Null, 200),
+        ("POST", "/v1/apps/web/stop", Value::Null, 200),
+        ("POST", "/v1/apps/web/start", Value::Null, 200),
+        ("POST", "/v1/deployments/1/abort", Value::Null, 409),
+        ("DELETE", "/v1/apps/web", Value::Null, 200),
+    ];
+    for (method, path, body, status) in writes {
+        ask(&cluster, method, path, body, status).await;
+    }
+    agent.vanish();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_master_is_listed_and_stays() {
+    let cluster = Cluster::start().await;
+    let masters: Vec<MasterView> = get(cluster.api, "/v1/masters").await;
+    assert!(masters[0].leader);
+    let name = &masters[0].name;
+    ask(
+        &cluster,
+        "DELETE",
+        &format!("/v1/masters/{name}"),
+        Value::Null,
+        409,
+    )
+    .await;
+    ask(
+        &cluster,
+        "POST",
+        "/v1/masters/m9/transfer",
+        Value::Null,
+        404,
+    )
+    .await;
+    cluster.stop().await;
+}
