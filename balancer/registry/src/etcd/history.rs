@@ -59,6 +59,27 @@ impl Mark {
         cluster == self.cluster && same_fence && same_key
     }
 
+    /// Whether such a store can be no later state of this history at all. A newest key that is gone says nothing: it may have been deleted.
+    pub(super) fn contradicts(
+        &self,
+        cluster: u64,
+        fence: Option<Place>,
+        newest: Option<Place>,
+        position: i64,
+    ) -> bool {
+        let other_fence = match (self.fence, fence) {
+            (Some(before), Some(now)) => {
+                before.created != now.created || now.modified < before.modified
+            }
+            _ => false,
+        };
+        let before = self.newest.as_ref().map(|(_, before)| *before);
+        let other_key = before
+            .zip(newest)
+            .is_some_and(|(before, now)| now.modified != before && now.modified <= position);
+        cluster != self.cluster || other_fence || other_key
+    }
+
     /// A later write.
     pub(super) fn advance(&mut self, key: &[u8], revision: i64) {
         if self
@@ -110,6 +131,28 @@ mod tests {
             "written in the past, unseen"
         );
         assert!(!fits(1, place(2, 5), None), "gone: the list tells why");
+    }
+
+    #[test]
+    fn what_only_cannot_be_proven_is_no_contradiction() {
+        let other = |cluster, fence, newest| mark().contradicts(cluster, fence, newest, 12);
+        for (cluster, fence, newest) in [
+            (1, place(2, 5), place(9, 9)),
+            (1, place(2, 40), place(9, 41)),
+            (1, place(2, 5), None),
+            (1, None, None),
+        ] {
+            assert!(!other(cluster, fence, newest), "{fence:?} {newest:?}");
+        }
+        for (cluster, fence, newest) in [
+            (2, place(2, 5), place(9, 9)),
+            (1, place(3, 5), place(9, 9)),
+            (1, place(2, 4), None),
+            (1, place(2, 5), place(9, 8)),
+            (1, place(2, 5), place(9, 11)),
+        ] {
+            assert!(other(cluster, fence, newest), "{fence:?} {newest:?}");
+        }
     }
 
     #[test]

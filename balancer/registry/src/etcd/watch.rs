@@ -94,9 +94,10 @@ impl Etcd {
             None => true,
         };
         // Etcd itself would wait for a revision of the future, silently.
-        let resumable = goes_on && position <= revision;
-        self.history().another |= !resumable;
-        Ok(resumable)
+        let known = mark.as_ref();
+        let another = known.is_some_and(|mark| mark.contradicts(cluster, fence, newest, position));
+        self.history().another |= another || position > revision;
+        Ok(goes_on && position <= revision)
     }
 }
 
