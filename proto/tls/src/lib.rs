@@ -2,7 +2,7 @@
 //!
 //! - **Role**: every cluster is its own certificate authority. Masters hold it and sign for themselves and for nodes; tokens carry its
 //!   fingerprint, so that the first contact is authenticated and no file must be carried along. Agents and the command line call
-//!   [`enroll`] and [`pinned`]; masters [`Authority`] and [`Door`].
+//!   [`enroll()`] and [`pinned`]; masters [`Authority`] and [`Door`].
 //! - **Data in**: tokens, bytes of connections, the clock. **Data out**: connections of which both ends' [`Name`] is known.
 //! - **Invariants**: a token with a fingerprint is never shown to anyone whose certificate the fingerprint does not cover; a server is a
 //!   master; TLS is 1.3.
