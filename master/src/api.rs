@@ -141,10 +141,15 @@ impl Api {
     /// Reads the newest state with everything answered before; or, when that may be, the state as it is here.
     async fn read<T>(&self, render: impl FnOnce(view::Context<'_>) -> T) -> Result<T, Failure> {
         if self.stale {
-            let applied = self.deps.raft.newest();
-            return Ok(self.deps.render(applied.state(), render));
+            return Ok(self.show(render));
         }
         Ok(self.deps.read(render).await?)
+    }
+
+    /// The state as it is here. Whatever was answered here is in it.
+    fn show<T>(&self, render: impl FnOnce(view::Context<'_>) -> T) -> T {
+        let applied = self.deps.raft.newest();
+        self.deps.render(applied.state(), render)
     }
 
     async fn propose(&self, command: Command) -> Result<Reply, Failure> {

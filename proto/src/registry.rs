@@ -240,6 +240,11 @@ impl Store {
         self.revision
     }
 
+    /// Every document by name, as of now.
+    pub fn entries(&self) -> impl Iterator<Item = (&ServiceName, &Entry)> {
+        self.entries.iter()
+    }
+
     /// One document.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)

@@ -66,8 +66,7 @@ pub(super) async fn put(
     let at = api.deps.now();
     let wanted = name.clone();
     api.order(Command::PutZone { name, zone, at }).await?;
-    let view = api.read(|ctx| view::zone(ctx, &wanted)).await?;
-    Ok(Json(view?))
+    Ok(Json(api.show(|ctx| view::zone(ctx, &wanted))?))
 }
 
 /// Deletes a zone that nothing uses.

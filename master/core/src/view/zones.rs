@@ -20,20 +20,8 @@ const MAX_LINES: usize = 1000;
 
 /// Every zone by name.
 pub fn zones(ctx: Context<'_>) -> Vec<ZoneView> {
-    let carried = carried(ctx);
     let all = ctx.state.all_zones().into_iter();
-    all.map(|(name, zone)| {
-        let nodes = ctx.state.nodes_in(&zone).map(|(id, _)| id.clone());
-        let services = carried.values().filter(|doc| is_in(doc, &name)).count();
-        ZoneView {
-            nodes: nodes.collect(),
-            services: u32::try_from(services).unwrap_or(u32::MAX),
-            zone: name,
-            selector: zone.selector.clone(),
-            external_settle: zone.external_settle,
-        }
-    })
-    .collect()
+    all.map(|(name, zone)| shown(ctx, name, &zone)).collect()
 }
 
 /// One zone.
@@ -41,8 +29,22 @@ pub fn zones(ctx: Context<'_>) -> Vec<ZoneView> {
 /// # Errors
 /// `zone_not_found`.
 pub fn zone(ctx: Context<'_>, name: &ZoneName) -> Result<ZoneView, ApiError> {
-    let found = zones(ctx).into_iter().find(|view| view.zone == *name);
-    found.ok_or_else(|| refuse::zone_not_found(name))
+    let zone = ctx.state.zone(name);
+    let zone = zone.ok_or_else(|| refuse::zone_not_found(name))?;
+    Ok(shown(ctx, name.clone(), &zone))
+}
+
+fn shown(ctx: Context<'_>, name: ZoneName, zone: &Zone) -> ZoneView {
+    let nodes = ctx.state.nodes_in(zone).map(|(id, _)| id.clone());
+    let entries = ctx.state.registry.entries();
+    let services = entries.filter(|(_, entry)| is_in(&entry.doc, &name));
+    ZoneView {
+        nodes: nodes.collect(),
+        services: u32::try_from(services.count()).unwrap_or(u32::MAX),
+        zone: name,
+        selector: zone.selector.clone(),
+        external_settle: zone.external_settle,
+    }
 }
 
 /// What the registry holds, as balancers hear it.

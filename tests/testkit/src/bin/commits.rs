@@ -96,7 +96,12 @@ struct Api {
     stream: TcpStream,
     token: String,
     number: usize,
+    /// What has come of an answer.
+    answer: Vec<u8>,
 }
+
+/// Room for an answer, so that one look at the socket suffices.
+const ROOM: usize = 4096;
 
 impl Api {
     async fn connect(address: &str, token: &str, number: usize) -> anyhow::Result<Self> {
@@ -107,6 +112,7 @@ impl Api {
             stream,
             token,
             number,
+            answer: Vec::with_capacity(ROOM),
         })
     }
 
@@ -129,29 +135,30 @@ impl Api {
             body.len()
         );
         self.stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
+        self.answer.clear();
         let end = loop {
-            if let Some(at) = answer.windows(4).position(|w| w == b"\r\n\r\n") {
+            if let Some(at) = self.answer.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
             }
-            self.more(&mut answer).await?;
+            self.more().await?;
         };
-        let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+        let head = std::str::from_utf8(&self.answer[..end])?;
+        let done = head.starts_with("HTTP/1.1 200");
         let length = head
             .lines()
             .find_map(|l| l.strip_prefix("content-length: "));
         let length: usize = length.context("an answer without a length")?.parse()?;
-        while answer.len() < end + length {
-            self.more(&mut answer).await?;
+        while self.answer.len() < end + length {
+            self.more().await?;
         }
-        if !head.starts_with("http/1.1 200") {
-            bail!("{}", String::from_utf8_lossy(&answer));
+        if !done {
+            bail!("{}", String::from_utf8_lossy(&self.answer));
         }
         Ok(())
     }
 
-    async fn more(&mut self, answer: &mut Vec<u8>) -> anyhow::Result<()> {
-        match self.stream.read_buf(answer).await? {
+    async fn more(&mut self) -> anyhow::Result<()> {
+        match self.stream.read_buf(&mut self.answer).await? {
             0 => bail!("the connection was closed"),
             _ => Ok(()),
         }
