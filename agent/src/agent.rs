@@ -31,6 +31,8 @@ pub struct Options {
     pub offer_interval: Duration,
     /// Opens registries outside of the masters.
     pub registries: Opener,
+    /// Time a container of this node that no assignment knows is left alone, with a master in reach.
+    pub orphan_grace: Duration,
 }
 
 /// Why an agent did not start.

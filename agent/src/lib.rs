@@ -18,3 +18,4 @@ mod agent;
 mod run;
 
 pub use agent::{Agent, AgentError, Options};
+pub use hancock_agent_core::node::ORPHAN_GRACE;

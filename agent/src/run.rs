@@ -138,7 +138,8 @@ impl Loop {
             runtime.port_side(),
             record.assignment.clone(),
             record.instances.clone(),
-        );
+        )
+        .with_orphan_grace(options.orphan_grace);
         let search = Search::new(options.masters.clone(), record.masters.clone());
         let mut watcher = Watcher::new();
         // The balancer serves these from an earlier run; a list may prove them gone.

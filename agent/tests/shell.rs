@@ -88,6 +88,33 @@ async fn a_port_somebody_else_listens_on_is_rejected() {
     assert!(engine.starts().is_empty());
 }
 
+/// A container of this node that no assignment knows goes, but not before its time; those of others never do.
+#[tokio::test]
+async fn orphans_go_after_a_while_and_strangers_stay() {
+    let (engine, runtime) = fake();
+    let mut stage = Stage::new(runtime).await;
+    stage.assign(1, [(1, Running)]).await;
+    stage.lives(&[(1, Life::Running)]).await;
+    let spec = engine.spec(&id(1)).unwrap();
+    let like = |n: u64, cluster: &str| {
+        let mut seen = engine.seen(&id(1)).unwrap();
+        (seen.instance, seen.owner.cluster) = (id(n), cluster.parse().unwrap());
+        (seen, spec.clone())
+    };
+    for (n, cluster) in [(7, "c1"), (8, "c2")] {
+        let (seen, spec) = like(n, cluster);
+        engine.plant(seen, spec);
+    }
+    let planted = tokio::time::Instant::now();
+    stage
+        .reported("the orphan", |r| r.instances.contains_key(&id(7)))
+        .await;
+    wait_for("its end", || !engine.exists(&id(7))).await;
+    assert!(planted.elapsed() >= stage::ORPHAN_GRACE);
+    assert!(engine.is_running(&id(1)) && engine.is_running(&id(8)));
+    assert_eq!(engine.stops(), [id(7)]);
+}
+
 #[tokio::test]
 async fn a_slow_start_delays_no_other() {
     let (engine, runtime) = fake();

@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hancock_agent::link::dial::Dial;
 use hancock_agent::link::grpc::GrpcLink;
-use hancock_agent::{Agent, Options, detect};
+use hancock_agent::{Agent, ORPHAN_GRACE, Options, detect};
 use hancock_balancer::{Balancer, Handle};
 use hancock_proto::ids::NodeId;
 use hancock_proto::resources::{NodeInfo, PortRange, Uplink};
-use hancock_proto::units::{Cpu, Size};
+use hancock_proto::units::{Cpu, Size, Span};
 use hancock_tls::Pin;
 
 use super::balancer::{self, config};
@@ -84,6 +84,9 @@ pub struct Args {
     /// What runs the instances: docker, or process (plain ones) [default: docker]
     #[arg(long, value_name = "RUNTIME", value_parser = values::runtime)]
     runtime: Option<Runtime>,
+    /// Time a container of this node that no master knows is left alone [default: 1m]
+    #[arg(long, value_name = "TIME")]
+    orphan_grace: Option<Span>,
     #[command(flatten)]
     balancer: balancer::Args,
 }
@@ -133,6 +136,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         data_dir: folder,
         offer_interval: OFFER_INTERVAL,
         registries,
+        orphan_grace: args.orphan_grace.map_or(ORPHAN_GRACE, Span::duration),
     };
     let agent = start(options, &engine, link, balancer.handle()).await?;
     println!(
@@ -188,6 +192,7 @@ impl Args {
             reserve_disk: self.reserve_disk.or(file.reserve_disk),
             overcommit: self.overcommit.or(file.overcommit),
             runtime: self.runtime.or(file.runtime),
+            orphan_grace: self.orphan_grace.or(file.orphan_grace),
             balancer: self.balancer.over(file.balancer),
         }
     }

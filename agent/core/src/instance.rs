@@ -81,6 +81,8 @@ pub enum Want<'a> {
     Stop,
     /// End and be forgotten: it is no longer assigned.
     Leave,
+    /// Nobody knows it: left as it is until then. None: until a master was heard.
+    Spare(Option<Timestamp>),
     /// End until the daemon comes back: it shuts down and takes its instances with it.
     Park,
 }
@@ -204,6 +206,9 @@ impl Instance {
         match (self.memory.phase, want) {
             (Phase::Waiting { at }, Want::Run(rule)) => self.start(at, rule, now),
             (Phase::Up, Want::Run(_)) => Next::Nothing,
+            (Phase::Waiting { .. } | Phase::Ordered { .. } | Phase::Up, Want::Spare(until)) => {
+                until.map_or(Next::Nothing, Next::Wait)
+            }
             (Phase::Waiting { .. }, Want::Park) => Next::Nothing,
             (Phase::Waiting { .. } | Phase::Ordered { .. }, Want::Stop | Want::Leave) => {
                 self.memory.phase = Phase::Stopped;
@@ -217,6 +222,9 @@ impl Instance {
                 self.stop(now)
             }
             (Phase::Stopping, _) => self.stop(now),
+            (Phase::Stopped | Phase::Failed | Phase::Rejected, Want::Spare(until)) => {
+                until.map_or(Next::Nothing, Next::Wait)
+            }
             (Phase::Stopped | Phase::Failed | Phase::Rejected, _) if running => self.stop(now),
             (Phase::Stopped | Phase::Failed | Phase::Rejected, Want::Leave) => match state {
                 Some(_) => self.order(Deed::Remove, now),
@@ -345,7 +353,7 @@ impl Instance {
         match want {
             Want::Run(rule) => self.restart_or_fail(rule, why, now),
             Want::Park => self.memory.phase = Phase::Waiting { at: now },
-            Want::Stop | Want::Leave => {
+            Want::Stop | Want::Leave | Want::Spare(_) => {
                 self.memory.phase = Phase::Stopped;
                 self.memory.reason = Some(why.to_owned());
             }
@@ -358,7 +366,7 @@ impl Instance {
         self.memory.phase = match want {
             // Stopped by a daemon that took its instances with it: comes back without counting as a restart.
             Want::Run(_) | Want::Park => Phase::Waiting { at: now },
-            Want::Stop | Want::Leave => Phase::Stopped,
+            Want::Stop | Want::Leave | Want::Spare(_) => Phase::Stopped,
         };
     }
 

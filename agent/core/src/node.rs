@@ -1,6 +1,7 @@
 //! Everything a node knows of its instances. Fed with assignments, lists and outcomes; [`crate::reconcile`] plans on it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired};
 use hancock_proto::ids::{InstanceId, NodeId};
@@ -9,6 +10,10 @@ use hancock_proto::time::Timestamp;
 use crate::environment::PortSide;
 use crate::instance::{Deed, Failure, Instance, Memory, Phase, Want};
 use crate::observed::{Ending, Exit, Observed, Owner, State};
+
+/// Time an orphan is left alone, where nothing else is configured: long enough for a master that was put back to an earlier state to be
+/// stopped by whoever notices.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(60);
 
 /// A node's instances, wanted and seen.
 #[derive(Debug, Clone)]
@@ -28,6 +33,11 @@ pub struct Node {
     listed: Stamp,
     touched: BTreeMap<InstanceId, Touch>,
     pub(crate) parking: bool,
+    /// A master was heard since the daemon started: only then does an assignment that lacks a container say anything of it.
+    heard: bool,
+    /// Containers of ours that nobody knows, since when.
+    orphans: BTreeMap<InstanceId, Timestamp>,
+    orphan_grace: Duration,
 }
 
 /// A point in the order of deeds and lists.
@@ -63,7 +73,16 @@ impl Node {
             listed: Stamp::default(),
             touched: BTreeMap::new(),
             parking: false,
+            heard: false,
+            orphans: BTreeMap::new(),
+            orphan_grace: ORPHAN_GRACE,
         }
+    }
+
+    /// The same with another grace period for orphans.
+    pub fn with_orphan_grace(mut self, grace: Duration) -> Self {
+        self.orphan_grace = grace;
+        self
     }
 
     /// Takes an assignment that was admitted ([`crate::session`]) and stored.
@@ -72,6 +91,11 @@ impl Node {
             // Only now is it known which containers are ours: former lists passed them over.
             self.seen = None;
         }
+        if !self.heard {
+            // What nobody knew before says nothing: the time of orphans begins now.
+            self.orphans.clear();
+        }
+        self.heard = true;
         self.assignment = Some(assignment);
     }
 
@@ -156,11 +180,11 @@ impl Node {
             return false;
         };
         let up = matches!(instance.memory.phase, Phase::Up | Phase::Ordered { .. });
-        match self.want(id) {
+        match self.want(id, now) {
             Want::Run(rule) => {
                 up && instance.busy().is_none() && !instance.restarts_at_once(rule, now)
             }
-            Want::Stop | Want::Leave | Want::Park => false,
+            Want::Stop | Want::Leave | Want::Spare(_) | Want::Park => false,
         }
     }
 
@@ -185,7 +209,7 @@ impl Node {
         let Some(mut instance) = self.instances.remove(id) else {
             return;
         };
-        instance.done(deed, outcome.map(drop), self.want(id), now);
+        instance.done(deed, outcome.map(drop), self.want(id, now), now);
         self.instances.insert(id.clone(), instance);
     }
 
@@ -252,13 +276,44 @@ impl Node {
         })
     }
 
-    pub(crate) fn want(&self, id: &InstanceId) -> Want<'_> {
+    /// Notes what nobody knows, and forgets whom somebody claimed or who is gone. One that ended as it was told, or for good, is no orphan:
+    /// the master let go of it knowing that.
+    pub(crate) fn count_orphans(&mut self, now: Timestamp) {
+        let assigned = self.assignment.as_ref().map(|a| &a.instances);
+        let Some((assigned, seen)) = assigned.zip(self.seen.as_ref()) else {
+            return;
+        };
+        let ended = |id: &InstanceId| {
+            let known = self.instances.get(id);
+            known.is_some_and(|i| i.is_over() || i.memory.phase == Phase::Stopping)
+        };
+        self.orphans
+            .retain(|id, _| seen.contains_key(id) && !assigned.contains_key(id));
+        for id in seen.keys().filter(|id| !assigned.contains_key(*id)) {
+            if !self.orphans.contains_key(id) && !ended(id) {
+                self.orphans.insert(id.clone(), now);
+            }
+        }
+    }
+
+    pub(crate) fn want(&self, id: &InstanceId, now: Timestamp) -> Want<'_> {
         let assigned = self.assignment.as_ref().and_then(|a| a.instances.get(id));
         match assigned {
             Some(a) if a.desired == Desired::Stopped => Want::Stop,
             Some(_) if self.parking => Want::Park,
             Some(a) => Want::Run(&a.run.restart),
-            None => Want::Leave,
+            None => self.unassigned(id, now),
+        }
+    }
+
+    fn unassigned(&self, id: &InstanceId, now: Timestamp) -> Want<'_> {
+        match self.orphans.get(id) {
+            Some(_) if self.parking => Want::Park,
+            Some(_) if !self.heard => Want::Spare(None),
+            Some(since) if now < *since + self.orphan_grace => {
+                Want::Spare(Some(*since + self.orphan_grace))
+            }
+            Some(_) | None => Want::Leave,
         }
     }
 }

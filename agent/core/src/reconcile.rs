@@ -77,6 +77,7 @@ impl Node {
     pub fn plan(&mut self, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
         if self.can_judge() {
+            self.count_orphans(now);
             for id in self.known() {
                 self.step(&id, now, &mut plan);
             }
@@ -146,7 +147,7 @@ impl Node {
         if self.is_open(id) {
             return Next::Nothing;
         }
-        let (state, want) = (seen.map(|o| &o.state), self.want(id));
+        let (state, want) = (seen.map(|o| &o.state), self.want(id, now));
         if matches!(instance.busy(), None | Some(Deed::Prepare)) {
             instance.facts(state, want, now);
         }

@@ -131,6 +131,12 @@ impl FakeRuntime {
         self.world().containers.contains_key(instance)
     }
 
+    /// A container as a list would show it.
+    pub fn seen(&self, instance: &InstanceId) -> Option<Observed> {
+        let world = self.world();
+        world.containers.get(instance).map(|c| c.seen.clone())
+    }
+
     /// Puts a container there that nobody of us started.
     pub fn plant(&self, seen: Observed, spec: StartSpec) {
         let container = Container {

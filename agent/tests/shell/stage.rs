@@ -22,6 +22,9 @@ use hancock_registry::fake::Fake;
 use hancock_registry::{Opener, RegistryError, UpstreamRegistry};
 use tokio::sync::{mpsc, watch};
 
+/// Time orphans are left alone on the stage.
+pub const ORPHAN_GRACE: Duration = Duration::from_millis(600);
+
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub fn app() -> AppName {
@@ -272,6 +275,7 @@ fn options(folder: &tempfile::TempDir, boot: u32, outside: &Fake) -> Options {
         boot: format!("boot-{boot}").parse().unwrap(),
         data_dir: folder.path().to_owned(),
         offer_interval: Duration::from_millis(200),
+        orphan_grace: ORPHAN_GRACE,
         registries: Opener::new(open),
     }
 }

@@ -5,7 +5,7 @@ use clap::{Args as _, FromArgMatches as _};
 use super::*;
 
 /// Every option of its own with a value that is not its default.
-const ALL: [(&str, &str); 16] = [
+const ALL: [(&str, &str); 17] = [
     ("masters", "10.0.0.1:7401"),
     ("join-token", "join-1"),
     ("join-token-file", "/a/token"),
@@ -20,6 +20,7 @@ const ALL: [(&str, &str); 16] = [
     ("reserve-cpu", "0.5"),
     ("reserve-memory", "3MiB"),
     ("reserve-disk", "4MiB"),
+    ("orphan-grace", "5m"),
     ("overcommit", "2"),
     ("runtime", "process"),
 ];

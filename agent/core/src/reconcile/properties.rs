@@ -98,6 +98,10 @@ proptest! {
             // World::plan checks every action.
             world.plan();
         }
+        // A master is heard again, and says the same.
+        if world.node.assignment().is_some() {
+            world.assign(world.wanted.clone());
+        }
         world.settle();
         let running = world.running();
         for (id, desired) in &world.wanted {

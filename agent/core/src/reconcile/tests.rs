@@ -11,6 +11,7 @@ use hancock_proto::report::Life;
 use super::Action;
 use super::world::{End, World, assigned, assignment, id, observed};
 use crate::instance::Deed;
+use crate::node::ORPHAN_GRACE;
 use crate::observed::{Ending, State};
 
 fn deeds(actions: &[Action]) -> Vec<(String, Deed)> {
@@ -182,15 +183,55 @@ fn stop_then_stopped_then_removed_when_no_longer_assigned() {
 }
 
 #[test]
-fn what_is_no_longer_assigned_is_stopped_its_own_way_and_removed() {
+fn what_nobody_knows_is_stopped_its_own_way_and_removed_after_a_while() {
     let mut world = up([(1, Running)]);
     world.assign(BTreeMap::new());
+    assert!(world.plan().is_empty(), "never at once");
+    let noticed = world.now;
+    assert_eq!(world.plan.wake_at, Some(noticed + ORPHAN_GRACE));
+    world.now = noticed + ORPHAN_GRACE - Duration::from_millis(1);
+    assert!(world.plan().is_empty());
+    world.now = noticed + ORPHAN_GRACE;
     let Action::Stop(_, rule) = &world.plan()[0] else {
         panic!("not stopped");
     };
     assert_eq!(rule.signal, "SIGTERM");
     world.settle();
     assert!(world.engine.len() == 1 && world.plan.reports.is_empty());
+}
+
+#[test]
+fn an_orphan_somebody_claims_in_time_is_kept() {
+    let mut world = up([(1, Running)]);
+    world.assign(BTreeMap::new());
+    world.plan();
+    world.now = world.now + ORPHAN_GRACE / 2;
+    world.assign(BTreeMap::from([(id(1), Running)]));
+    assert!(world.plan().is_empty());
+    // Let go of once more, it has the whole time again.
+    world.assign(BTreeMap::new());
+    assert!(world.plan().is_empty());
+    assert_eq!(world.plan.wake_at, Some(world.now + ORPHAN_GRACE));
+    assert_eq!(world.plan.reports[&id(1)].restarts, 0);
+}
+
+#[test]
+fn a_stored_assignment_says_nothing_of_what_it_lacks() {
+    let mut world = up([(1, Running)]);
+    // As after a journal that was put back to an earlier state, with no master in reach.
+    for (n, state) in [(7, State::Running { since: None }), (8, State::Created)] {
+        world.engine.insert(id(n), observed(&id(n), state));
+    }
+    world.restart(false);
+    world.list();
+    world.plan();
+    world.now = world.now + ORPHAN_GRACE * 100;
+    assert!(world.plan().is_empty() && world.plan.wake_at.is_none());
+    // A master that was heard makes it an orphan, and both go when its time is over.
+    world.assign(BTreeMap::from([(id(1), Running)]));
+    world.settle();
+    assert_eq!(world.running(), [id(1)].into());
+    assert_eq!(world.engine.len(), 2, "and the stranger");
 }
 
 #[test]
@@ -212,7 +253,7 @@ fn a_stop_that_fails_becomes_a_kill_with_growing_pauses() {
 #[test]
 fn an_absent_engine_changes_nothing_and_is_named() {
     let mut world = up([(1, Running), (2, Running)]);
-    world.assign(BTreeMap::from([(id(1), Running)]));
+    world.assign(BTreeMap::from([(id(1), Running), (id(2), Stopped)]));
     world.node.unavailable("docker does not answer".into());
     assert!(world.plan().is_empty());
     let report = &world.plan.reports[&id(1)];

@@ -12,7 +12,7 @@ use hancock_proto::units::Span;
 
 use crate::environment::PortSide;
 use crate::instance::{Deed, Failure, FailureKind};
-use crate::node::{Node, Stamp};
+use crate::node::{Node, ORPHAN_GRACE, Stamp};
 use crate::observed::{Ending, Exit, Observed, Owner, State, StopRule};
 use crate::reconcile::{Action, Plan};
 
@@ -104,6 +104,10 @@ pub(super) struct World {
     pub(super) under_way: Vec<Action>,
     pub(super) lists: Vec<(Stamp, Vec<Observed>)>,
     pub(super) plan: Plan,
+    /// Instances that were told to stop at any time.
+    told_to_stop: BTreeSet<InstanceId>,
+    /// Since when an instance is not assigned.
+    let_go: BTreeMap<InstanceId, Timestamp>,
 }
 
 impl World {
@@ -119,6 +123,8 @@ impl World {
             under_way: Vec::new(),
             lists: Vec::new(),
             plan: Plan::default(),
+            told_to_stop: BTreeSet::new(),
+            let_go: BTreeMap::new(),
         }
     }
 
@@ -138,6 +144,13 @@ impl World {
             (id.clone(), assigned(port, *desired))
         });
         self.node.assign(assignment(each.collect()));
+        let stopped = wanted.iter().filter(|(_, d)| **d == Desired::Stopped);
+        self.told_to_stop.extend(stopped.map(|(id, _)| id.clone()));
+        self.let_go.retain(|id, _| !wanted.contains_key(id));
+        let known = self.engine.keys().chain(self.wanted.keys());
+        for id in known.filter(|id| !wanted.contains_key(*id)) {
+            self.let_go.entry(id.clone()).or_insert(self.now);
+        }
         self.wanted = wanted;
     }
 
@@ -183,10 +196,24 @@ impl World {
             }
             Action::Prepare(_) => assert_eq!(wanted, Some(&Desired::Running)),
             Action::Stop(..) | Action::Kill(_) => {
+                // A last start that was told to have failed may have come about all the same.
+                let given_up = self.node.instances[id].is_over();
+                let wanted = wanted.filter(|_| !given_up);
                 assert_ne!(wanted, Some(&Desired::Running), "wanted: {action:?}");
+                self.check_orphan(id);
             }
             Action::Remove(_) => assert!(wanted.is_none() && !running, "removed: {action:?}"),
         }
+    }
+
+    /// What was not told to stop is stopped after its time only, unless it had ended already as far as its node knew.
+    fn check_orphan(&self, id: &InstanceId) {
+        let unknown = !self.wanted.contains_key(id);
+        let over = self.node.instances[id].is_over();
+        let told = self.told_to_stop.contains(id) || self.node.parking || over;
+        let spared = self.let_go.get(id);
+        let early = spared.is_none_or(|since| self.now.since(*since) < ORPHAN_GRACE);
+        assert!(!unknown || told || !early, "orphan {id} is touched at once");
     }
 
     /// Ends a deed under way.
