@@ -5,6 +5,7 @@ mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use hancock_proto::app::AppSpec;
 use hancock_proto::assignment::PortBinding;
@@ -18,6 +19,9 @@ use crate::leader::LeaderView;
 use crate::state::{Instance, Node, NodeState, State};
 
 pub(crate) use filter::Misfit;
+
+/// How long a node is remembered for an app that came to nothing there.
+const FAILED_FOR: Duration = Duration::from_secs(600);
 
 /// All nodes with what is reserved on them, kept up while one plan is made.
 #[derive(Clone)]
@@ -40,6 +44,8 @@ struct Slot<'a> {
     released: BTreeMap<u16, (Timestamp, bool)>,
     total: u32,
     per_app: BTreeMap<AppName, u32>,
+    /// Instances of each app that came to nothing here lately.
+    failed: BTreeMap<AppName, u32>,
     offer: Option<&'a Offer>,
 }
 
@@ -61,6 +67,8 @@ pub(crate) struct Choice {
 /// How nodes that fit compare: the order of the fields is the order of importance.
 #[derive(PartialEq, PartialOrd)]
 struct Score<'a> {
+    /// Where an app came to nothing lately it is not tried again as long as there are other nodes.
+    failed: u32,
     peers: u32,
     of_app: u32,
     total: u32,
@@ -85,6 +93,11 @@ impl<'a> Board<'a> {
             let spec = app.and_then(|a| a.spec(instance.version));
             if let (Some(slot), Some(spec)) = (slots.get_mut(&instance.node), spec) {
                 reserve(slot, instance, spec);
+            }
+        }
+        for instance in failed_lately(state, now) {
+            if let Some(slot) = slots.get_mut(&instance.node) {
+                *slot.failed.entry(instance.app.clone()).or_default() += 1;
             }
         }
         Self { slots }
@@ -155,6 +168,7 @@ impl<'a> Board<'a> {
 
 fn score<'a>(node: &'a NodeId, slot: &Slot<'_>, spec: &AppSpec, peers: u32) -> Score<'a> {
     Score {
+        failed: slot.failed.get(&spec.app).copied().unwrap_or_default(),
         peers,
         of_app: slot.per_app.get(&spec.app).copied().unwrap_or_default(),
         total: slot.total,
@@ -178,6 +192,7 @@ fn slot<'a>(state: &State, view: &'a LeaderView, now: Timestamp, node: &'a Node)
             .collect(),
         total: 0,
         per_app: BTreeMap::new(),
+        failed: BTreeMap::new(),
         offer: view.offer_of(id),
     }
 }
@@ -190,6 +205,13 @@ fn reserve(slot: &mut Slot<'_>, instance: &Instance, spec: &AppSpec) {
     for port in &instance.ports {
         slot.taken.insert(port.host, instance.id.to_string());
     }
+}
+
+/// Instances that failed or were rejected a short while ago, gone or not. A node is left out of nothing for ever.
+fn failed_lately(state: &State, now: Timestamp) -> impl Iterator<Item = &Instance> {
+    let all = state.instances.values().chain(state.departed.iter());
+    let recent = move |i: &&Instance| now.since(i.ending_at.unwrap_or(i.placed_at)) < FAILED_FOR;
+    all.map(|i| &**i).filter(|i| i.has_failed()).filter(recent)
 }
 
 fn peers_per_node(state: &State, peers: &BTreeSet<InstanceId>) -> BTreeMap<NodeId, u32> {

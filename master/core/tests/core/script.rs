@@ -71,6 +71,10 @@ impl Player {
             ["settle"] => self.settle(),
             ["elect"] => self.world.elect(),
             ["kill", instance] => self.kill(instance),
+            ["taken", node, port] => {
+                let taken = &mut self.world.node(node).taken;
+                taken.insert(port.parse().unwrap());
+            }
             ["label", node, labels @ ..] => self.label(node, labels),
             ["open", node, peer, n] => self.open(node, peer, n.parse().unwrap(), 0),
             ["sessions", node, peer, n] => self.open(node, peer, 0, n.parse().unwrap()),

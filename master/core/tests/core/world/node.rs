@@ -2,7 +2,7 @@
 //!
 //! `READY=2000` is ready after 2 s of running, `NEVER=1` never is, `CRASH=1` fails instead of running.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hancock_proto::app::Resources;
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired};
@@ -25,6 +25,8 @@ pub struct Node {
     pub up: bool,
     /// Master and machine hear each other.
     pub linked: bool,
+    /// Host ports that other programs hold, unknown to the master.
+    pub taken: BTreeSet<u16>,
     sequence: u64,
 }
 
@@ -66,6 +68,7 @@ impl Node {
             balancer: Balancer::default(),
             up: true,
             linked: true,
+            taken: BTreeSet::new(),
             sequence: 0,
         }
     }
@@ -110,7 +113,7 @@ impl Node {
 
     pub fn act(&mut self, now: Timestamp) {
         for instance in self.instances.values_mut() {
-            instance.act(now);
+            instance.act(&self.taken, now);
         }
     }
 
@@ -145,9 +148,9 @@ impl Running {
     }
 
     /// `reject=N`: another program listens on every port below N.
-    fn is_taken(&self) -> bool {
-        let first = self.assigned.run.ports.first().map(|p| u64::from(p.host));
-        first < self.setting("REJECT")
+    fn is_taken(&self, taken: &BTreeSet<u16>) -> bool {
+        let first = self.assigned.run.ports.first().map(|p| p.host);
+        first.is_some_and(|p| taken.contains(&p)) || first.map(u64::from) < self.setting("REJECT")
     }
 
     fn is_ready(&self) -> bool {
@@ -160,14 +163,14 @@ impl Running {
     }
 
     /// One step of its life.
-    fn act(&mut self, now: Timestamp) {
+    fn act(&mut self, taken: &BTreeSet<u16>, now: Timestamp) {
         let stop = self.assigned.desired == Desired::Stopped;
         match self.facts.life {
             Life::Pending | Life::Placed | Life::Pulling if stop => self.live(Life::Stopped, now),
             Life::Pending | Life::Placed | Life::Pulling => self.live(Life::Starting, now),
             Life::Starting | Life::Running if stop => self.live(Life::Stopping, now),
             Life::Stopping => self.end(Life::Stopped, None, now),
-            Life::Starting if self.is_taken() => {
+            Life::Starting if self.is_taken(taken) => {
                 self.end(Life::Rejected, Some("its port is taken"), now);
             }
             Life::Starting if self.setting("CRASH").is_some() => {
