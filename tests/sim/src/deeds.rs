@@ -179,7 +179,7 @@ impl World {
         }
     }
 
-    fn link_fault(&mut self, node: usize) {
+    pub(crate) fn link_fault(&mut self, node: usize) {
         if !self.hosts[node].linked {
             return self.link(node);
         }

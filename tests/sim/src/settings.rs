@@ -116,6 +116,20 @@ impl Settings {
         }
     }
 
+    /// A world in which nothing goes wrong by itself.
+    pub(crate) fn quiet(nodes: usize) -> Self {
+        Self {
+            nodes,
+            apps: 2,
+            calm: true,
+            external: false,
+            zones: false,
+            ports: 100,
+            faults: BTreeSet::new(),
+            pause: 1500,
+        }
+    }
+
     pub(crate) fn has(&self, fault: Fault) -> bool {
         self.faults.contains(&fault)
     }

@@ -30,7 +30,7 @@ impl World {
         }
     }
 
-    fn settle(&mut self, when: &str, time: u64) {
+    pub(crate) fn settle(&mut self, when: &str, time: u64) {
         let (until, mut look) = (self.now + time, self.now);
         self.run_until(|w| {
             let due = w.now >= look;

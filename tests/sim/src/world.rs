@@ -125,6 +125,15 @@ impl World {
     pub fn new(seed: u64, steps: usize, verbose: bool) -> Self {
         let mut rng = Rng::new(seed);
         let settings = Settings::new(&mut rng);
+        Self::begun(rng, settings, steps, verbose)
+    }
+
+    /// A world with these settings, everything else drawn from the seed.
+    pub(crate) fn of(seed: u64, settings: Settings, steps: usize, verbose: bool) -> Self {
+        Self::begun(Rng::new(seed), settings, steps, verbose)
+    }
+
+    fn begun(rng: Rng, settings: Settings, steps: usize, verbose: bool) -> Self {
         let hosts = (1..=settings.nodes).map(|n| Host::new(n, settings.ports));
         let mut world = Self {
             now: BEGIN,

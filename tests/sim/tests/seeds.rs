@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use hancock_sim::{Run, STEPS, run};
+use hancock_sim::{Run, STEPS, cuts, run};
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -54,5 +54,23 @@ fn a_seed_is_a_run() {
         let (one, two) = (run(seed, 20, true), run(seed, 20, true));
         assert!(one.trace == two.trace, "seed {seed} has two traces");
         assert_eq!(one.digest, run(seed, 20, false).digest, "seed {seed}");
+    }
+}
+
+/// Silence shorter than it takes to be lost changes nothing: nobody is restarted, and clients notice nothing.
+#[test]
+fn a_thousand_short_cuts_restart_nothing() {
+    for seed in [1, 2] {
+        let came = cuts(seed, 500);
+        println!("seed {seed}: {came:?}");
+        assert_eq!(came.violation, None, "seed {seed}");
+        let touched = (came.cuts, came.instances, came.started, came.touched);
+        assert_eq!(touched, (500, 6, 0, 0), "seed {seed}: {came:?}");
+        assert_eq!(
+            (came.lost, came.requests.1),
+            (0, 0),
+            "seed {seed}: {came:?}"
+        );
+        assert!(came.requests.0 > 1000, "seed {seed}: {came:?}");
     }
 }
