@@ -1,7 +1,5 @@
 //! The embedded registry's store is part of the replicated state: writes go through the log.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use hancock_master_core::{Command, Reply};
 use hancock_proto::ids::Revision;
@@ -47,7 +45,7 @@ impl Replica for Deps {
         }
     }
 
-    fn store(&self) -> Arc<Store> {
+    fn store(&self) -> Store {
         self.raft.newest().state().registry.clone()
     }
 

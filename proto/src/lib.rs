@@ -11,6 +11,7 @@ pub mod assignment;
 pub mod event;
 pub mod hub;
 pub mod ids;
+pub mod persistent;
 pub mod registry;
 pub mod report;
 pub mod resources;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AppName, BootId, ClusterId, DocIndex, NodeId, Revision, Term, ZoneName};
+use crate::persistent::{Map, Recent};
 use crate::report::ServiceReport;
 use crate::service::ServiceName;
 use crate::upstream::UpstreamDoc;
@@ -146,9 +147,9 @@ pub struct Change {
 pub struct Store {
     revision: Revision,
     fence: Option<Fence>,
-    entries: BTreeMap<ServiceName, Entry>,
+    entries: Map<ServiceName, Entry>,
     /// Newest last; bounded by [`MAX_HISTORY`].
-    history: std::collections::VecDeque<Change>,
+    history: Recent<Change>,
     /// Watches from before this revision must list.
     compacted: Revision,
 }
@@ -186,24 +187,22 @@ impl Store {
     fn change(&mut self, name: &ServiceName, doc: Option<Arc<UpstreamDoc>>) {
         let revision = self.revision;
         match &doc {
-            Some(doc) => drop(self.entries.insert(
+            Some(doc) => self.entries.insert(
                 name.clone(),
                 Entry {
                     revision,
                     doc: doc.clone(),
                 },
-            )),
+            ),
             None => drop(self.entries.remove(name)),
         }
-        self.history.push_back(Change {
+        self.history.push(Change {
             revision,
             name: name.clone(),
             doc,
         });
-        while self.history.len() > MAX_HISTORY {
-            if let Some(old) = self.history.pop_front() {
-                self.compacted = old.revision;
-            }
+        while let Some(old) = self.history.excess(MAX_HISTORY) {
+            self.compacted = old.revision;
         }
     }
 
@@ -229,7 +228,10 @@ impl Store {
         Listing {
             revision: self.revision,
             fence: self.fence.clone(),
-            entries: self.entries.clone(),
+            entries: self
+                .entries()
+                .map(|(name, entry)| (name.clone(), entry.clone()))
+                .collect(),
             damaged: BTreeMap::new(),
             another: false,
         }
@@ -255,13 +257,12 @@ impl Store {
         if revision < self.compacted || revision > self.revision {
             return None;
         }
-        Some(
-            self.history
-                .iter()
-                .filter(|c| c.revision > revision)
-                .cloned()
-                .collect(),
-        )
+        // Many ask, each for the last few.
+        let newest = self.history.iter().rev();
+        let newer = newest.take_while(|change| change.revision > revision);
+        let mut changes: Vec<_> = newer.cloned().collect();
+        changes.reverse();
+        Some(changes)
     }
 
     /// Forgets the past up to now, as a compaction does.

@@ -26,7 +26,7 @@ pub trait Replica: Send + Sync {
     -> Result<Outcome, RegistryError>;
 
     /// The store as last applied.
-    fn store(&self) -> Arc<Store>;
+    fn store(&self) -> Store;
 
     /// The store's revision, whenever it has changed.
     fn revisions(&self) -> watch::Receiver<Revision>;

@@ -32,7 +32,7 @@ pub struct Fake {
 }
 
 struct Inner {
-    store: Arc<Store>,
+    store: Store,
     revisions: watch::Sender<Revision>,
     faults: VecDeque<Fault>,
     lists: u64,
@@ -44,7 +44,7 @@ struct Inner {
 impl Default for Fake {
     fn default() -> Self {
         let inner = Inner {
-            store: Arc::default(),
+            store: Store::default(),
             revisions: watch::Sender::new(Revision(0)),
             faults: VecDeque::new(),
             lists: 0,
@@ -71,7 +71,7 @@ impl Fake {
 
     /// Forgets the past: watches that are behind must list.
     pub fn compact(&self) {
-        Arc::make_mut(&mut self.lock().store).compact();
+        self.lock().store.compact();
     }
 
     /// Nobody reaches it any more, or again; watches break.
@@ -116,7 +116,7 @@ impl Fake {
     /// Loses everything, the fence included.
     pub fn wipe(&self) {
         let mut inner = self.lock();
-        inner.store = Arc::default();
+        inner.store = Store::default();
         inner.revisions.send_replace(Revision(0));
     }
 
@@ -127,7 +127,7 @@ impl Fake {
 
     fn write(&self, batch: &Batch, fence: &Fence) -> Outcome {
         let mut inner = self.lock();
-        let outcome = Arc::make_mut(&mut inner.store).publish(batch, fence);
+        let outcome = inner.store.publish(batch, fence);
         let revision = inner.store.revision();
         inner.revisions.send_replace(revision);
         outcome
@@ -139,7 +139,7 @@ impl Fake {
 impl Replica for Fake {
     async fn propose_raise(&self, fence: &Fence) -> Result<Option<Fence>, RegistryError> {
         let mut inner = self.lock();
-        let raised = Arc::make_mut(&mut inner.store).raise(fence);
+        let raised = inner.store.raise(fence);
         Ok(if raised {
             None
         } else {
@@ -168,7 +168,7 @@ impl Replica for Fake {
         }
     }
 
-    fn store(&self) -> Arc<Store> {
+    fn store(&self) -> Store {
         self.lock().store.clone()
     }
 

@@ -1,7 +1,5 @@
 //! Turns a store that can be read at any time into a watch. A slow reader costs nothing: the next read takes everything it missed.
 
-use std::sync::Arc;
-
 use hancock_proto::ids::Revision;
 use hancock_proto::registry::Store;
 use tokio::sync::{mpsc, watch};
@@ -15,7 +13,7 @@ const QUEUE: usize = 4;
 pub(crate) fn follow(
     position: Revision,
     revisions: watch::Receiver<Revision>,
-    read: impl Fn() -> Arc<Store> + Send + 'static,
+    read: impl Fn() -> Store + Send + 'static,
 ) -> Watch {
     let (tx, rx) = mpsc::channel(QUEUE);
     tokio::spawn(run(position, revisions, read, tx));
@@ -25,7 +23,7 @@ pub(crate) fn follow(
 async fn run(
     mut position: Revision,
     mut revisions: watch::Receiver<Revision>,
-    read: impl Fn() -> Arc<Store> + Send + 'static,
+    read: impl Fn() -> Store + Send + 'static,
     tx: mpsc::Sender<WatchItem>,
 ) {
     loop {

@@ -26,20 +26,14 @@ impl State {
         ] {
             *counter += LEAP;
         }
-        self.apps
-            .values_mut()
-            .for_each(|app| leap_app(Arc::make_mut(app)));
+        self.apps.edit_all(|app| leap_app(Arc::make_mut(app)));
         self.instances
-            .values_mut()
-            .for_each(|instance| leap_instance(Arc::make_mut(instance)));
-        self.nodes
-            .values_mut()
-            .for_each(|node| leap_node(Arc::make_mut(node)));
+            .edit_all(|instance| leap_instance(Arc::make_mut(instance)));
+        self.nodes.edit_all(|node| leap_node(Arc::make_mut(node)));
         self.deployments
-            .values_mut()
-            .for_each(|deployment| leap_deployment(Arc::make_mut(deployment)));
-        leap_kept(Arc::make_mut(&mut self.kept));
-        Arc::make_mut(&mut self.registry).leap(LEAP);
+            .edit_all(|deployment| leap_deployment(Arc::make_mut(deployment)));
+        leap_kept(&mut self.kept);
+        self.registry.leap(LEAP);
         leap_choice(self);
     }
 }
@@ -51,7 +45,7 @@ impl State {
         let number = self.choosing.newest().number;
         self.choosing = Choosing::default();
         self.choosing.now.number = number;
-        Arc::make_mut(&mut self.registry).forget_fence();
+        self.registry.forget_fence();
     }
 }
 
@@ -92,9 +86,7 @@ fn leap_deployment(deployment: &mut Deployment) {
 }
 
 fn leap_kept(kept: &mut Kept) {
-    kept.upstreams
-        .values_mut()
-        .for_each(|upstream| doc(&mut upstream.index));
+    kept.upstreams.edit_all(|upstream| doc(&mut upstream.index));
     kept.published = DocIndex(0);
     revision(&mut kept.revision);
 }

@@ -70,9 +70,7 @@ impl State {
 
 /// Fills in what is derived and not stored.
 fn rebuild(state: &mut State) {
-    let nodes: Vec<_> = state.nodes.keys().cloned().collect();
-    for id in nodes {
-        let assigned = Arc::new(desired::derive_assigned(state, &id));
+    for (id, assigned) in desired::derive_assigned(state) {
         if let Some(node) = state.nodes.get_mut(&id) {
             Arc::make_mut(node).assigned = assigned;
         }

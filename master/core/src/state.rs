@@ -1,6 +1,7 @@
 //! The replicated state: what every master holds after applying the same commands.
 //!
-//! Entities live behind [`Arc`], so a clone shares them and an apply copies only what it changes.
+//! Collections are persistent and entities live behind [`Arc`]: a clone takes the same moment however many there are, and an apply copies
+//! only what it changes.
 
 mod app;
 mod choosing;
@@ -10,13 +11,13 @@ mod kept;
 mod node;
 mod zones;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hancock_proto::event::Event;
 use hancock_proto::ids::{
     AppName, ClusterId, DeploymentId, Generation, InstanceId, LogIndex, NodeId, Term, ZoneName,
 };
+use hancock_proto::persistent::{Map, Recent};
 use hancock_proto::registry::Store;
 use hancock_proto::time::Timestamp;
 use hancock_proto::zone::Zone;
@@ -27,7 +28,7 @@ pub use choosing::{Choosing, Switch};
 pub use deployment::{Deployment, Kind, Phase};
 pub use instance::{Instance, Origin, Stage};
 pub use kept::{Kept, KeptUpstream};
-pub use node::{Node, NodeState, Released};
+pub use node::{Assigned, Node, NodeState, Released};
 pub(crate) use zones::Carry;
 
 /// Events kept for readers.
@@ -53,28 +54,28 @@ pub struct State {
     /// Last applied log index.
     pub applied: LogIndex,
     /// Apps by name.
-    pub apps: BTreeMap<AppName, Arc<App>>,
+    pub apps: Map<AppName, Arc<App>>,
     /// Instances by id, from placement until they are gone.
-    pub instances: BTreeMap<InstanceId, Arc<Instance>>,
+    pub instances: Map<InstanceId, Arc<Instance>>,
     /// Nodes by name: who must confirm.
-    pub nodes: BTreeMap<NodeId, Arc<Node>>,
+    pub nodes: Map<NodeId, Arc<Node>>,
     /// Zones by name, but for the default one as long as it is as it always was.
     #[serde(default)]
-    pub zones: BTreeMap<ZoneName, Zone>,
+    pub zones: Map<ZoneName, Zone>,
     /// Deployments, the newest [`MAX_DEPLOYMENTS`] finished ones included.
-    pub deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
+    pub deployments: Map<DeploymentId, Arc<Deployment>>,
     /// Instances that failed and are gone, oldest first.
-    pub departed: Arc<VecDeque<Arc<Instance>>>,
+    pub departed: Recent<Arc<Instance>>,
     /// Newest events, oldest first.
-    pub events: Arc<VecDeque<Arc<Event>>>,
+    pub events: Recent<Arc<Event>>,
     /// Upstreams no app owns.
     #[serde(default)]
-    pub kept: Arc<Kept>,
+    pub kept: Kept,
     /// Which registry is in force besides the embedded one.
     #[serde(default)]
     pub choosing: Choosing,
     /// The embedded registry.
-    pub registry: Arc<Store>,
+    pub registry: Store,
     /// Highest number given to an instance; never used again.
     pub last_instance: u64,
     /// Highest number given to a deployment; never used again.

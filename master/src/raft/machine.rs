@@ -31,7 +31,7 @@ const SNAPSHOT: &str = "snapshot";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Applied {
     pub(crate) state: State,
-    once: Arc<Once>,
+    once: Once,
     pub(super) last: Option<LogId>,
     pub(super) membership: Membership,
 }
@@ -167,7 +167,7 @@ pub(super) fn write_snapshot(
 pub(crate) fn encode(applied: &Applied) -> io::Result<Vec<u8>> {
     let mut bytes = applied.state.encode();
     bytes.push(b'\n');
-    serde_json::to_writer(&mut bytes, &*applied.once)?;
+    serde_json::to_writer(&mut bytes, &applied.once)?;
     Ok(bytes)
 }
 
@@ -193,7 +193,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Applied, Undecodable> {
     })?;
     Ok(Applied {
         state,
-        once: Arc::new(once),
+        once,
         ..Applied::default()
     })
 }
@@ -247,7 +247,7 @@ fn carry_out(applied: &mut Applied, id: LogId, write: &Write) -> Reply {
     let (index, term) = (LogIndex(id.index), Term(id.leader_id.term));
     let reply = applied.state.apply(index, term, &write.command);
     if let Some(key) = &write.key {
-        Arc::make_mut(&mut applied.once).remember(key, &reply);
+        applied.once.remember(key, &reply);
     }
     reply
 }

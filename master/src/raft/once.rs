@@ -1,9 +1,9 @@
 //! Writes that carry a key are carried out once: who asks again with the same key gets the first answer.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hancock_master_core::Reply;
+use hancock_proto::persistent::{Map, Recent};
 use serde::{Deserialize, Serialize};
 
 /// Keys remembered; the oldest is forgotten first.
@@ -13,9 +13,9 @@ const REMEMBERED: usize = 4096;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Answered>", into = "Vec<Answered>")]
 pub(super) struct Once {
-    replies: BTreeMap<Arc<str>, Arc<Reply>>,
+    replies: Map<Arc<str>, Arc<Reply>>,
     /// Keys, oldest first.
-    order: VecDeque<Arc<str>>,
+    order: Recent<Arc<str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -32,13 +32,11 @@ impl Once {
 
     /// Remembers an answer under a key that has none.
     pub(super) fn remember(&mut self, key: &Arc<str>, reply: &Reply) {
-        if self.replies.len() >= REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
+        self.replies.insert(key.clone(), Arc::new(reply.clone()));
+        self.order.push(key.clone());
+        if let Some(oldest) = self.order.excess(REMEMBERED) {
             self.replies.remove(&oldest);
         }
-        self.replies.insert(key.clone(), Arc::new(reply.clone()));
-        self.order.push_back(key.clone());
     }
 }
 

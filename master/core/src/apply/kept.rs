@@ -1,7 +1,5 @@
 //! Upstreams kept by hand: servers are added, upstreams deleted.
 
-use std::sync::Arc;
-
 use hancock_proto::api::ApiError;
 use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, DocIndex, Revision, ZoneName};
@@ -110,7 +108,7 @@ fn put(
         servers,
         index: step.doc(),
     };
-    let all = Arc::make_mut(&mut step.state.kept);
+    let all = &mut step.state.kept;
     all.upstreams.insert(name.clone(), kept);
     step.event(Level::Info, "upstream_changed", About::default(), what);
 }
@@ -121,13 +119,13 @@ pub(super) fn published(
     index: DocIndex,
     revision: Revision,
 ) -> Result<Reply, ApiError> {
-    let kept = Arc::make_mut(&mut step.state.kept);
+    let kept = &mut step.state.kept;
     if index > kept.published {
         kept.published = index;
         kept.revision = revision;
     }
     let published = kept.published;
-    let needed = |kept: &mut KeptUpstream| !kept.servers.is_empty() || kept.index > published;
+    let needed = |kept: &KeptUpstream| !kept.servers.is_empty() || kept.index > published;
     kept.upstreams.retain(|_, kept| needed(kept));
     Ok(Reply::Done)
 }

@@ -14,7 +14,7 @@ use super::zones;
 use crate::command::{MasterDeed, Reply};
 use crate::desired::is_ready;
 use crate::refuse;
-use crate::state::{Instance, Node, NodeState, Phase, Stage};
+use crate::state::{Assigned, Instance, Node, NodeState, Phase, Stage};
 
 pub(super) fn init(step: &mut Step<'_>, cluster: &ClusterId) -> Result<Reply, ApiError> {
     if let Some(have) = &step.state.cluster {
@@ -75,7 +75,7 @@ pub(super) fn register(
         state: NodeState::Alive,
         joined: at,
         generation: Generation(0),
-        assigned: Arc::default(),
+        assigned: Assigned::new(),
         zoned: Revision(0),
         released: BTreeMap::new(),
     };

@@ -1,7 +1,6 @@
 //! The embedded registry, and the choice of another one beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::event::Level;
@@ -19,12 +18,12 @@ pub(super) fn publish(
     batch: &Batch,
     fence: &Fence,
 ) -> Result<Reply, ApiError> {
-    let store = Arc::make_mut(&mut step.state.registry);
+    let store = &mut step.state.registry;
     Ok(Reply::Registry(store.publish(batch, fence)))
 }
 
 pub(super) fn raise(step: &mut Step<'_>, fence: &Fence) -> Result<Reply, ApiError> {
-    let store = Arc::make_mut(&mut step.state.registry);
+    let store = &mut step.state.registry;
     let raised = store.raise(fence);
     let rules = store.list().fence;
     Ok(Reply::Raised(rules.filter(|_| !raised)))
@@ -77,8 +76,10 @@ pub(super) fn switched(
 ) -> Result<Reply, ApiError> {
     let next = step.state.choosing.next.clone();
     let next = next.filter(|next| next.to.number == number && next.filled.is_some());
-    let mut known = step.state.nodes.iter();
-    let all = known.all(|(id, node)| nodes.get(id) == Some(&node.boot));
+    let known = &step.state.nodes;
+    let all = known
+        .iter()
+        .all(|(id, node)| nodes.get(id) == Some(&node.boot));
     let Some(next) = next.filter(|_| all) else {
         return Err(refuse::outdated(format!("switch to registry {number}")));
     };

@@ -127,11 +127,9 @@ impl<'a> Step<'a> {
             node: about.node.cloned(),
             message,
         };
-        let events = Arc::make_mut(&mut self.state.events);
-        events.push_back(Arc::new(event));
-        while events.len() > MAX_EVENTS {
-            events.pop_front();
-        }
+        let events = &mut self.state.events;
+        events.push(Arc::new(event));
+        events.excess(MAX_EVENTS);
     }
 
     /// Removes what is gone and brings assignments up to date. A generation rises only when something really changed.
@@ -169,12 +167,12 @@ impl<'a> Step<'a> {
         let Some(node) = self.state.nodes.get_mut(node) else {
             return false;
         };
-        if node.assigned.get(id) == wanted.as_ref() {
+        if node.assigned.get(id).map(|a| &**a) == wanted.as_ref() {
             return false;
         }
-        let assigned = Arc::make_mut(&mut Arc::make_mut(node).assigned);
+        let assigned = &mut Arc::make_mut(node).assigned;
         match wanted {
-            Some(wanted) => drop(assigned.insert(id.clone(), wanted)),
+            Some(wanted) => assigned.insert(id.clone(), Arc::new(wanted)),
             None => drop(assigned.remove(id)),
         }
         true

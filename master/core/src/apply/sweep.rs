@@ -48,11 +48,9 @@ pub(super) fn remove(step: &mut Step<'_>, id: &InstanceId) {
     };
     release_ports(step, &gone);
     if gone.has_failed() {
-        let departed = Arc::make_mut(&mut step.state.departed);
-        departed.push_back(gone);
-        while departed.len() > MAX_DEPARTED {
-            departed.pop_front();
-        }
+        let departed = &mut step.state.departed;
+        departed.push(gone);
+        departed.excess(MAX_DEPARTED);
     }
 }
 

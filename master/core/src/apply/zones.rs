@@ -85,11 +85,11 @@ fn users(state: &State, zone: &ZoneName) -> Vec<String> {
         let named = specs.any(|spec| spec.service.iter().any(|s| s.zone == *zone));
         named || app.routes.staying.values().flatten().any(|z| z == zone)
     });
-    let entries = state.registry.list().entries.into_values();
-    let members = entries.filter_map(|entry| entry.doc.hancock.clone());
+    let entries = state.registry.entries().map(|(_, entry)| entry);
+    let members = entries.filter_map(|entry| entry.doc.hancock.as_ref());
     let published = members.filter(|member| member.zones.contains(zone));
     let by_spec = by_spec.map(|app| app.name.clone());
-    let apps = by_spec.chain(published.map(|member| member.app));
+    let apps = by_spec.chain(published.map(|member| member.app.clone()));
     let apps: BTreeSet<_> = apps.filter(|app| *app != AppName::by_hand()).collect();
     let kept = state.kept.upstreams.iter().filter(|(_, k)| k.zone == *zone);
     let kept = kept.map(|(name, _)| format!("upstream {name}"));
@@ -169,7 +169,7 @@ pub(super) fn relabelled(step: &mut Step<'_>, id: &NodeId, former: &BTreeMap<Str
     if step.state.zones_of(former) == step.state.zones_of(labels) {
         return;
     }
-    let revision = Arc::make_mut(&mut step.state.registry).advance();
+    let revision = step.state.registry.advance();
     if let Some(node) = step.state.nodes.get_mut(id) {
         Arc::make_mut(node).zoned = revision;
     }

@@ -1,14 +1,15 @@
 //! One node's assignment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hancock_proto::app::{AppSpec, CheckKind, HealthCheck};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Check, PortBinding, RunSpec};
-use hancock_proto::ids::{InstanceId, NodeId, Term};
+use hancock_proto::ids::{NodeId, Term};
 use hancock_proto::report::Life;
 use hancock_proto::units::Span;
 
-use crate::state::{Instance, State};
+use crate::state::{Assigned, Instance, State};
 
 /// Everything `node` shall run; None: the node is not registered, or there is no cluster yet.
 pub fn assignment(state: &State, term: Term, node: &NodeId) -> Option<Assignment> {
@@ -18,18 +19,25 @@ pub fn assignment(state: &State, term: Term, node: &NodeId) -> Option<Assignment
         term,
         node: node.clone(),
         generation: known.generation,
-        instances: (*known.assigned).clone(),
+        instances: known
+            .assigned
+            .iter()
+            .map(|(id, assigned)| (id.clone(), AssignedInstance::clone(assigned)))
+            .collect(),
     })
 }
 
-/// The same from scratch, for the property test and after reading a snapshot.
-pub(crate) fn derive_assigned(
-    state: &State,
-    node: &NodeId,
-) -> BTreeMap<InstanceId, AssignedInstance> {
-    let here = state.instances.values().filter(|i| i.node == *node);
-    here.filter_map(|i| Some((i.id.clone(), assigned(state, i)?)))
-        .collect()
+/// What every node shall run, from scratch: for the property test and after reading a snapshot.
+pub(crate) fn derive_assigned(state: &State) -> BTreeMap<NodeId, Assigned> {
+    let mut all: BTreeMap<NodeId, Assigned> = BTreeMap::new();
+    for instance in state.instances.values() {
+        let Some(assigned) = assigned(state, instance) else {
+            continue;
+        };
+        let node = all.entry(instance.node.clone()).or_default();
+        node.insert(instance.id.clone(), Arc::new(assigned));
+    }
+    all
 }
 
 /// One instance as its node shall run it.

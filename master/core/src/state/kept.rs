@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hancock_proto::ids::{AppName, DocIndex, Revision, ZoneName};
+use hancock_proto::persistent::Map;
 use hancock_proto::registry::{Batch, MAX_BATCH};
 use hancock_proto::service::ServiceName;
 use hancock_proto::upstream::{Level, Member, Server, UpstreamDoc};
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     /// By name; one that is deleted stays until its deletion is published.
-    pub upstreams: BTreeMap<ServiceName, KeptUpstream>,
+    pub upstreams: Map<ServiceName, KeptUpstream>,
     /// Everything changed up to this index is published.
     pub published: DocIndex,
     /// Revision it was written at.

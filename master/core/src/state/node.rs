@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use hancock_proto::assignment::AssignedInstance;
 use hancock_proto::ids::{AppName, BootId, DocIndex, Generation, InstanceId, Revision};
+use hancock_proto::persistent::Map;
 use hancock_proto::resources::{NodeInfo, Usage};
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// What one node shall run.
+pub type Assigned = Map<InstanceId, Arc<AssignedInstance>>;
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,7 +31,7 @@ pub struct Node {
     pub generation: Generation,
     /// Its assignment, maintained; rebuilt when a snapshot is read.
     #[serde(skip)]
-    pub assigned: Arc<BTreeMap<InstanceId, AssignedInstance>>,
+    pub assigned: Assigned,
     /// Revision of the registry since which it belongs to the zones it is in now.
     #[serde(default)]
     pub zoned: Revision,

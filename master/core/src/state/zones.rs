@@ -20,16 +20,17 @@ impl State {
 
     /// Every zone by name, the default one among them.
     pub fn all_zones(&self) -> BTreeMap<ZoneName, Zone> {
-        let mut all = self.zones.clone();
+        let mut all: BTreeMap<_, _> = self.zones.iter().map(cloned).collect();
         all.entry(ZoneName::default()).or_default();
         all
     }
 
     /// Zones a node with these labels belongs to.
     pub fn zones_of(&self, labels: &Labels) -> BTreeSet<ZoneName> {
-        let all = self.all_zones().into_iter();
-        let holding = all.filter(|(_, zone)| zone.holds(labels));
-        holding.map(|(name, _)| name).collect()
+        let holding = self.zones.iter().filter(|(_, zone)| zone.holds(labels));
+        let named = holding.map(|(name, _)| name.clone());
+        // The default one holds all nodes, whether anything is said of it or not.
+        named.chain([ZoneName::default()]).collect()
     }
 
     /// Zones of a registered node; none of one that is not.
@@ -45,6 +46,10 @@ impl State {
         let nodes = self.nodes.iter().map(|(id, node)| (id, &**node));
         nodes.filter(|(_, node)| zone.holds(&node.info.labels))
     }
+}
+
+fn cloned((name, zone): (&ZoneName, &Zone)) -> (ZoneName, Zone) {
+    (name.clone(), zone.clone())
 }
 
 /// An app's services with the zones that carry them, looked up once.
