@@ -410,13 +410,9 @@ impl Raft {
 
     /// Returns when Raft has ended, by itself or not.
     pub(crate) async fn ended(&self) {
-        let mut metrics = self.library.metrics();
-        loop {
-            let running = metrics.borrow_watched().running_state.is_ok();
-            if !running || metrics.changed().await.is_err() {
-                return;
-            }
-        }
+        // All metrics end with Raft. Those of the server are the ones that do not change with every write.
+        let mut metrics = self.library.server_metrics();
+        while metrics.changed().await.is_ok() {}
     }
 
     /// Gives the lead to another voter, takes a snapshot where it saves replaying, and ends. What is not done in time is done by the next start.

@@ -1,8 +1,8 @@
 //! The Raft log on disk: append-only segments, written by one thread, read from memory.
 //!
 //! Entries not yet purged are all in memory, so reading never touches the disk and an entry is readable before it is durable, as Raft
-//! wants. Vote: a small sealed file. The committed index rides in the log as a record without a flush of its own: a lost one only
-//! means that Raft commits again what is durable anyway.
+//! wants. Vote: a small sealed file. The committed index rides in the log with the next entries, without a write of its own: a lost one
+//! only means that Raft commits again what is durable anyway.
 
 mod record;
 mod recover;
@@ -44,6 +44,8 @@ struct Memory {
     entries: BTreeMap<u64, Entry>,
     purged: Option<LogId>,
     committed: Option<LogId>,
+    /// The log does not say yet how far it is committed.
+    unsaid: bool,
     vote: Option<Vote>,
 }
 
@@ -87,6 +89,7 @@ impl LogStore {
             entries: recovered.entries,
             purged: recovered.purged,
             committed: recovered.committed,
+            unsaid: false,
             vote,
         };
         let memory = Arc::new(Mutex::new(memory));
@@ -96,6 +99,9 @@ impl LogStore {
     /// Ends the writer after everything queued is written.
     pub(crate) async fn close(&self) {
         let (told, ended) = oneshot::channel();
+        if let Err(error) = self.say_committed().await {
+            tracing::debug!(%error, "how far the log is committed was not written");
+        }
         if self.jobs.send(Job::Stop(told)).await.is_ok() {
             // An error means the writer is gone already.
             drop(ended.await);
@@ -104,6 +110,27 @@ impl LogStore {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The record of how far the log is committed, where it is not there yet.
+    fn unsaid(&self) -> io::Result<Option<(Kind, Vec<u8>)>> {
+        let mut memory = self.memory();
+        if !std::mem::take(&mut memory.unsaid) {
+            return Ok(None);
+        }
+        Ok(Some((Kind::Committed, json(&memory.committed)?)))
+    }
+
+    async fn say_committed(&self) -> io::Result<()> {
+        let Some(record) = self.unsaid()? else {
+            return Ok(());
+        };
+        self.carry_out(|done| Job::Append {
+            records: vec![record],
+            highest: None,
+            done,
+        })
+        .await
     }
 
     async fn send(&self, job: Job) -> io::Result<()> {
@@ -209,10 +236,9 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        let payload = json(&committed)?;
-        let kind = Kind::Committed;
-        self.send(Job::Note { kind, payload }).await?;
-        self.memory().committed = committed;
+        let mut memory = self.memory();
+        memory.committed = committed;
+        memory.unsaid = true;
         Ok(())
     }
 
@@ -226,15 +252,16 @@ impl RaftLogStorage<Types> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let records: io::Result<Vec<_>> = entries
-            .iter()
-            .map(|entry| Ok((Kind::Entry, json(entry)?)))
-            .collect();
+        let mut records = Vec::with_capacity(entries.len() + 1);
+        records.extend(self.unsaid()?);
+        for entry in &entries {
+            records.push((Kind::Entry, json(entry)?));
+        }
         let highest = entries.last().map(|entry| entry.log_id.index);
         let entries = entries.into_iter().map(|entry| (entry.log_id.index, entry));
         self.memory().entries.extend(entries);
         self.send(Job::Append {
-            records: records?,
+            records,
             highest,
             done: Done::Raft(callback),
         })

@@ -32,8 +32,6 @@ pub(crate) enum Job {
         highest: Option<u64>,
         done: Done,
     },
-    /// A record nobody waits for: it reaches the disk now, and becomes durable with the next flush.
-    Note { kind: Kind, payload: Vec<u8> },
     /// Entries up to `upto` are void: after the record is durable, segments with nothing else are removed.
     Purge {
         payload: Vec<u8>,
@@ -151,7 +149,6 @@ impl Writer {
                 highest,
                 done,
             } => self.append(records, highest, done),
-            Job::Note { kind, payload } => self.record(kind, &payload),
             Job::Purge {
                 payload,
                 upto,
