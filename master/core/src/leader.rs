@@ -22,8 +22,9 @@ pub(crate) use outside::{Seen as SeenReader, Stand};
 use crate::command::Command;
 use crate::state::{Stage, State};
 
-/// A node that was silent for longer is `unknown`.
-pub const LEASE: Duration = Duration::from_secs(10);
+/// A node that was silent for longer is `unknown`. A little less than the ten seconds after which that shall show: words of thousands of
+/// nodes may be on their way when one of them falls silent, and who looks takes a moment too.
+pub const LEASE: Duration = Duration::from_secs(9);
 /// A node that was silent for longer is `lost`: its instances are replaced.
 pub const LOST_AFTER: Duration = Duration::from_secs(60);
 
