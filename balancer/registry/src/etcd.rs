@@ -77,7 +77,8 @@ pub struct Timing {
     pub connect: Duration,
     /// For the answer to one call.
     pub call: Duration,
-    /// Silence of a watch after which a sign of life is asked for.
+    /// Silence of a watch after which a sign of life is asked for. Questions are what idle readers cost a store most, and pings notice a
+    /// member that is gone or stands still sooner: this is for a watch that hangs in one that is well otherwise.
     pub ask: Duration,
     /// Silence of a watch after which its member is left.
     pub silence: Duration,
@@ -90,8 +91,8 @@ impl Default for Timing {
         Self {
             connect: Duration::from_secs(2),
             call: Duration::from_secs(5),
-            ask: Duration::from_secs(2),
-            silence: Duration::from_secs(5),
+            ask: Duration::from_secs(10),
+            silence: Duration::from_secs(13),
             lease: Duration::from_secs(30),
         }
     }

@@ -18,6 +18,7 @@ pub mod http;
 pub mod image;
 pub mod load;
 pub mod lossy;
+pub mod network;
 pub mod paths;
 pub mod port;
 pub mod proc;

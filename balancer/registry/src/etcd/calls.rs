@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use etcd_client::{Channel, Client, ConnectOptions, Error, KvClient, LeaseClient, WatchClient};
+use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::sync::Mutex;
 use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
@@ -15,9 +16,13 @@ use crate::RegistryError;
 
 /// Largest message taken: the documents of one page, or of one revision.
 const MESSAGE: usize = 64 << 20;
-/// Pings of an idle connection. Etcd hangs up on clients that ping more often than every 5 s.
-const PING: Duration = Duration::from_secs(10);
-const PONG: Duration = Duration::from_secs(5);
+/// The kernel asks on a connection on which nothing comes, and gives it up when neither that nor what was sent is confirmed for so long. The
+/// kernel at the other end answers, so it costs the store nothing.
+const KNOCK: Duration = Duration::from_secs(1);
+const GONE: Duration = Duration::from_secs(4);
+/// A process that stands still answers no ping. Etcd hangs up on clients that ping more often, or when nothing is open.
+const PING: Duration = Duration::from_secs(5);
+const PONG: Duration = Duration::from_secs(3);
 
 /// Why a call did not bring what was asked.
 #[derive(Debug)]
@@ -160,7 +165,8 @@ impl Calls {
     /// A member that answers, and has a leader.
     async fn dial(&self, member: &str) -> Result<Client, String> {
         let endpoint = self.endpoint(member).map_err(|error| chain(&error))?;
-        let channel = endpoint.connect().await.map_err(|error| chain(&error))?;
+        let channel = endpoint.connect_with_connector(self.sockets()).await;
+        let channel = channel.map_err(|error| chain(&error))?;
         let mut options = ConnectOptions::new()
             .with_require_leader(true)
             .with_auto_token_refresh(true);
@@ -200,6 +206,17 @@ impl Calls {
         }
     }
 
+    fn sockets(&self) -> HttpConnector {
+        let mut sockets = HttpConnector::new();
+        sockets.enforce_http(false);
+        sockets.set_nodelay(true);
+        sockets.set_connect_timeout(Some(self.timing().connect));
+        sockets.set_keepalive(Some(KNOCK));
+        sockets.set_keepalive_interval(Some(KNOCK));
+        sockets.set_tcp_user_timeout(Some(GONE));
+        sockets
+    }
+
     fn endpoint(&self, member: &str) -> Result<Endpoint, tonic::transport::Error> {
         let scheme = match self.options.tls {
             Some(_) => "https",
@@ -208,8 +225,7 @@ impl Calls {
         let endpoint = Endpoint::from_shared(format!("{scheme}://{member}"))?
             .connect_timeout(self.timing().connect)
             .http2_keep_alive_interval(PING)
-            .keep_alive_timeout(PONG)
-            .keep_alive_while_idle(true);
+            .keep_alive_timeout(PONG);
         let Some(tls) = &self.options.tls else {
             return Ok(endpoint);
         };

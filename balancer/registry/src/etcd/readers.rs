@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use etcd_client::{Error, GetOptions, PutOptions};
+use etcd_client::{Error, GetOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions};
 use hancock_proto::registry::{Confirmation, Reader};
 use tokio::time::Instant;
 
 use super::Etcd;
-use super::calls::Failure;
+use super::calls::{Connection, Failure};
 use crate::RegistryError;
 
 /// Readers of one page: what each tells is bounded, too.
@@ -21,7 +21,41 @@ pub(super) struct Lease {
     id: i64,
     /// When it is to be renewed.
     renew: Instant,
+    renewals: Option<Renewals>,
     told: Option<Confirmation>,
+}
+
+/// Questions and answers that keep a lease alive. They stay open: to begin them costs the store more than they do.
+#[derive(Debug)]
+struct Renewals {
+    /// The connection they are on.
+    epoch: u64,
+    ask: LeaseKeeper,
+    answers: LeaseKeepAliveStream,
+}
+
+impl Renewals {
+    /// Begins them, which renews the lease.
+    async fn begin(connection: &Connection, lease: i64) -> Result<Self, Error> {
+        let (ask, answers) = connection.lease().keep_alive(lease).await?;
+        let epoch = connection.epoch();
+        Ok(Self {
+            epoch,
+            ask,
+            answers,
+        })
+    }
+
+    /// Renews the lease once more.
+    async fn again(mut self) -> Result<Self, Error> {
+        self.ask.keep_alive().await?;
+        let ended = || Error::LeaseKeepAliveError("the member ended it".to_owned());
+        let answer = self.answers.message().await?.ok_or_else(ended)?;
+        match answer.ttl() {
+            ..=0 => Err(Error::LeaseKeepAliveError("it is over".to_owned())),
+            _ => Ok(self),
+        }
+    }
 }
 
 impl Etcd {
@@ -74,6 +108,7 @@ impl Etcd {
         Ok(Lease {
             id: granted.await?.id(),
             renew: Instant::now() + timing.lease / 3,
+            renewals: None,
             told: None,
         })
     }
@@ -83,14 +118,20 @@ impl Etcd {
             return Ok(());
         }
         let (timing, id) = (self.calls.timing(), lease.id);
+        let open = lease.renewals.take();
         let renewed = self.calls.call(timing.call, |connection| async move {
-            match connection.lease().keep_alive(id).await {
-                Ok(_) => Ok(true),
-                Err(Error::LeaseKeepAliveError(_)) => Ok(false),
+            let renewed = match open {
+                Some(open) if open.epoch == connection.epoch() => open.again().await,
+                _ => Renewals::begin(&connection, id).await,
+            };
+            match renewed {
+                Ok(open) => Ok(Some(open)),
+                Err(Error::LeaseKeepAliveError(_)) => Ok(None),
                 Err(error) => Err(error),
             }
         });
-        if !renewed.await? {
+        lease.renewals = renewed.await?;
+        if lease.renewals.is_none() {
             return Err(Failure::Refused("the reader's lease is over".to_owned()));
         }
         lease.renew = Instant::now() + timing.lease / 3;

@@ -1,5 +1,5 @@
 //! Changes as they come. A watch that falls silent is asked for a sign of life, and left when none comes; one that would go on in another
-//! history says that everything is to be listed.
+//! history says that everything is to be listed. Of a connection that is dead say the pings of [`super::calls`], sooner.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Members that end, stop, lose everything or want a password.
 
+use hancock_testkit::network::Network;
 use hancock_testkit::wait::wait_for_async;
 use hancock_testkit::wait_for;
 
@@ -132,9 +133,91 @@ async fn a_half_open_connection_is_noticed() {
     let at = registry.list().await.unwrap().revision;
     let mut watch = registry.watch_from(at).await.unwrap();
     path.lose_answers();
+    let begun = std::time::Instant::now();
     assert_eq!(next(&mut watch).await, None);
+    // By a ping, after 5 + 3 s: what is before the store still takes everything.
+    let noticed = begun.elapsed();
+    assert!(noticed < Duration::from_secs(10), "{noticed:?}");
     put(&registry, "b", 1.0).await;
     until(&registry, at, &["b"]).await;
+}
+
+#[test]
+fn a_wire_that_was_cut_is_noticed_before_any_ping() {
+    if !can_run() {
+        return;
+    }
+    Network::of_its_own(|network| {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = Server::start();
+            let registry = open(&server.url("edge"));
+            put(&registry, "a", 1.0).await;
+            let at = registry.list().await.unwrap().revision;
+            let mut watch = registry.watch_from(at).await.unwrap();
+            network.cut();
+            let begun = std::time::Instant::now();
+            assert_eq!(next(&mut watch).await, None);
+            // By the kernel, after 4 to 5 s.
+            let noticed = begun.elapsed();
+            assert!(noticed < Duration::from_secs(7), "{noticed:?}");
+            network.heal();
+            until_put(&registry, "b").await;
+            until(&registry, at, &["b"]).await;
+        });
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_stays_known_beyond_its_lease_and_not_beyond_its_end() {
+    if !can_run() {
+        return;
+    }
+    let mut server = Server::start();
+    let mut options = options(&server.url("edge"));
+    options.timing.lease = Duration::from_secs(3);
+    let (reader, other) = (Etcd::new(options), open(&server.url("edge")));
+    let told = Confirmation {
+        reader: "r".to_owned(),
+        node: "n".parse().unwrap(),
+        boot: "b0000000000000000".parse().unwrap(),
+        revision: Revision(1),
+        index: Default::default(),
+        open: Default::default(),
+        more: false,
+        ended: false,
+    };
+    let known = || async { other.readers().await.map(|readers| readers.len()) };
+    let tell_for = async |time: Duration| {
+        let begun = std::time::Instant::now();
+        wait_for_async("so much time", time * 2, || async {
+            reader.confirm(&told).await.map_err(|e| e.to_string())?;
+            assert_eq!(known().await, Ok(1));
+            match begun.elapsed() > time {
+                true => Ok(()),
+                false => Err(format!("{:?}", begun.elapsed())),
+            }
+        })
+        .await;
+    };
+    // Longer than the lease, so by its renewals alone: nothing else is written.
+    tell_for(Duration::from_secs(8)).await;
+    assert_eq!(server.revision(), 2, "one write");
+    // The renewals go on over another connection.
+    server.crash(0);
+    server.restart(0);
+    wait_for_async("a word", SOON, || reader.confirm(&told)).await;
+    wait_for_async("a look", SOON, known).await;
+    tell_for(Duration::from_secs(8)).await;
+    drop(reader);
+    wait_for_async("its end", SOON, || async {
+        match known().await {
+            Ok(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
