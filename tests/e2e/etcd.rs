@@ -176,6 +176,32 @@ fn a_wiped_store_empties_nothing() {
 }
 
 #[test]
+fn a_store_set_back_while_the_balancer_is_away_empties_nothing() {
+    if !can_run() {
+        return;
+    }
+    let (mut etcd, origin, mut edge) = served();
+    etcd.crash_all();
+    etcd.copy("then");
+    etcd.restart_all();
+    etcd.put("edge/upstreams/api", &origin.document());
+    edge.wait_answer("api", "v1");
+    edge.wait("all on disk", |r| (r["services"] == 2).then_some(()));
+    edge.crash();
+    etcd.crash_all();
+    etcd.set_back("then");
+    etcd.restart_all();
+    // Past every revision there was: by that alone the list would prove that the service is gone.
+    (0..20).for_each(|n| etcd.put(&format!("other/{n}"), "x"));
+    edge.spawn();
+    edge.wait("a list that proves nothing", |r| {
+        (r["lists"] == 1 && r["orphaned"] == 1).then_some(())
+    });
+    edge.wait_answer("api", "v1");
+    edge.wait_answer("web", "v1");
+}
+
+#[test]
 fn compaction_is_overcome_by_a_list() {
     if !can_run() {
         return;

@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use hancock_proto::ids::Revision;
 use hancock_proto::registry::{Batch, Confirmation, Fence, Listing, Outcome, Reader};
 
+use crate::mark::Mark;
 use crate::{RegistryError, UpstreamRegistry, Watch};
 use calls::Calls;
 use history::History;
@@ -143,6 +144,17 @@ impl UpstreamRegistry for Etcd {
 
     async fn watch_from(&self, revision: Revision) -> Result<Watch, RegistryError> {
         self.follow(revision).await
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.history().mark.clone()
+    }
+
+    fn recall(&self, mark: Mark) {
+        let mut history = self.history();
+        if history.mark.is_none() {
+            (history.mark, history.recalled) = (Some(mark), true);
+        }
     }
 
     async fn confirm(&self, reader: &Confirmation) -> Result<(), RegistryError> {

@@ -85,6 +85,9 @@ impl Feed {
         let kept = memory.record();
         let mut watcher = Watcher::new();
         watcher.adopt(kept.cluster.clone(), kept.revision, kept.names.clone());
+        if let Some(mark) = &kept.mark {
+            registry.recall(mark.clone());
+        }
         Self {
             registry,
             sink,
@@ -159,6 +162,7 @@ impl Feed {
         self.standing
             .listed(&listing, self.watcher.orphaned().count());
         self.apply(applies).await;
+        self.remember(true);
         self.standing.heard(listing.revision);
     }
 
@@ -213,6 +217,7 @@ impl Feed {
             source: self.memory.record().source.clone(),
             cluster,
             revision,
+            mark: self.registry.mark(),
             names: self.standing.owned(),
         };
         if let Err(error) = self.memory.keep(record) {

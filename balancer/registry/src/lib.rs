@@ -13,6 +13,7 @@ pub mod etcd;
 pub mod fake;
 pub mod feed;
 mod follow;
+pub mod mark;
 pub mod memory;
 mod open;
 pub mod paths;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 use hancock_proto::ids::Revision;
 use hancock_proto::registry::{Batch, Change, Confirmation, Fence, Listing, Outcome, Reader};
 use hancock_proto::service::ServiceName;
+use mark::Mark;
 use tokio::sync::mpsc;
 
 /// A store of upstream documents.
@@ -66,6 +68,17 @@ pub trait UpstreamRegistry: Send + Sync {
     /// # Errors
     /// The store could not be reached. A revision too old is not an error: the first item says [`WatchItem::Compacted`].
     async fn watch_from(&self, revision: Revision) -> Result<Watch, RegistryError>;
+
+    /// What tells the history that was seen here from any other, for a reader that keeps it. None: nothing was seen, or the store has but
+    /// one.
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+
+    /// What an earlier run kept of [`UpstreamRegistry::mark`]: the first list says whether the store is still that one.
+    fn recall(&self, mark: Mark) {
+        let _ = mark;
+    }
 
     /// Tells the store what a reader serves, for as long as it is told again every few seconds. Stores whose readers report elsewhere
     /// take no notice.

@@ -9,6 +9,8 @@ use hancock_proto::ids::{ClusterId, Revision};
 use hancock_proto::service::ServiceName;
 use serde::{Deserialize, Serialize};
 
+use crate::mark::Mark;
+
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -18,6 +20,9 @@ pub struct Record {
     pub cluster: Option<ClusterId>,
     /// Highest revision seen.
     pub revision: Option<Revision>,
+    /// What tells the store's history from another one, which may have overtaken that revision meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
     /// Names whose documents came from it. May hold one more than is served, never one less.
     pub names: BTreeSet<ServiceName>,
 }
@@ -41,7 +46,7 @@ impl Memory {
         });
         if kept.source != source {
             kept.source = source.to_owned();
-            kept.revision = None;
+            (kept.revision, kept.mark) = (None, None);
         }
         Self { path, kept }
     }
@@ -86,6 +91,12 @@ mod tests {
             source: "etcd://a/x".to_owned(),
             cluster: Some("c".parse().unwrap()),
             revision: Some(Revision(7)),
+            mark: Some(Mark {
+                cluster: 1,
+                fence: None,
+                newest: None,
+                seen: 7,
+            }),
             names: BTreeSet::from(["web".parse().unwrap(), ":1".parse().unwrap()]),
         }
     }
@@ -99,7 +110,18 @@ mod tests {
         assert_eq!(*Memory::open(dir.path(), "etcd://a/x").record(), record());
         let other = Memory::open(dir.path(), "etcd://b/x");
         assert_eq!(other.record().revision, None, "another one counts anew");
+        assert_eq!(other.record().mark, None);
         assert_eq!(other.record().names, record().names);
+    }
+
+    #[test]
+    fn a_record_without_a_mark_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"source":"etcd://a/x","cluster":"c","revision":7,"names":["web",":1"]}"#;
+        std::fs::write(dir.path().join("registry.json"), text).unwrap();
+        let mark = None;
+        let read = Memory::open(dir.path(), "etcd://a/x").record().clone();
+        assert_eq!(read, Record { mark, ..record() });
     }
 
     #[test]

@@ -157,6 +157,7 @@ impl World {
             host.disk.journal.instances = memory;
         }
         host.disk.journal.registry = daemon.record.registry;
+        host.disk.journal.store = daemon.record.store;
         let epoch = daemon.epoch;
         let wake = plan.wake_at.map(|at| at.0.max(now.0 + 1));
         if let Some(at) = wake.filter(|at| daemon.wake.is_none_or(|have| *at < have)) {

@@ -121,8 +121,10 @@ impl World {
         let Some(daemon) = &mut self.hosts[node].daemon else {
             return;
         };
-        let same = daemon.store == self.external.identity;
-        daemon.store = self.external.identity;
+        // What a real reader keeps of its store tells it from another one, also after a restart.
+        let identity = Some(self.external.identity);
+        let same = daemon.record.store.is_none() || daemon.record.store == identity;
+        daemon.record.store = identity;
         let position = daemon.watcher.revision().filter(|_| same);
         if position == Some(store.revision()) {
             return;

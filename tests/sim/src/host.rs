@@ -30,6 +30,8 @@ pub(crate) struct Record {
     pub(crate) assignment: Option<Assignment>,
     pub(crate) instances: BTreeMap<InstanceId, instance::Memory>,
     pub(crate) registry: Option<Revision>,
+    /// The store outside that was listed last.
+    pub(crate) store: Option<u64>,
 }
 
 /// What survives whatever happens to the machine.
@@ -125,8 +127,6 @@ pub(crate) struct Daemon {
     pub(crate) record: Record,
     pub(crate) watcher: Watcher,
     pub(crate) balancer: Balancer,
-    /// The store outside that was listed last.
-    pub(crate) store: u64,
     /// The open session.
     pub(crate) session: Option<u64>,
     /// Sessions in a row that failed.
@@ -163,7 +163,6 @@ impl Daemon {
             record,
             watcher,
             balancer,
-            store: 0,
             session: None,
             failures: 0,
             listing: false,

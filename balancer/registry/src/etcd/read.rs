@@ -7,9 +7,9 @@ use hancock_proto::ids::Revision;
 use hancock_proto::registry::{Entry, Fence, Listing};
 
 use super::calls::Failure;
-use super::history::{Mark, Place};
 use super::{Etcd, keys};
 use crate::RegistryError;
+use crate::mark::{Found, Mark, Place};
 
 /// Documents of one page.
 const PAGE: i64 = 500;
@@ -41,6 +41,7 @@ impl Etcd {
     }
 
     async fn read_once(&self) -> Result<Listing, Failure> {
+        self.compare_recalled().await?;
         let mut reading = self.first_page().await?;
         while let Some(from) = reading.next.take() {
             let options = self.page().with_revision(signed(reading.listing.revision));
@@ -58,6 +59,7 @@ impl Etcd {
         history.fence = reading.listing.fence.clone();
         history.listed = Some(signed(reading.listing.revision));
         history.mark = Some(reading.mark);
+        history.recalled = false;
         reading.listing.another = std::mem::take(&mut history.another);
         Ok(reading.listing)
     }
@@ -87,6 +89,7 @@ impl Etcd {
                 cluster,
                 fence: fence.as_ref().map(place),
                 newest: None,
+                seen: revision,
             },
             next: None,
         };
@@ -102,13 +105,12 @@ impl Etcd {
             .with_limit(PAGE)
     }
 
-    /// Where the fence and `key` lie now, in which cluster, and the store's revision. Answered by a member that is up to date.
-    pub(super) async fn looks(
-        &self,
-        key: &[u8],
-    ) -> Result<(u64, i64, [Option<Place>; 2]), Failure> {
+    /// What the store is now: where the fence lies, and `key`. Answered by a member that is up to date.
+    pub(super) async fn looks(&self, key: Option<&str>) -> Result<Found, Failure> {
+        let fence = self.keys.fence();
+        let key = key.unwrap_or(&fence);
         let both = [
-            TxnOp::get(self.keys.fence(), None),
+            TxnOp::get(fence.as_str(), None),
             TxnOp::get(key, Some(GetOptions::new().with_keys_only())),
         ];
         let both = Txn::new().and_then(both);
@@ -118,8 +120,13 @@ impl Etcd {
         });
         let answer = answer.await?;
         let (cluster, revision) = header(&answer)?;
-        let places = gets(&answer).map(|found| found?.kvs().first().map(place));
-        Ok((cluster, revision, places))
+        let [fence, newest] = gets(&answer).map(|found| found?.kvs().first().map(place));
+        Ok(Found {
+            cluster,
+            revision,
+            fence,
+            newest,
+        })
     }
 }
 

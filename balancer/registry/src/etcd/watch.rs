@@ -75,30 +75,6 @@ impl Etcd {
         tokio::spawn(running.run());
         Ok(watch)
     }
-
-    /// Whether what follows `position` in the store follows what was seen here.
-    async fn is_resumable(&self, position: i64) -> Result<bool, Failure> {
-        let (mark, listed) = {
-            let mut history = self.history();
-            (history.mark.clone(), history.listed.take())
-        };
-        let newest = mark.as_ref().and_then(|mark| mark.newest.as_ref());
-        let key = newest.map_or_else(|| self.keys.fence().into_bytes(), |(key, _)| key.clone());
-        let (cluster, revision, [fence, newest]) = self.looks(&key).await?;
-        let goes_on = match &mark {
-            // Just listed, and without a fence to know it by: otherwise such a store would be listed for ever.
-            Some(mark) if listed == Some(position) && mark.fence.is_none() => {
-                mark.cluster == cluster
-            }
-            Some(mark) => mark.goes_on(cluster, fence, newest, position),
-            None => true,
-        };
-        // Etcd itself would wait for a revision of the future, silently.
-        let known = mark.as_ref();
-        let another = known.is_some_and(|mark| mark.contradicts(cluster, fence, newest, position));
-        self.history().another |= another || position > revision;
-        Ok(goes_on && position <= revision)
-    }
 }
 
 impl Running {

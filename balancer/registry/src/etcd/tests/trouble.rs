@@ -88,6 +88,69 @@ async fn another_history_is_listed_even_when_it_has_overtaken_ours() {
     assert_eq!(next(&mut watch).await, Some(WatchItem::Compacted));
 }
 
+/// What a reader that begins again, with and without what an earlier run kept, takes the store for.
+async fn taken_for_another(server: &Server, kept: &Mark) -> [bool; 2] {
+    let mut another = [false; 2];
+    for (recalls, another) in [false, true].into_iter().zip(&mut another) {
+        let again = open(&server.url("edge"));
+        if recalls {
+            again.recall(kept.clone());
+        }
+        *another = again.list().await.unwrap().another;
+    }
+    another
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_set_back_while_its_reader_was_away_is_another() {
+    if !can_run() {
+        return;
+    }
+    let mut server = Server::start();
+    let registry = open(&server.url("edge"));
+    put(&registry, "a", 1.0).await;
+    server.crash(0);
+    server.copy("then");
+    server.restart_all();
+    until_put(&registry, "lost").await;
+    let at = registry.list().await.unwrap().revision;
+    let kept = registry.mark().unwrap();
+    let text = serde_json::to_string(&kept).unwrap();
+    assert_eq!(serde_json::from_str::<Mark>(&text).unwrap(), kept);
+
+    // Nothing of what it has seen is contradicted: the newest key is just not there, and revisions are past its own.
+    server.crash(0);
+    server.set_back("then");
+    server.restart_all();
+    (0..20).for_each(|n| server.put(&format!("other/{n}"), "x"));
+    assert!(server.revision() > at.0);
+    assert_eq!(taken_for_another(&server, &kept).await, [false, true]);
+    // Nor is one that was there all the time misled.
+    let watch = async || registry.watch_from(at).await;
+    let mut watch = wait_for_async("a watch", SOON, watch).await;
+    assert_eq!(next(&mut watch).await, Some(WatchItem::Compacted));
+    assert!(registry.list().await.unwrap().another);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_while_its_reader_was_away_is_gone() {
+    if !can_run() {
+        return;
+    }
+    let server = Server::start();
+    let registry = open(&server.url("edge"));
+    put(&registry, "a", 1.0).await;
+    put(&registry, "newest", 1.0).await;
+    registry.list().await.unwrap();
+    let kept = registry.mark().unwrap();
+    assert_eq!(taken_for_another(&server, &kept).await, [false, false]);
+    server.delete("edge/upstreams/newest");
+    assert_eq!(taken_for_another(&server, &kept).await, [false, false]);
+    // Also when nobody knows any more what was there.
+    server.compact();
+    assert_eq!(taken_for_another(&server, &kept).await, [false, false]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_member_is_left_for_another() {
     if !can_run() {
