@@ -35,7 +35,10 @@ fn an_app_moves_between_zones_without_a_failed_request() {
     let world = in_oslo();
     world.apply(&web("oslo"));
     let refused = world.run(&["zone", "delete", "oslo"]).fails(4);
-    assert!(refused.contains("zone oslo is used by web"), "{refused}");
+    assert!(
+        refused.contains("zone oslo is used by app web"),
+        "{refused}"
+    );
     let load = world.load("web", 100);
     for zone in ["default", "oslo"] {
         world.apply(&web(zone).version(zone));

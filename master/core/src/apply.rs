@@ -28,6 +28,7 @@ pub(crate) use heal::{effect, is_replacement};
 pub(crate) use promote::{MAX_GENERATIONS, can_go_back};
 use step::Step;
 pub(crate) use sweep::QUARANTINE;
+pub(crate) use zones::Users;
 pub(crate) use zones::taken_over;
 
 impl State {

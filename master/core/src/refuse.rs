@@ -1,5 +1,6 @@
 //! Refusals: a stable code, and a sentence with the way out.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use hancock_proto::api::ApiError;
@@ -7,7 +8,7 @@ use hancock_proto::app::Problem;
 use hancock_proto::ids::{AppName, DeploymentId, ZoneName};
 use hancock_proto::service::{ServiceKind, ServiceName};
 
-use crate::apply::spoken;
+use crate::apply::{Users, spoken};
 
 fn error(code: &str, message: String) -> ApiError {
     ApiError {
@@ -33,15 +34,42 @@ pub(crate) fn zone_not_found(zone: &ZoneName) -> ApiError {
     )
 }
 
-/// A zone that services use stays as it is.
-pub(crate) fn zone_in_use(zone: &ZoneName, users: &[String]) -> ApiError {
+/// A zone that services use stays as it is; each kind of user has its way out.
+pub(crate) fn zone_in_use(zone: &ZoneName, users: &Users) -> ApiError {
+    let mut told = Vec::new();
+    if let Some(first) = users.apps.first() {
+        let apps = listed(&users.apps);
+        told.push(format!(
+            "app {apps}: give its services another zone, or delete it with `hancock app delete {first}`"
+        ));
+    }
+    if let Some(first) = users.kept.first() {
+        let kept = listed(&users.kept);
+        told.push(format!(
+            "upstream {kept}: delete it with `hancock zone delete-upstream {zone} {first}`"
+        ));
+    }
+    if !users.leaving.is_empty() {
+        let leaving = listed(&users.leaving);
+        told.push(format!(
+            "upstream {leaving}, which is deleted and not yet out of the registry: try again in a moment; `hancock registry show` tells what it waits for"
+        ));
+    }
     error(
         "zone_in_use",
-        format!(
-            "zone {zone} is used by {}; give their services another zone first",
-            users.join(", ")
-        ),
+        format!("zone {zone} is used by {}", told.join("; by ")),
     )
+}
+
+/// The first few names.
+fn listed<T: Display>(names: &BTreeSet<T>) -> String {
+    const TOLD: usize = 5;
+    let first: Vec<String> = names.iter().take(TOLD).map(ToString::to_string).collect();
+    let first = first.join(", ");
+    match names.len().saturating_sub(TOLD) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// There is no such upstream kept by hand.

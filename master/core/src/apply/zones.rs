@@ -70,15 +70,24 @@ fn tell(step: &mut Step<'_>, kind: &str, message: String) {
 
 fn unused(state: &State, zone: &ZoneName) -> Result<(), ApiError> {
     let users = users(state, zone);
-    match users.is_empty() {
+    match users == Users::default() {
         true => Ok(()),
         false => Err(refuse::zone_in_use(zone, &users)),
     }
 }
 
-/// Apps with a service in the zone: now, a moment ago, or soon. What is published counts, whatever is decided by now. And upstreams kept by
-/// hand.
-fn users(state: &State, zone: &ZoneName) -> Vec<String> {
+/// Who uses a zone.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Users {
+    /// Apps with a service in it: now, a moment ago, or soon. What is published counts, whatever is decided by now.
+    pub(crate) apps: BTreeSet<AppName>,
+    /// Upstreams kept by hand.
+    pub(crate) kept: BTreeSet<ServiceName>,
+    /// Those that were deleted, and that the registry still holds.
+    pub(crate) leaving: BTreeSet<ServiceName>,
+}
+
+fn users(state: &State, zone: &ZoneName) -> Users {
     let apps = state.apps.values();
     let by_spec = apps.filter(|app| {
         let mut specs = claims::specs(state, app);
@@ -90,10 +99,19 @@ fn users(state: &State, zone: &ZoneName) -> Vec<String> {
     let published = members.filter(|member| member.zones.contains(zone));
     let by_spec = by_spec.map(|app| app.name.clone());
     let apps = by_spec.chain(published.map(|member| member.app.clone()));
-    let apps: BTreeSet<_> = apps.filter(|app| *app != AppName::by_hand()).collect();
-    let kept = state.kept.upstreams.iter().filter(|(_, k)| k.zone == *zone);
-    let kept = kept.map(|(name, _)| format!("upstream {name}"));
-    apps.iter().map(ToString::to_string).chain(kept).collect()
+    let mut users = Users {
+        apps: apps.filter(|app| *app != AppName::by_hand()).collect(),
+        ..Users::default()
+    };
+    let kept = state.kept.upstreams.iter();
+    for (name, upstream) in kept.filter(|(_, upstream)| upstream.zone == *zone) {
+        let names = match upstream.servers.is_empty() {
+            true => &mut users.leaving,
+            false => &mut users.kept,
+        };
+        names.insert(name.clone());
+    }
+    users
 }
 
 /// The app's services have changed: zones that carried them before do so until the new ones' balancers have taken over. `before`: what
