@@ -10,6 +10,7 @@ mod deed;
 mod demo_app;
 mod deployment;
 pub mod dev;
+mod doctor;
 mod etcd;
 mod events;
 pub mod exit;
@@ -84,6 +85,17 @@ struct Global {
 }
 
 impl Global {
+    /// A client of the master, when one was named or a token says that there is one.
+    fn named(&self) -> anyhow::Result<Option<Client>> {
+        let variable = std::env::var("HANCOCK_MASTER").is_ok_and(|url| !url.is_empty());
+        let token = token::given(self.token_file.as_deref())?;
+        if self.master.is_none() && !variable && token.is_none() {
+            return Ok(None);
+        }
+        let client = Client::new(&self.master(token.as_deref()))?;
+        Ok(Some(client.showing(token)?))
+    }
+
     fn master(&self, token: Option<&str>) -> String {
         let variable = || std::env::var("HANCOCK_MASTER").ok();
         let variable = || variable().filter(|url| !url.is_empty());
@@ -104,6 +116,8 @@ enum Command {
     Agent(Box<agent::Args>),
     /// Run only a balancer, managed in Slardar's words
     Balancer(Box<balancer::Args>),
+    /// Whether this machine can be a node, and what to do about what is missing
+    Doctor(doctor::Args),
     /// Move documents of upstreams
     #[command(subcommand, arg_required_else_help = true)]
     Upstream(upstream::Command),
@@ -195,6 +209,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::App(app::Command::Validate(args)) => {
             app::validate::run(&args, &Out::new(global.output))
         }
+        Command::Doctor(args) => {
+            let master = global.named()?;
+            let out = Out::new(global.output);
+            runtime()?.block_on(doctor::run(&args, master, &out))
+        }
         Command::Upstream(command) => {
             let out = Out::new(global.output);
             runtime()?.block_on(upstream::run(command, &out))
@@ -236,6 +255,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Dev(_)
         | Command::Agent(_)
         | Command::Balancer(_)
+        | Command::Doctor(_)
         | Command::Upstream(_)
         | Command::Master(_)
         | Command::Snapshot(_)

@@ -160,11 +160,11 @@ fn ports(wanted: Option<PortRange>) -> Result<PortRange, DetectError> {
     if first == 0 || first > last {
         return Err(DetectError::Ports { first, last });
     }
-    if let Some(ephemeral) = ephemeral().filter(|e| e.first <= last && first <= e.last) {
+    if let Some(ephemeral) = ephemeral().filter(|e| e.overlaps(range)) {
         tracing::warn!(
             first,
             last,
-            "host ports overlap those Linux gives to outgoing connections ({}-{}): an instance's port may be taken; change net.ipv4.ip_local_port_range or the node's range",
+            "host ports overlap those Linux gives to outgoing connections ({}-{}): an instance's port may be taken; `hancock doctor` tells how to change that",
             ephemeral.first,
             ephemeral.last
         );
@@ -174,6 +174,11 @@ fn ports(wanted: Option<PortRange>) -> Result<PortRange, DetectError> {
 
 fn ephemeral() -> Option<PortRange> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    outgoing_ports(&text)
+}
+
+/// The ports Linux gives to outgoing connections, as `net.ipv4.ip_local_port_range` says them.
+pub fn outgoing_ports(text: &str) -> Option<PortRange> {
     let mut numbers = text.split_whitespace().map(str::parse);
     Some(PortRange {
         first: numbers.next()?.ok()?,

@@ -71,6 +71,11 @@ impl PortRange {
     pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
+
+    /// Whether any port is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
 }
 
 /// What a node has free just now, sent every few seconds; stays in the leader's memory.

@@ -4,7 +4,7 @@ mod token;
 mod values;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,18 @@ pub struct Args {
     orphan_grace: Option<Span>,
     #[command(flatten)]
     balancer: balancer::Args,
+}
+
+/// What an agent takes of its machine.
+pub(super) struct Needs {
+    /// Whether instances run in Docker.
+    pub(super) docker: bool,
+    /// Host ports of instances.
+    pub(super) ports: PortRange,
+    /// What it listens on, by option.
+    pub(super) listens: [(&'static str, SocketAddr); 3],
+    /// Its data directory, which may not be there yet.
+    pub(super) data_dir: PathBuf,
 }
 
 /// Runs until asked to stop; instances go on running.
@@ -194,6 +206,26 @@ impl Args {
             runtime: self.runtime.or(file.runtime),
             orphan_grace: self.orphan_grace.or(file.orphan_grace),
             balancer: self.balancer.over(file.balancer),
+        }
+    }
+
+    /// What a configuration file says, as it would be used.
+    ///
+    /// # Errors
+    /// It cannot be read, says something that is no option, or leaves out what is needed.
+    pub(super) fn of_file(path: &Path) -> anyhow::Result<Self> {
+        let args: Self = config::read(path, "agent")?;
+        args.check()?;
+        Ok(args)
+    }
+
+    /// What it takes of the machine.
+    pub(super) fn needs(&self) -> Needs {
+        Needs {
+            docker: self.runtime.unwrap_or(Runtime::Docker) == Runtime::Docker,
+            ports: self.instance_ports.unwrap_or(detect::DEFAULT_PORTS),
+            listens: self.balancer.listens(),
+            data_dir: self.balancer.data_dir("node"),
         }
     }
 

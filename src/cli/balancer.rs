@@ -173,15 +173,24 @@ impl Args {
         &self.registry
     }
 
+    /// What is listened on, by option.
+    pub(super) fn listens(&self) -> [(&'static str, SocketAddr); 3] {
+        [
+            ("http", self.http.unwrap_or(HTTP)),
+            ("admin", self.admin.unwrap_or(ADMIN)),
+            ("stream-admin", self.stream_admin.unwrap_or(STREAM_ADMIN)),
+        ]
+    }
+
     /// Binds every listener, and tries the TCP ports.
     ///
     /// # Errors
     /// One is taken.
     pub(super) fn bind(&self) -> anyhow::Result<Sockets> {
-        let stream_admin = self.stream_admin.unwrap_or(STREAM_ADMIN);
+        let [(_, http), (_, admin), (_, stream_admin)] = self.listens();
         let sockets = Sockets {
-            http: boot::bind(self.http.unwrap_or(HTTP), "--http ADDR")?,
-            admin: boot::bind(self.admin.unwrap_or(ADMIN), "--admin ADDR")?,
+            http: boot::bind(http, "--http ADDR")?,
+            admin: boot::bind(admin, "--admin ADDR")?,
             stream_admin: boot::bind(stream_admin, "--stream-admin ADDR")?,
         };
         self.try_tcp([&sockets.http, &sockets.admin, &sockets.stream_admin])?;

@@ -94,6 +94,24 @@ impl Client {
         })
     }
 
+    /// How many milliseconds the master's clock is ahead of this machine's, to the second an answer tells. Any answer does.
+    ///
+    /// # Errors
+    /// No master answers, or it does not say the time.
+    pub async fn ahead(&self) -> Result<i64, ClientError> {
+        let url = self.bases[0].clone();
+        let begun = super::args::now();
+        let asked = self.http.get(url.clone()).timeout(CONNECT).send().await;
+        let answer = asked.map_err(|e| ClientError::unreachable(url.to_string(), e))?;
+        let ended = super::args::now();
+        let date = answer.headers().get(reqwest::header::DATE);
+        let date = date.and_then(|date| date.to_str().ok()).unwrap_or_default();
+        error::ahead(date, begun, ended).ok_or_else(|| ClientError::Reply {
+            url: url.to_string(),
+            reason: "it does not say the time".to_owned(),
+        })
+    }
+
     /// What applying `spec` would do.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ Cluster:
   master       run · init · join · list · remove · transfer · recover
                several masters, also after most of them are lost
   snapshot     save · restore · inspect: the whole cluster as a file
+  doctor       Whether this machine can be a node, and what to do about it
 
 By itself:
   balancer     Only the data plane: passes for a Slardar
@@ -103,6 +104,8 @@ milliseconds since 1970.
                        checksum, counts: {apps, instances, nodes, zones,
                        deployments, upstreams}}
   snapshot restore     {cluster, index, operator_token?, join_token?}
+  doctor               a list of {check, level (ok warn fail), found, why?,
+                       fix?}
   any error            {code, message, problems?: [{line?, path, message}]}
 
 AppSummary      app, version, stopped, replicas, serving, deployment?, hosts,

@@ -8,6 +8,7 @@ mod agents;
 mod balancer;
 mod crash;
 mod demo;
+mod doctor;
 mod engine;
 mod etcd;
 mod failing;

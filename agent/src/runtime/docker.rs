@@ -3,6 +3,7 @@
 //! One container per instance, found by name and labels; a restart starts the same container again, so that its log stays. The engine
 //! never restarts anything by itself: that is the agent's decision.
 
+mod about;
 mod connect;
 mod create;
 mod image;
@@ -33,6 +34,8 @@ use hancock_agent_core::observed::{Observed, Owner, StopRule};
 
 use super::{ContainerRuntime, Lines, LogQuery, RuntimeError};
 use connect::{Connection, status};
+
+pub use about::About;
 
 /// How to reach an engine and what to ask of it.
 #[derive(Debug, Clone)]

@@ -4,12 +4,21 @@ use std::error::Error;
 use std::fmt::{self, Display, Write as _};
 
 use hancock_proto::api::ApiError;
+use hancock_proto::time::Timestamp;
 use reqwest::Url;
 
 use crate::cli::exit;
 
 /// The words for an answer that does not come.
 pub(super) const LATE: &str = "no answer in time";
+
+/// How many milliseconds a clock is ahead that said `date` (of HTTP, in whole seconds) somewhen between two times of ours.
+pub(super) fn ahead(date: &str, begun: Timestamp, ended: Timestamp) -> Option<i64> {
+    let said = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    let ours = begun.0.checked_add(ended.0)? / 2;
+    let within = said.as_millisecond().checked_add(500)?;
+    within.checked_sub(i64::try_from(ours).ok()?)
+}
 
 /// Why the master did not do what was asked.
 #[derive(Debug)]

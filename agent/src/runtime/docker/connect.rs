@@ -7,6 +7,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -18,8 +19,8 @@ const TIMEOUT: u64 = 50;
 /// Time it has to say its version: it must be quick, or it is as good as away.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Largest answer to the question for the version.
-const MAX_VERSION: u64 = 64 << 10;
+/// Largest answer to a question.
+const MAX_ANSWER: u64 = 1 << 20;
 
 /// A way to one engine.
 #[derive(Debug)]
@@ -77,22 +78,32 @@ impl Connection {
     /// Asked without a version in the path, which every engine understands; the client library always puts one, and engines refuse
     /// versions newer than their own.
     async fn ask_version(&self) -> Result<EngineVersion, RuntimeError> {
-        let asked = tokio::time::timeout(VERSION_TIMEOUT, ask(&self.socket));
-        match asked.await {
-            Ok(answer) => answer.map_err(|e| unavailable(&self.socket, &e)),
-            Err(_) => Err(unavailable(&self.socket, &"no answer within 5 s")),
-        }
+        ask(&self.socket, "/version", VERSION_TIMEOUT).await
     }
 }
 
-async fn ask(socket: &Path) -> std::io::Result<EngineVersion> {
+/// What the engine answers at `path`, within `deadline`.
+pub(super) async fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    path: &str,
+    deadline: Duration,
+) -> Result<T, RuntimeError> {
+    match tokio::time::timeout(deadline, asked(socket, path)).await {
+        Ok(answer) => answer.map_err(|e| unavailable(socket, &e)),
+        Err(_) => Err(unavailable(
+            socket,
+            &format!("no answer within {deadline:?}"),
+        )),
+    }
+}
+
+async fn asked<T: DeserializeOwned>(socket: &Path, path: &str) -> std::io::Result<T> {
     let mut stream = UnixStream::connect(socket).await?;
     // HTTP/1.0: the answer is neither chunked nor followed by anything.
-    stream
-        .write_all(b"GET /version HTTP/1.0\r\nHost: docker\r\n\r\n")
-        .await?;
+    let question = format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
+    stream.write_all(question.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(MAX_VERSION).read_to_end(&mut answer).await?;
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
     let body = answer.windows(4).position(|w| w == b"\r\n\r\n");
     let body = body.map_or(&[][..], |at| &answer[at + 4..]);
     serde_json::from_slice(body).map_err(std::io::Error::other)
