@@ -1,6 +1,6 @@
 //! Agents as processes of their own, under several masters.
 
-mod node;
+pub(crate) mod node;
 
 use std::time::{Duration, Instant};
 

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use hancock_testkit::certs::Authority;
 use hancock_testkit::etcd::Etcd;
-use hancock_testkit::{wait, wait_for};
+use hancock_testkit::{http, wait, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::can_run;
 use super::edge::Edge;
+use crate::agents::node::Node;
 use crate::masters::cluster::Cluster;
 use crate::runtime::Runtime;
 use crate::spec::Spec;
@@ -221,6 +222,62 @@ fn a_node_that_was_killed_serves_within_a_second_with_its_etcd_away() {
 }
 
 #[test]
+fn a_killed_agent_serves_within_a_second_with_etcd_and_masters_away() {
+    if !can_run() {
+        return;
+    }
+    let mut etcd = Etcd::start();
+    let mut cluster = Cluster::start(1);
+    let mut node = Node::new("n1", &cluster.join, cluster.agents(0));
+    node.spawn();
+    let url = etcd.url("edge");
+    cluster.ask(&["registry", "set", &url]).ok();
+    let file = node.write("web.yaml", &Spec::web(Runtime::Process).text());
+    wait_for("the node", SOON, || {
+        match cluster.ask(&["node", "list"]).out.contains("alive") {
+            true => Ok(()),
+            false => Err("not there yet"),
+        }
+    });
+    cluster.ask(&["app", "apply", &file, "--wait"]).ok();
+    wait_shown(&cluster, &url);
+    assert_eq!(stored(&etcd)["hancock"]["app"], "web");
+    etcd.crash_all();
+    cluster.crash(0);
+    let mut starts = std::iter::repeat_with(|| {
+        node.crash();
+        let begun = Instant::now();
+        node.spawn();
+        wait_for("an answer", SOON, || {
+            match http::get(node.http, "web.localhost", "/")?.first_word() {
+                "v1" => Ok(()),
+                other => Err(other.to_owned()),
+            }
+        });
+        begun.elapsed()
+    });
+    let served: Vec<_> = starts
+        .by_ref()
+        .take(STARTS)
+        .inspect(|took| println!("served after {took:?}"))
+        .take_while(|took| *took > Duration::from_secs(1))
+        .collect();
+    assert!(served.len() < STARTS, "served after {served:?}");
+}
+
+/// Waits until the registry at `url` is in force.
+#[track_caller]
+fn wait_shown(cluster: &Cluster, url: &str) {
+    wait_for("the registry in force", SOON, || {
+        let shown = cluster.ask(&["registry", "show"]).ok();
+        match shown.contains("settled") && shown.contains(url) {
+            true => Ok(()),
+            false => Err(shown),
+        }
+    });
+}
+
+#[test]
 fn the_registry_is_switched_while_clients_ask() {
     if !can_run() {
         return;
@@ -281,13 +338,7 @@ fn masters_write_to_an_etcd_that_asks_who_they_are() {
             other => Err(format!("{other:?}")),
         }
     });
-    wait_for("the registry in force", SOON, || {
-        let shown = cluster.ask(&["registry", "show"]).ok();
-        match shown.contains("settled") && shown.contains(&url) {
-            true => Ok(()),
-            false => Err(shown),
-        }
-    });
+    wait_shown(&cluster, &url);
     cluster
         .ask(&["zone", "add", "default", "web.test", "10.0.0.1:80"])
         .ok();
