@@ -150,10 +150,10 @@ fn files(facts: &Facts) -> Finding {
         true => finding.bad(
             Level::Warn,
             "every connection through the balancer takes two; this is what programs get that are started from here",
-            format!(
-                "run the agent by packaging/systemd/hancock-agent.service, which gives it 1048576, or `ulimit -n {}` before it",
-                FILES.min(most.max(now))
-            ),
+            match most < FILES {
+                true => "run the agent by packaging/systemd/hancock-agent.service, which gives it 1048576".to_owned(),
+                false => format!("run the agent by packaging/systemd/hancock-agent.service, or `ulimit -n {FILES}` before it"),
+            },
         ),
     }
 }

@@ -18,7 +18,7 @@ fn one(what: &str, room: &Room) -> Finding {
     let ((all, free), (files, unused)) = (room.bytes, room.files);
     let mut found = format!("{}: {} of {} free", room.path, bytes(free), bytes(all));
     if files > 0 {
-        found += &format!(", {unused} of {files} files");
+        found += &format!(", room for {unused} more files");
     }
     let finding = Finding::ok(format!("disk of the {what}"), found);
     let path = &room.path;
