@@ -77,7 +77,11 @@ fn a_master_is_moved_or_sent_away_once_for_a_key() {
         cluster.send(next, "DELETE", &path, key, "").unwrap()
     };
     let (first, again) = (leave(Some("k3")), leave(Some("k3")));
-    assert_eq!((first.status, again.status), (200, 200), "{again:?}");
+    assert_eq!(
+        (first.status, again.status),
+        (200, 200),
+        "{first:?}, {again:?}"
+    );
     assert!(
         !again.body.contains(&format!("{:?}", names[leader])),
         "{again:?}"

@@ -116,3 +116,67 @@ impl Drop for LogStream {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted {
+            instance: "web-1".parse().unwrap(),
+            follow: true,
+            tail: None,
+            since: None,
+        }
+    }
+
+    fn chunk(id: u64) -> LogChunk {
+        LogChunk {
+            id,
+            lines: Vec::new(),
+            end: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_too_slow_is_cut_off() {
+        let requests = Arc::<Requests>::default();
+        let (out, _messages) = mpsc::channel(1);
+        let mut log = requests.open(wanted(), out).unwrap();
+        for _ in 0..QUEUE {
+            assert!(requests.deliver(chunk(log.id)));
+        }
+        assert!(!requests.deliver(chunk(log.id)), "the node is told to stop");
+        for _ in 0..QUEUE {
+            assert!(log.next().await.is_some(), "what was taken is delivered");
+        }
+        assert!(log.next().await.is_none(), "and then the log is over");
+    }
+
+    #[tokio::test]
+    async fn a_session_carries_so_many_logs_at_a_time() {
+        let requests = Arc::<Requests>::default();
+        let (out, _messages) = mpsc::channel(2 * MAX_OPEN);
+        let open = || requests.open(wanted(), out.clone());
+        let mut logs: Vec<_> = (0..MAX_OPEN).map(|_| open().unwrap()).collect();
+        assert!(open().is_none());
+        drop(logs.pop());
+        assert!(open().is_some(), "a log that nobody reads makes room");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_takes_no_messages_is_asked_for_nothing() {
+        let requests = Arc::<Requests>::default();
+        let (out, _messages) = mpsc::channel(1);
+        let first = requests.open(wanted(), out.clone());
+        assert!(requests.open(wanted(), out).is_none());
+        assert_eq!(
+            requests.lock().open.len(),
+            1,
+            "what was not asked for is not kept"
+        );
+        drop(first);
+        assert!(requests.lock().open.is_empty());
+    }
+}
