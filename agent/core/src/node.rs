@@ -10,6 +10,7 @@ use hancock_proto::time::Timestamp;
 use crate::environment::PortSide;
 use crate::instance::{Deed, Failure, Instance, Memory, Phase, Want};
 use crate::observed::{Ending, Exit, Observed, Owner, State};
+use crate::throttle::Starts;
 
 /// Time an orphan is left alone, where nothing else is configured: long enough for a master that was put back to an earlier state to be
 /// stopped by whoever notices.
@@ -38,6 +39,8 @@ pub struct Node {
     /// Containers of ours that nobody knows, since when.
     orphans: BTreeMap<InstanceId, Timestamp>,
     orphan_grace: Duration,
+    /// How many starts may begin.
+    pub(crate) starts: Starts,
 }
 
 /// A point in the order of deeds and lists.
@@ -76,6 +79,7 @@ impl Node {
             heard: false,
             orphans: BTreeMap::new(),
             orphan_grace: ORPHAN_GRACE,
+            starts: Starts::default(),
         }
     }
 

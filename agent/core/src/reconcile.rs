@@ -155,7 +155,7 @@ impl Node {
     }
 
     fn action(
-        &self,
+        &mut self,
         id: &InstanceId,
         deed: Deed,
         instance: &mut Instance,
@@ -166,6 +166,7 @@ impl Node {
             Deed::Prepare => Some(Action::Prepare(self.spec(id, instance)?)),
             Deed::Start => {
                 self.ports_free(id, instance, now)?;
+                self.may_start(instance, now)?;
                 Some(Action::Start(self.spec(id, instance)?))
             }
             Deed::Stop => Some(match seen.map(|o| o.stop.clone()) {
@@ -206,6 +207,15 @@ impl Node {
                 None
             }
         }
+    }
+
+    /// None: too many starts began just now, and the instance was told to wait.
+    fn may_start(&mut self, instance: &mut Instance, now: Timestamp) -> Option<()> {
+        let wait = |until| {
+            let reason = "waits for its turn: many instances start on this node just now";
+            instance.postpone(until, reason.to_owned());
+        };
+        self.starts.take(now).map_err(wait).ok()
     }
 
     fn reports(&self) -> BTreeMap<InstanceId, InstanceReport> {

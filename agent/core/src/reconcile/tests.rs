@@ -13,6 +13,7 @@ use super::world::{End, World, assigned, assignment, id, observed};
 use crate::instance::Deed;
 use crate::node::ORPHAN_GRACE;
 use crate::observed::{Ending, State};
+use crate::throttle::{BURST, PACE};
 
 fn deeds(actions: &[Action]) -> Vec<(String, Deed)> {
     let each = actions.iter();
@@ -44,6 +45,36 @@ fn a_new_instance_is_prepared_then_started() {
     world.finish(0, End::Done);
     assert!(world.plan().is_empty());
     assert_eq!(life(&world, 1), Life::Running);
+}
+
+/// A node that comes back with more than it can start at once begins the rest one after the other, and none is forgotten.
+#[test]
+fn many_starts_take_their_turns() {
+    let many = u64::from(BURST) + 20;
+    let mut world = World::assigned((1..=many).map(|n| (n, Running)));
+    while !world.under_way.is_empty() {
+        world.finish(0, End::Done);
+    }
+    let first = world.plan().len();
+    assert_eq!(first, BURST as usize);
+    let waiting = world.plan.reports.values();
+    let waiting = waiting.filter(|r| r.reason.as_deref().is_some_and(|r| r.contains("its turn")));
+    assert_eq!(waiting.count(), 20);
+    let begun = world.now;
+    loop {
+        while !world.under_way.is_empty() {
+            world.finish(0, End::Done);
+        }
+        // A stranger is there from the beginning.
+        if world.engine.len() > usize::try_from(many).unwrap() {
+            break;
+        }
+        if world.plan().is_empty() {
+            world.now = world.plan.wake_at.unwrap();
+        }
+    }
+    let took = world.now.since(begun);
+    assert!(took >= PACE * 19 && took <= PACE * 25, "{took:?}");
 }
 
 #[test]
