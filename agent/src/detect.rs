@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use hancock_proto::app::Resources;
+use hancock_proto::app::{PortProtocol, Resources};
+use hancock_proto::assignment::PortBinding;
 use hancock_proto::ids::NodeId;
 use hancock_proto::resources::{NodeInfo, Offer, PortRange, Uplink};
 use hancock_proto::units::{Cpu, Size};
@@ -192,7 +193,8 @@ fn hostname() -> String {
         .unwrap_or_default()
 }
 
-fn cpus() -> Cpu {
+/// Processor time of all cores.
+pub fn cpus() -> Cpu {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Cpu::millicores(u32::try_from(cores).unwrap_or(1).saturating_mul(1000))
 }
@@ -275,20 +277,39 @@ fn load() -> f64 {
 
 /// Ports of the range somebody listens on, over IPv4 or IPv6, on any address.
 pub fn ports_in_use(range: PortRange) -> BTreeSet<u16> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| table.lines().filter_map(listening).collect::<Vec<_>>())
-        .filter(|port| range.contains(*port))
-        .collect()
+    let all = open(PortProtocol::Tcp).into_iter();
+    all.filter(|port| range.contains(*port)).collect()
 }
 
-/// The local port of a line of /proc/net/tcp, when its state is LISTEN (0A).
-fn listening(line: &str) -> Option<u16> {
+/// Whether a program of the node has one of the host ports.
+pub fn is_any_in_use(binding: &PortBinding) -> bool {
+    let all = open(binding.protocol);
+    binding.hosts().any(|port| all.contains(&port))
+}
+
+/// Ports that somebody listens on.
+fn open(protocol: PortProtocol) -> BTreeSet<u16> {
+    // TCP: LISTEN. UDP has no such state; a socket that waits for anybody is "closed".
+    let (tables, state) = match protocol {
+        PortProtocol::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
+        PortProtocol::Udp => (["/proc/net/udp", "/proc/net/udp6"], "07"),
+    };
+    let tables = tables
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok());
+    let ports = tables.flat_map(|table| {
+        let ports = table.lines().filter_map(|line| listening(line, state));
+        ports.collect::<Vec<_>>()
+    });
+    ports.collect()
+}
+
+/// The local port of a line of such a table, when it is in this state.
+fn listening(line: &str, wanted: &str) -> Option<u16> {
     let mut fields = line.split_whitespace().skip(1);
     let (local, state) = (fields.next()?, fields.nth(1)?);
     let port = local.rsplit_once(':')?.1;
-    (state == "0A").then(|| u16::from_str_radix(port, 16).ok())?
+    (state == wanted).then(|| u16::from_str_radix(port, 16).ok())?
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod docker;
 pub mod fake;
+mod given;
 pub mod process;
 
 use std::pin::Pin;
@@ -40,6 +41,12 @@ pub trait ContainerRuntime: Send + Sync {
     /// # Errors
     /// The image is not to be had, or the spec asks for what this runtime cannot do.
     async fn prepare(&self, spec: &StartSpec) -> Result<(), RuntimeError>;
+
+    /// How far the preparation of an instance is, in words; told by [`ContainerRuntime::changes`] now and then. None: nothing is under way,
+    /// or it is not known.
+    fn progress(&self, _instance: &InstanceId) -> Option<String> {
+        None
+    }
 
     /// Starts the instance, anew when it ended before. One that runs already is left alone and shown.
     ///
@@ -124,6 +131,16 @@ pub enum RuntimeError {
         /// Why not, and the way out.
         reason: String,
     },
+    /// This node does not have or allow what is asked for; another one may.
+    #[error("cannot {deed} {what} here: {reason}")]
+    Elsewhere {
+        /// What was tried.
+        deed: &'static str,
+        /// With what.
+        what: String,
+        /// What is missing, and the way out.
+        reason: String,
+    },
     /// It did not work this time.
     #[error("cannot {deed} {what}: {reason}")]
     Failed {
@@ -142,6 +159,15 @@ impl RuntimeError {
         Self::Failed { deed, what, reason }
     }
 
+    pub(crate) fn elsewhere(
+        deed: &'static str,
+        what: impl ToString,
+        reason: impl ToString,
+    ) -> Self {
+        let (what, reason) = (what.to_string(), reason.to_string());
+        Self::Elsewhere { deed, what, reason }
+    }
+
     pub(crate) fn impossible(
         deed: &'static str,
         what: impl ToString,
@@ -157,6 +183,7 @@ impl From<RuntimeError> for Failure {
         let kind = match error {
             RuntimeError::Unavailable { .. } => FailureKind::Unavailable,
             RuntimeError::Impossible { .. } => FailureKind::Permanent,
+            RuntimeError::Elsewhere { .. } => FailureKind::Elsewhere,
             RuntimeError::Failed { .. } => FailureKind::Temporary,
         };
         Self {

@@ -4,6 +4,10 @@
 
 #[path = "contract/bench.rs"]
 mod bench;
+#[path = "contract/options.rs"]
+mod options;
+#[path = "contract/pull.rs"]
+mod pull;
 #[path = "contract/suite.rs"]
 mod suite;
 
@@ -11,28 +15,30 @@ use std::sync::Arc;
 
 use bench::Bench;
 use hancock_agent::runtime::fake::FakeRuntime;
+use hancock_testkit::fixture;
+use hancock_testkit::skip::{skip, test_name};
 
 /// Every case on every runtime, each a test of its own.
 macro_rules! contract {
-    ($($case:ident),* $(,)?) => {
+    ($($part:ident::$case:ident),* $(,)?) => {
         mod fake {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::suite::$case(super::Bench::fake(Arc::default())).await;
+                super::$part::$case(super::Bench::fake(Arc::default())).await;
             })*
             use std::sync::Arc;
         }
         mod process {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::suite::$case(super::Bench::process()).await;
+                super::$part::$case(super::Bench::process()).await;
             })*
         }
         mod docker {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 if let Some(bench) = super::Bench::docker(stringify!($case)).await {
-                    super::suite::$case(bench).await;
+                    super::$part::$case(bench).await;
                 }
             })*
         }
@@ -40,19 +46,43 @@ macro_rules! contract {
 }
 
 contract![
-    starts_once_and_is_listed,
-    an_exit_is_noticed_with_its_code,
-    a_stop_is_polite_then_hard,
-    a_kill_is_at_once,
-    it_starts_again_and_keeps_its_log,
-    removal_leaves_nothing,
-    another_runtime_finds_what_runs,
-    a_missing_program_is_named,
-    strangers_are_not_touched,
-    logs_have_tail_since_and_follow,
-    what_is_not_there_is_no_error,
-    the_spec_reaches_the_app,
+    suite::starts_once_and_is_listed,
+    suite::an_exit_is_noticed_with_its_code,
+    suite::a_stop_is_polite_then_hard,
+    suite::a_kill_is_at_once,
+    suite::it_starts_again_and_keeps_its_log,
+    suite::removal_leaves_nothing,
+    suite::another_runtime_finds_what_runs,
+    suite::a_missing_program_is_named,
+    suite::strangers_are_not_touched,
+    suite::logs_have_tail_since_and_follow,
+    suite::what_is_not_there_is_no_error,
+    suite::the_spec_reaches_the_app,
+    options::limits_are_set,
+    options::files_are_there_before_the_start,
+    options::privileges_are_given_and_taken,
+    options::privileged_needs_the_nodes_word,
+    options::a_root_that_cannot_be_written,
+    options::kernel_settings_and_limits_of_processes,
+    options::names_and_who_resolves_them,
+    options::networks_are_chosen,
+    options::volumes_of_every_kind,
+    options::output_goes_where_it_is_told,
+    options::ports_are_published_over_udp_and_as_ranges,
+    options::a_limit_of_the_disk_is_set_or_refused,
 ];
+
+/// A registry that wants a password gets that of the node, once there is one; the policy says when it is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn images_come_from_a_locked_registry_as_the_policy_says() {
+    let Some(bench) = Bench::docker("images_come_from_a_locked_registry").await else {
+        return;
+    };
+    if let Some(reason) = fixture::missing("docker-registry") {
+        return skip(&test_name(), &reason);
+    }
+    pull::from_a_locked_registry(bench).await;
+}
 
 #[tokio::test]
 async fn the_engine_in_memory_can_be_away() {

@@ -31,7 +31,8 @@ fn open(socket: &Path, engine: &Path) -> tokio::task::JoinHandle<()> {
 
 #[tokio::test]
 async fn the_socket_goes_away_and_comes_back() {
-    let real = DockerOptions::from_environment().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let real = DockerOptions::from_environment(folder.path()).unwrap();
     if let Err(error) = UnixStream::connect(&real.socket).await {
         assert!(
             std::env::var("CI").as_deref() != Ok("true"),
@@ -41,7 +42,6 @@ async fn the_socket_goes_away_and_comes_back() {
         eprintln!("SKIPPED: docker outage: {}: {error}", real.socket.display());
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
     let options = DockerOptions {
         socket: folder.path().join("docker.sock"),
         ..real.clone()

@@ -167,7 +167,10 @@ fn least() -> Value {
         "service": [{"hosts": ["web.test"], "proxy": {"sticky": {"cookie": "srv"}, "no_peer": {}}}],
         "healthcheck": {"type": "http"},
         "resources": {}, "update": {}, "stop": {}, "placement": {}, "restart": {},
+        "limits": {},
         "volumes": [{"source": "/a", "target": "/b"}],
+        "files": [{"target": "/c", "content": "d"}],
+        "container": {"log": {"driver": "local"}, "ulimits": {"core": {"soft": 0, "hard": 0}}},
         "x-owner": 1,
     })
 }
@@ -196,8 +199,11 @@ fn what_the_schema_of_a_spec_wants_the_decoder_wants() {
         "/app",
         "/ports/0/name",
         "/healthcheck/type",
-        "/volumes/0/source",
         "/volumes/0/target",
+        "/files/0/target",
+        "/files/0/content",
+        "/container/log/driver",
+        "/container/ulimits/core/hard",
         "/service/0/proxy/sticky/cookie",
     ] {
         let (above, name) = path.rsplit_once('/').unwrap();
@@ -221,6 +227,13 @@ fn what_the_schema_of_a_spec_refuses_the_decoder_refuses() {
         ("/resources/cpu", json!("0.5")),
         ("/update/ack_timeout", json!(10)),
         ("/service/0/balance", json!("best")),
+        ("/ports/0/host", json!([1])),
+        ("/ports/0/protocol", json!("sctp")),
+        ("/volumes/0/type", json!("nfs")),
+        ("/files/0/mode", json!("644")),
+        ("/limits/pids", json!(-1)),
+        ("/container/privileged", json!("yes")),
+        ("/container/cap_add", json!("NET_ADMIN")),
         ("/colour", json!("red")),
     ] {
         let (above, name) = path.rsplit_once('/').unwrap();

@@ -3,10 +3,14 @@
 //! [`AppSpec::decode`] is the only door from the outside: it finds every mistake at once. Serde's own reading is for values that passed it
 //! before (state, wire). Every optional part has a default here, so that `plan` can show what is meant.
 
+mod container;
 mod decode;
 mod defaults;
+pub mod needs;
 pub mod path;
+mod port;
 mod proxy;
+mod storage;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +20,11 @@ use crate::ids::{AppName, ZoneName};
 use crate::service::ServiceName;
 use crate::units::{Cpu, Size, Span};
 
+pub use container::{Container, Log, Network, Ulimit};
 pub use decode::{Problem, host_problem};
+pub use port::{InvalidPorts, Port, PortProtocol, PortSpan};
 pub use proxy::{ServiceProxy, StickyCookie};
+pub use storage::{File, FileMode, InvalidMode, Volume, VolumeKind};
 
 /// One app.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +38,9 @@ pub struct AppSpec {
     /// Image to run; not needed where nodes run plain processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// When the image is fetched from its registry.
+    #[serde(default, skip_serializing_if = "PullPolicy::is_missing")]
+    pub pull_policy: PullPolicy,
     /// Program and arguments. Empty: what the image says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
@@ -50,6 +60,9 @@ pub struct AppSpec {
     pub replicas: u32,
     /// What one instance reserves.
     pub resources: Resources,
+    /// What one instance may not exceed, where that is not what it reserves.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
     /// The ports an instance listens on.
     #[serde(default)]
     pub ports: Vec<Port>,
@@ -67,9 +80,15 @@ pub struct AppSpec {
     pub placement: Placement,
     /// What happens on the node when an instance ends by itself.
     pub restart: Restart,
-    /// Host folders mounted into the container.
+    /// What is mounted into the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
+    /// Files put there before the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+    /// What is asked of the container engine; nodes that run plain processes have none of it.
+    #[serde(default, skip_serializing_if = "Container::is_default")]
+    pub container: Container,
 }
 
 /// What kind of work an app is.
@@ -81,6 +100,56 @@ pub enum Kind {
     Service,
 }
 
+/// When an image is fetched from its registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PullPolicy {
+    /// Before every first start of an instance.
+    Always,
+    /// When the node does not have it.
+    #[default]
+    Missing,
+    /// Never: it has to be on the node.
+    Never,
+}
+
+impl PullPolicy {
+    /// Whether it is the usual one.
+    pub fn is_missing(&self) -> bool {
+        *self == Self::Missing
+    }
+}
+
+/// What one instance may not exceed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Processor time. None: whatever others leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    /// Memory. None: what is reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Size>,
+    /// What it writes beside its image; only with storage drivers of the engine that can tell. None: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Size>,
+    /// Processes and threads. None: 4096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
+}
+
+impl Limits {
+    /// Processes and threads of an instance that names no limit: enough for any app, too few to exhaust the node.
+    pub const PIDS: u32 = 4096;
+
+    /// Whether it names none.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What one instance reserves on its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -88,25 +157,10 @@ pub enum Kind {
 pub struct Resources {
     /// Processor time.
     pub cpu: Cpu,
-    /// Memory; also the limit where the runtime can set one.
+    /// Memory; also the limit, where `limits` names no other.
     pub memory: Size,
     /// Disk space.
     pub disk: Size,
-}
-
-/// A port an instance listens on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Port {
-    /// Name used in `service`, `healthcheck` and `{{ port.<name> }}`.
-    pub name: String,
-    /// Port inside the container. None: the same number as the host port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub container: Option<u16>,
-    /// Fixed host port. None: chosen from the node's range.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<u16>,
 }
 
 /// What balancers see of an app: one entry gives one upstream per host, or one for its listen port.
@@ -303,20 +357,6 @@ pub struct Restart {
     pub max_delay: Span,
 }
 
-/// A host folder mounted into a container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Volume {
-    /// Folder on the host.
-    pub source: String,
-    /// Path in the container.
-    pub target: String,
-    /// No writes.
-    #[serde(default)]
-    pub read_only: bool,
-}
-
 impl AppSpec {
     /// Reads a spec from any of its encodings, already turned into a JSON value, or tells everything that is wrong with it.
     ///
@@ -342,6 +382,12 @@ impl AppSpec {
     /// The name of every service: what balancers, registry and confirmations know the app by.
     pub fn names(&self) -> std::collections::BTreeSet<ServiceName> {
         self.service.iter().flat_map(Service::names).collect()
+    }
+
+    /// Names of its volumes that stay on their node.
+    pub fn named_volumes(&self) -> impl Iterator<Item = &str> {
+        let named = self.volumes.iter().filter(|v| v.kind == VolumeKind::Volume);
+        named.map(|v| v.source.as_str())
     }
 
     /// The port named `name`.

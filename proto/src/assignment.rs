@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::{HealthCheck, Resources, Restart, Volume};
+use crate::app::{
+    Container, File, HealthCheck, Limits, PortProtocol, PullPolicy, Resources, Restart, Volume,
+};
 use crate::ids::{AppName, ClusterId, Generation, InstanceId, NodeId, Term, Version};
 use crate::units::Span;
 
@@ -55,6 +57,9 @@ pub struct RunSpec {
     /// Image, for runtimes that have images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// When it is fetched.
+    #[serde(default, skip_serializing_if = "PullPolicy::is_missing")]
+    pub pull_policy: PullPolicy,
     /// Program and arguments.
     #[serde(default)]
     pub command: Vec<String>,
@@ -70,14 +75,23 @@ pub struct RunSpec {
     /// The owner's labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Reserved amounts, limits where the runtime can.
+    /// Reserved amounts.
     pub resources: Resources,
+    /// What it may not exceed.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
     /// Ports in the order of the spec, host ports chosen.
     #[serde(default)]
     pub ports: Vec<PortBinding>,
-    /// Host folders.
+    /// What is mounted.
     #[serde(default)]
     pub volumes: Vec<Volume>,
+    /// Files put there before the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+    /// What is asked of the container engine.
+    #[serde(default, skip_serializing_if = "Container::is_default")]
+    pub container: Container,
     /// First signal on stop.
     pub stop_signal: String,
     /// Time between the signal and SIGKILL.
@@ -86,16 +100,45 @@ pub struct RunSpec {
     pub restart: Restart,
 }
 
-/// One port of one instance.
+/// One port of one instance, or a range of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortBinding {
     /// Name from the spec.
     pub name: String,
-    /// Port inside a container. None: the same number as `host`.
+    /// Port inside a container, the first one of a range. None: the same number as `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<u16>,
-    /// Port on the node.
+    /// Port on the node, the first one of a range.
     pub host: u16,
+    /// How many there are, one after the other.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u16,
+    /// What is spoken over it.
+    #[serde(default, skip_serializing_if = "PortProtocol::is_tcp")]
+    pub protocol: PortProtocol,
+}
+
+impl PortBinding {
+    /// Every port on the node.
+    pub fn hosts(&self) -> impl Iterator<Item = u16> + use<> {
+        let first = self.host;
+        (0..self.count).map_while(move |n| first.checked_add(n))
+    }
+
+    /// Every port on the node with that inside the container.
+    pub fn pairs(&self) -> impl Iterator<Item = (u16, u16)> + use<> {
+        let inside = self.container.unwrap_or(self.host);
+        let inside = (0..self.count).map_while(move |n| inside.checked_add(n));
+        self.hosts().zip(inside)
+    }
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn is_one(count: &u16) -> bool {
+    *count == 1
 }
 
 /// A readiness check with its port resolved.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hancock_agent::link::dial::Dial;
 use hancock_agent::link::grpc::GrpcLink;
+use hancock_agent::runtime::docker::Registries;
 use hancock_agent::{Agent, ORPHAN_GRACE, Options, detect};
 use hancock_balancer::{Balancer, Handle};
 use hancock_proto::ids::NodeId;
@@ -21,7 +22,7 @@ use hancock_tls::Pin;
 
 use super::balancer::{self, config};
 use super::dev::Runtime;
-use super::dev::engine::Engine;
+use super::dev::engine::{Engine, Rules};
 use crate::boot::{self, DataDir, Stop};
 
 /// Time open requests have to end after Ctrl-C.
@@ -87,6 +88,12 @@ pub struct Args {
     /// Time a container of this node that no master knows is left alone [default: 1m]
     #[arg(long, value_name = "TIME")]
     orphan_grace: Option<Span>,
+    /// Run containers that ask for every privilege over this node
+    #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
+    allow_privileged: Option<bool>,
+    /// File with the passwords of image registries, as `docker login` writes ~/.docker/config.json; helpers it names are not called
+    #[arg(long, value_name = "FILE")]
+    docker_config: Option<PathBuf>,
     #[command(flatten)]
     balancer: balancer::Args,
 }
@@ -133,7 +140,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let link = GrpcLink::to_masters(Dial::new(&token, node.clone(), &folder));
     let address = args.address()?;
     let runtime = args.runtime.unwrap_or(Runtime::Docker);
-    let engine = Engine::choose(&data, runtime, &node, values::publish(address)).await?;
+    let engine = Engine::choose(&data, runtime, &node, &args.rules(address)).await?;
     let options = args
         .balancer
         .options(node.clone(), sockets, data.join("balancer"))?;
@@ -205,6 +212,8 @@ impl Args {
             overcommit: self.overcommit.or(file.overcommit),
             runtime: self.runtime.or(file.runtime),
             orphan_grace: self.orphan_grace.or(file.orphan_grace),
+            allow_privileged: self.allow_privileged.or(file.allow_privileged),
+            docker_config: self.docker_config.or(file.docker_config),
             balancer: self.balancer.over(file.balancer),
         }
     }
@@ -226,6 +235,16 @@ impl Args {
             ports: self.instance_ports.unwrap_or(detect::DEFAULT_PORTS),
             listens: self.balancer.listens(),
             data_dir: self.balancer.data_dir("node"),
+        }
+    }
+
+    fn rules(&self, address: IpAddr) -> Rules {
+        Rules {
+            publish: values::publish(address),
+            allow_privileged: self.allow_privileged.unwrap_or(false),
+            registries: Registries {
+                config: self.docker_config.clone(),
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod document;
 mod json;
+mod local;
 mod toml;
 mod yaml;
 
@@ -150,17 +151,18 @@ fn check(file: &str, encoding: Encoding, text: &str) -> Result<AppSpec, SpecErro
         file: file.to_owned(),
         problems,
     };
-    let document = encoding
+    let mut document = encoding
         .parse(text)
         .map_err(|Syntax { line, message }| invalid(vec![located(line, "", message)]))?;
+    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    let beside = local::fill(&mut document.value, folder);
     let decoded = AppSpec::decode(&document.value);
     let mut problems = document.duplicates();
-    if let Err(found) = &decoded {
-        problems.extend(found.iter().map(|p| Located {
-            line: document.line(&p.path),
-            problem: p.clone(),
-        }));
-    }
+    let found = decoded.as_ref().err().into_iter().flatten();
+    problems.extend(beside.iter().chain(found).map(|p| Located {
+        line: document.line(&p.path),
+        problem: p.clone(),
+    }));
     // Stable: problems of one line stay in the order they were found.
     problems.sort_by_key(|p| p.line);
     match decoded {

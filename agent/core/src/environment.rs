@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hancock_proto::app::{Resources, Volume};
+use hancock_proto::app::{Container, File, Limits, Network, PullPolicy, Resources, Volume};
 use hancock_proto::assignment::{AssignedInstance, PortBinding, RunSpec};
 use hancock_proto::ids::{AppName, InstanceId, Version};
 use hancock_proto::template::{Scope, TemplateError, render};
@@ -32,6 +32,9 @@ pub struct StartSpec {
     pub version: Version,
     /// Image, for runtimes that have images.
     pub image: Option<String>,
+    /// When the image is fetched.
+    #[serde(default, skip_serializing_if = "PullPolicy::is_missing")]
+    pub pull_policy: PullPolicy,
     /// Program and arguments. Empty: what the image says.
     pub command: Vec<String>,
     /// Working directory.
@@ -44,12 +47,28 @@ pub struct StartSpec {
     pub labels: BTreeMap<String, String>,
     /// Reserved amounts.
     pub resources: Resources,
+    /// What it may not exceed.
+    #[serde(default, skip_serializing_if = "Limits::is_default")]
+    pub limits: Limits,
     /// Ports in the order of the spec.
     pub ports: Vec<PortBinding>,
-    /// Host folders.
+    /// What is mounted.
     pub volumes: Vec<Volume>,
+    /// Files put there before the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+    /// What is asked of the container engine.
+    #[serde(default, skip_serializing_if = "Container::is_default")]
+    pub container: Container,
     /// How it is stopped.
     pub stop: StopRule,
+}
+
+impl StartSpec {
+    /// Every host port it was given.
+    pub fn host_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        self.ports.iter().flat_map(PortBinding::hosts)
+    }
 }
 
 /// Resolves what one assigned instance is to be started with.
@@ -63,6 +82,11 @@ pub fn resolve(
     side: PortSide,
 ) -> Result<StartSpec, TemplateError> {
     let run = &assigned.run;
+    // In the node's network nothing stands between the app and the host port.
+    let side = match run.container.network {
+        Network::Host => PortSide::Host,
+        _ => side,
+    };
     let ports = listening(&run.ports, side);
     let scope = Scope {
         app: &assigned.app,
@@ -81,16 +105,32 @@ pub fn resolve(
         app: assigned.app.clone(),
         version: assigned.version,
         image: run.image.clone(),
+        pull_policy: run.pull_policy,
         user: run.user.clone(),
         labels: run.labels.clone(),
         resources: run.resources,
+        limits: run.limits,
         ports: run.ports.clone(),
         volumes: run.volumes.clone(),
+        files: files(&run.files, &scope)?,
+        container: run.container.clone(),
         stop: StopRule {
             signal: run.stop_signal.clone(),
             grace: run.grace_period,
         },
     })
+}
+
+fn files(files: &[File], scope: &Scope<'_>) -> Result<Vec<File>, TemplateError> {
+    let file = |file: &File| {
+        let content = match file.template {
+            true => render(&file.content, scope)?,
+            false => file.content.clone(),
+        };
+        let file = file.clone();
+        Ok(File { content, ..file })
+    };
+    files.iter().map(file).collect()
 }
 
 /// The port the app itself listens on, by name.
@@ -146,6 +186,7 @@ fn variable(port: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use hancock_proto::app::PortProtocol;
     use hancock_proto::assignment::Desired;
     use hancock_proto::units::Span;
 
@@ -156,6 +197,8 @@ mod tests {
             name: name.into(),
             container,
             host,
+            count: 1,
+            protocol: PortProtocol::Tcp,
         };
         let own = own.iter().map(|(k, v)| ((*k).into(), (*v).into()));
         let assigned = AssignedInstance {
@@ -165,17 +208,21 @@ mod tests {
             check: None,
             run: RunSpec {
                 image: None,
+                pull_policy: PullPolicy::Missing,
                 command: vec!["serve".into(), "--port={{ port.http }}".into()],
                 workdir: Some("/srv/{{ instance.id }}".into()),
                 user: None,
                 environment: own.collect(),
                 labels: BTreeMap::new(),
                 resources: Resources::default(),
+                limits: Limits::default(),
                 ports: vec![
                     port("http", Some(80), 20_001),
                     port("grpc-web", None, 20_002),
                 ],
                 volumes: Vec::new(),
+                files: Vec::new(),
+                container: Container::default(),
                 stop_signal: "SIGTERM".into(),
                 grace_period: Span::seconds(1),
                 restart: hancock_proto::app::Restart::default(),

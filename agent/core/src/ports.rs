@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hancock_proto::assignment::{Assignment, Desired};
+use hancock_proto::assignment::{Assignment, Desired, PortBinding, RunSpec};
 use hancock_proto::ids::InstanceId;
 
 use crate::observed::Observed;
@@ -38,7 +38,7 @@ pub fn claim(
     let Some(assigned) = assignment.instances.get(wanting) else {
         return Claim::Free;
     };
-    let ports: Vec<u16> = assigned.run.ports.iter().map(|p| p.host).collect();
+    let ports: Vec<u16> = hosts(&assigned.run).collect();
     taken(wanting, &ports, assignment, seen, over)
         .or_else(|| leaving(wanting, &ports, seen))
         .unwrap_or(Claim::Free)
@@ -63,13 +63,17 @@ fn taken(
             },
         )
         .find_map(|(id, other)| {
-            let mut claimed = other.run.ports.iter().map(|p| p.host);
+            let mut claimed = hosts(&other.run);
             let shared = claimed.find(|p| ports.contains(p))?;
             Some(Claim::Taken {
                 port: shared,
                 holder: id.clone(),
             })
         })
+}
+
+fn hosts(run: &RunSpec) -> impl Iterator<Item = u16> + '_ {
+    run.ports.iter().flat_map(PortBinding::hosts)
 }
 
 fn leaving(

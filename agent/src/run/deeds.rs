@@ -8,7 +8,7 @@ use hancock_agent_core::environment::StartSpec;
 use hancock_agent_core::instance::{Deed, Failure, FailureKind};
 use hancock_agent_core::observed::{Observed, Owner};
 use hancock_agent_core::reconcile::Action;
-use hancock_proto::resources::PortRange;
+use hancock_proto::assignment::PortBinding;
 use tokio::sync::Semaphore;
 
 use crate::detect;
@@ -100,14 +100,8 @@ async fn carry_out(
 
 /// Its host ports must be nobody else's: the master knows only of those it gave out itself.
 fn free(spec: &StartSpec) -> Result<(), Failure> {
-    let taken = |port: u16| {
-        let range = PortRange {
-            first: port,
-            last: port,
-        };
-        !detect::ports_in_use(range).is_empty()
-    };
-    match spec.ports.iter().find(|port| taken(port.host)) {
+    let taken = |port: &&PortBinding| detect::is_any_in_use(port);
+    match spec.ports.iter().find(taken) {
         None => Ok(()),
         Some(port) => Err(Failure {
             kind: FailureKind::Elsewhere,

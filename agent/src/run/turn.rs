@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hancock_agent_core::reconcile::Plan;
+use hancock_proto::report::Life;
 
 use super::{Loop, now};
 
@@ -52,6 +53,14 @@ impl Loop {
             self.begin(action);
         }
         self.watch_local();
-        self.report(plan.reports);
+        let mut reports = plan.reports;
+        for (id, report) in &mut reports {
+            if report.life == Life::Pulling
+                && let Some(told) = self.runtime.progress(id)
+            {
+                report.reason = Some(told);
+            }
+        }
+        self.report(reports);
     }
 }

@@ -6,14 +6,18 @@
 mod about;
 mod connect;
 mod create;
+mod files;
+mod host;
 mod image;
 mod logs;
 mod observe;
+mod progress;
 mod pull;
+mod registries;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +40,7 @@ use super::{ContainerRuntime, Lines, LogQuery, RuntimeError};
 use connect::{Connection, status};
 
 pub use about::About;
+pub use registries::Registries;
 
 /// How to reach an engine and what to ask of it.
 #[derive(Debug, Clone)]
@@ -44,30 +49,45 @@ pub struct DockerOptions {
     pub socket: PathBuf,
     /// Address of the node that ports are published at.
     pub publish: IpAddr,
+    /// Folder for files that specs put into containers; the engine must see it under the same name.
+    pub folder: PathBuf,
+    /// Whether containers may have every privilege over the node.
+    pub allow_privileged: bool,
+    /// Passwords of image registries.
+    pub registries: Registries,
 }
 
 impl DockerOptions {
-    /// The socket of `DOCKER_HOST` (only `unix://`), otherwise `/var/run/docker.sock`; ports published at every address.
+    /// The socket of `DOCKER_HOST` (only `unix://`), otherwise `/var/run/docker.sock`; ports published at every address, files in
+    /// `folder`, nothing privileged.
+    ///
+    /// # Errors
+    /// As [`DockerOptions::socket_of_environment`].
+    pub fn from_environment(folder: &Path) -> Result<Self, RuntimeError> {
+        Ok(Self {
+            socket: Self::socket_of_environment()?,
+            publish: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            folder: folder.to_owned(),
+            allow_privileged: false,
+            registries: Registries::default(),
+        })
+    }
+
+    /// The socket of `DOCKER_HOST`, or the usual one.
     ///
     /// # Errors
     /// `DOCKER_HOST` is not a socket on this machine.
-    pub fn from_environment() -> Result<Self, RuntimeError> {
+    pub fn socket_of_environment() -> Result<PathBuf, RuntimeError> {
         let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-        let socket = match host.strip_prefix("unix://") {
-            Some(path) => path.to_owned(),
-            None if host.is_empty() => "/var/run/docker.sock".to_owned(),
-            None => {
-                return Err(RuntimeError::impossible(
-                    "use",
-                    format!("DOCKER_HOST={host}"),
-                    "instances must run on this node; give a socket, like unix:///var/run/docker.sock",
-                ));
-            }
-        };
-        Ok(Self {
-            socket: socket.into(),
-            publish: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        })
+        match host.strip_prefix("unix://") {
+            Some(path) => Ok(path.into()),
+            None if host.is_empty() => Ok("/var/run/docker.sock".into()),
+            None => Err(RuntimeError::impossible(
+                "use",
+                format!("DOCKER_HOST={host}"),
+                "instances must run on this node; give a socket, like unix:///var/run/docker.sock",
+            )),
+        }
     }
 }
 
@@ -83,7 +103,8 @@ pub struct DockerRuntime {
 struct Shared {
     connection: Connection,
     node: NodeId,
-    publish: IpAddr,
+    options: DockerOptions,
+    pulls: progress::Board,
     changes: notice::Sender<u64>,
 }
 
@@ -97,9 +118,10 @@ impl DockerRuntime {
     /// An engine that need not answer yet. To be called within a tokio runtime: it watches the engine's events from now on.
     pub fn new(node: NodeId, options: DockerOptions) -> Self {
         let shared = Arc::new(Shared {
-            connection: Connection::new(options.socket),
+            connection: Connection::new(options.socket.clone()),
             node,
-            publish: options.publish,
+            options,
+            pulls: progress::Board::default(),
             changes: notice::channel(0).0,
         });
         let watcher = tokio::spawn(watch::watch(Arc::clone(&shared)));
@@ -132,7 +154,18 @@ impl ContainerRuntime for DockerRuntime {
     }
 
     async fn prepare(&self, spec: &StartSpec) -> Result<(), RuntimeError> {
-        pull::ensure(&self.docker().await?, spec).await
+        if spec.container.privileged && !self.shared.options.allow_privileged {
+            return Err(RuntimeError::elsewhere(
+                "start",
+                &spec.instance,
+                "this node allows no privileged containers (`allow-privileged = true` in the agent's configuration does)",
+            ));
+        }
+        pull::ensure(&self.docker().await?, &self.shared, spec).await
+    }
+
+    fn progress(&self, instance: &InstanceId) -> Option<String> {
+        self.shared.pulls.of(instance)
     }
 
     async fn start(&self, spec: &StartSpec) -> Result<Observed, RuntimeError> {
@@ -150,6 +183,7 @@ impl ContainerRuntime for DockerRuntime {
             }
             self.create(&docker, &name, spec).await?;
         }
+        files::put(&self.files(&name), spec)?;
         let started = docker
             .start_container(&name, None::<StartContainerOptions>)
             .await;
@@ -217,9 +251,11 @@ impl ContainerRuntime for DockerRuntime {
         };
         let name = create::name(owner, instance);
         match docker.remove_container(&name, Some(options)).await {
-            Err(error) if status(&error) == Some(404) => Ok(()),
-            outcome => outcome.map_err(|e| connect::error("remove", instance, e)),
+            Err(error) if status(&error) == Some(404) => {}
+            outcome => outcome.map_err(|e| connect::error("remove", instance, e))?,
         }
+        let files = files::remove(&self.files(&name));
+        files.map_err(|e| RuntimeError::failed("remove files of", instance, e))
     }
 
     async fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
@@ -252,6 +288,11 @@ impl ContainerRuntime for DockerRuntime {
 }
 
 impl DockerRuntime {
+    /// Where the files of a container are.
+    fn files(&self, container: &str) -> PathBuf {
+        files::folder(&self.shared.options.folder, container)
+    }
+
     async fn create(
         &self,
         docker: &Docker,
@@ -262,7 +303,13 @@ impl DockerRuntime {
             name: Some(name.to_owned()),
             ..CreateContainerOptions::default()
         };
-        let body = create::body(spec, self.shared.publish);
+        let folder = self.files(name);
+        files::put(&folder, spec)?;
+        let mut body = create::body(spec, self.shared.options.publish);
+        if let Some(host) = &mut body.host_config {
+            let mounts = host.mounts.get_or_insert_default();
+            mounts.extend(files::mounts(&folder, spec));
+        }
         let created = docker.create_container(Some(options), body).await;
         created.map(drop).map_err(|e| create::not_started(spec, e))
     }

@@ -205,7 +205,7 @@ impl FakeRuntime {
             app: spec.app.clone(),
             version: spec.version,
             stop: spec.stop.clone(),
-            host_ports: spec.ports.iter().map(|p| p.host).collect(),
+            host_ports: spec.host_ports().collect(),
             state: State::Running { since: Some(now) },
         };
         let mut world = self.world();

@@ -12,7 +12,7 @@ use hancock_agent::runtime::fake::{FakeRuntime, Script};
 use hancock_agent::runtime::process::{ProcessOptions, ProcessRuntime};
 use hancock_agent_core::environment::StartSpec;
 use hancock_agent_core::observed::{Ending, Observed, Owner, StopRule};
-use hancock_proto::app::Resources;
+use hancock_proto::app::{Container, Limits, PullPolicy, Resources};
 use hancock_proto::ids::{AppName, InstanceId, Version};
 use hancock_proto::units::{Size, Span};
 
@@ -82,7 +82,8 @@ impl Bench {
     /// None: no engine answers here, and that is allowed here.
     pub async fn docker(case: &str) -> Option<Self> {
         let node = owner(format!("{case}-{}", std::process::id()));
-        let options = DockerOptions::from_environment().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let options = DockerOptions::from_environment(folder.path()).unwrap();
         let id = node.node.clone();
         let again = move || -> Arc<dyn ContainerRuntime> {
             Arc::new(DockerRuntime::new(id.clone(), options.clone()))
@@ -100,7 +101,7 @@ impl Bench {
             owner: node,
             image: Some(image()),
             fake: None,
-            _folder: None,
+            _folder: Some(folder),
         })
     }
 
@@ -116,6 +117,7 @@ impl Bench {
             app,
             version: Version(7),
             image: self.image.clone(),
+            pull_policy: PullPolicy::Missing,
             command: command(behave),
             workdir: None,
             user: None,
@@ -125,8 +127,11 @@ impl Bench {
                 memory: Size::mib(64),
                 ..Resources::default()
             },
+            limits: Limits::default(),
             ports: Vec::new(),
             volumes: Vec::new(),
+            files: Vec::new(),
+            container: Container::default(),
             stop: StopRule {
                 signal: "SIGTERM".into(),
                 grace: Span::seconds(20),
@@ -152,6 +157,24 @@ impl Bench {
                 .await
                 .unwrap();
         }
+    }
+
+    /// What the engine's own command says.
+    pub fn docker_says(&self, words: &[&str]) -> String {
+        let out = Command::new("docker").args(words).output().unwrap();
+        assert!(out.status.success(), "docker {words:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// A field of the container of `spec`, as the engine's own command tells it.
+    pub fn inspect(&self, spec: &StartSpec, format: &str) -> String {
+        let own = format!("label=hancock.node={}", spec.owner.node);
+        let instance = format!("label=hancock.instance={}", spec.instance);
+        let filters = [
+            "ps", "--all", "--quiet", "--filter", &own, "--filter", &instance,
+        ];
+        let id = self.docker_says(&filters);
+        self.docker_says(&["inspect", "--format", format, id.trim()])
     }
 
     pub fn is_fake(&self) -> bool {
@@ -205,10 +228,10 @@ fn script(behave: Behave) -> Script {
 
 /// An image with a shell, made of this machine's own files: no registry is needed.
 fn image() -> String {
-    const IMAGE: &str = "hancock-contract:1";
-    const BUILD: &str = "docker image inspect hancock-contract:1 >/dev/null 2>&1 && exit 0; \
-        files=$( (echo /bin/sh; echo /bin/sleep; ldd /bin/sh /bin/sleep | grep -o '/[^ :]*') | sed 's,^/,,' | sort -u); \
-        tar -C / -chf - $files | docker import - hancock-contract:1";
+    const IMAGE: &str = "hancock-contract:3";
+    const BUILD: &str = "programs='/bin/sh /bin/sleep /bin/cat /bin/stty /usr/bin/touch'; docker image inspect hancock-contract:3 >/dev/null 2>&1 && exit 0; \
+        files=$( (printf '%s\\n' $programs; ldd $programs | grep -o '/[^ :]*') | sed 's,^/,,' | sort -u); \
+        tar -C / -chf - $files | docker import - hancock-contract:3";
     let built = Command::new("/bin/sh")
         .args(["-c", BUILD])
         .output()

@@ -11,7 +11,7 @@ use hancock_proto::units::Span;
 
 use crate::bench::{Behave, Bench, wait_for};
 
-async fn exited(bench: &Bench, id: &InstanceId) -> Ending {
+pub async fn exited(bench: &Bench, id: &InstanceId) -> Ending {
     let ended = || async {
         let seen = bench.seen(id).await;
         seen.is_some_and(|o| matches!(o.state, State::Exited(_)))
@@ -23,7 +23,7 @@ async fn exited(bench: &Bench, id: &InstanceId) -> Ending {
     }
 }
 
-async fn log(bench: &Bench, id: &InstanceId, query: LogQuery) -> Vec<LogLine> {
+pub async fn log(bench: &Bench, id: &InstanceId, query: LogQuery) -> Vec<LogLine> {
     let lines = bench.runtime.logs(&bench.owner, id, query).await.unwrap();
     lines.map(|l| l.unwrap()).collect().await
 }

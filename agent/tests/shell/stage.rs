@@ -9,7 +9,7 @@ use hancock_agent::link::channel::{ChannelLink, HubSession};
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::{Agent, AgentError, Options, detect};
 use hancock_balancer::{Counts, LocalInstance};
-use hancock_proto::app::{Resources, Restart};
+use hancock_proto::app::{Container, Limits, PortProtocol, PullPolicy, Resources, Restart};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
 use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::{AppName, Generation, InstanceId, Term, Version};
@@ -204,18 +204,24 @@ impl Stage {
             check: None,
             run: RunSpec {
                 image: None,
+                pull_policy: PullPolicy::Missing,
                 command: self.command.clone(),
                 workdir: None,
                 user: None,
                 environment: BTreeMap::new(),
                 labels: BTreeMap::new(),
                 resources: Resources::default(),
+                limits: Limits::default(),
                 ports: vec![PortBinding {
                     name: "http".into(),
                     container: None,
                     host: self.ports + u16::try_from(n).unwrap(),
+                    count: 1,
+                    protocol: PortProtocol::Tcp,
                 }],
                 volumes: Vec::new(),
+                files: Vec::new(),
+                container: Container::default(),
                 stop_signal: "SIGTERM".into(),
                 grace_period: Span::seconds(10),
                 restart: self.restart.clone(),

@@ -1,5 +1,9 @@
 //! What must hold after every command. Tests and the simulator run it after each step.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use hancock_proto::assignment::PortBinding;
+
 use crate::desired;
 use crate::state::{App, Phase, Stage, State};
 
@@ -20,7 +24,7 @@ pub fn check(state: &State) -> Vec<String> {
 /// The app's set of instances is exactly those that say so.
 fn membership(state: &State, app: &App, wrong: &mut Vec<String>) {
     let theirs = state.instances.values().filter(|i| i.app == app.name);
-    let theirs: std::collections::BTreeSet<_> = theirs.map(|i| i.id.clone()).collect();
+    let theirs: BTreeSet<_> = theirs.map(|i| i.id.clone()).collect();
     if theirs != app.instances {
         wrong.push(format!("{} does not know its instances", app.name));
     }
@@ -122,13 +126,15 @@ fn assignments(state: &State, wrong: &mut Vec<String>) {
 
 /// No host port is given to two instances of a node.
 fn ports(state: &State, wrong: &mut Vec<String>) {
-    let mut seen = std::collections::BTreeMap::new();
+    let mut seen = BTreeMap::new();
     for instance in state.instances.values() {
-        for port in &instance.ports {
-            if let Some(other) = seen.insert((&instance.node, port.host), &instance.id) {
+        let hosts = instance.ports.iter().flat_map(PortBinding::hosts);
+        // One instance may have a port over TCP and UDP.
+        for port in hosts.collect::<BTreeSet<_>>() {
+            if let Some(other) = seen.insert((&instance.node, port), &instance.id) {
                 wrong.push(format!(
                     "{other} and {} share port {} of {}",
-                    instance.id, port.host, instance.node
+                    instance.id, port, instance.node
                 ));
             }
         }

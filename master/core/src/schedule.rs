@@ -1,6 +1,7 @@
 //! Where instances go: which nodes fit, which of those is best, which ports are free. Every refusal has a reason.
 
 mod filter;
+mod homes;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::leader::LeaderView;
 use crate::state::{Instance, Node, NodeState, State};
 
 pub(crate) use filter::Misfit;
+use homes::Homes;
 
 /// How long a node is remembered for an app that came to nothing there.
 const FAILED_FOR: Duration = Duration::from_secs(600);
@@ -111,9 +113,10 @@ impl<'a> Board<'a> {
         count: usize,
     ) -> (Vec<Choice>, Option<Misfits>) {
         let mut peers = peers_per_node(state, demand.peers);
+        let homes = Homes::of(state, demand.spec);
         let mut choices = Vec::new();
         while choices.len() < count {
-            match self.one(demand.spec, &peers) {
+            match self.one(demand.spec, &peers, &homes) {
                 Ok(choice) => {
                     *peers.entry(choice.placement.node.clone()).or_default() += 1;
                     choices.push(choice);
@@ -124,12 +127,18 @@ impl<'a> Board<'a> {
         (choices, None)
     }
 
-    fn one(&mut self, spec: &AppSpec, peers: &BTreeMap<NodeId, u32>) -> Result<Choice, Misfits> {
+    fn one(
+        &mut self,
+        spec: &AppSpec,
+        peers: &BTreeMap<NodeId, u32>,
+        homes: &Homes<'_>,
+    ) -> Result<Choice, Misfits> {
         let mut misfits = BTreeMap::new();
         let mut best: Option<(Score<'_>, Vec<PortBinding>)> = None;
         for (id, slot) in &self.slots {
             let near = peers.get(*id).copied().unwrap_or_default();
-            match filter::fits(slot, spec, near) {
+            let fits = homes.fit(id, peers);
+            match fits.and_then(|()| filter::fits(slot, spec, near)) {
                 Err(misfit) => drop(misfits.insert((*id).clone(), misfit)),
                 Ok(ports) => {
                     let score = score(id, slot, spec, near);
@@ -142,8 +151,12 @@ impl<'a> Board<'a> {
         let (score, ports) = best.ok_or(Misfits(misfits))?;
         let node = score.node.clone();
         let reason = format!(
-            "{} of this set, {} of {} and {} instances in all there before it",
-            score.peers, score.of_app, spec.app, score.total
+            "{} of this set, {} of {} and {} instances in all there before it{}",
+            score.peers,
+            score.of_app,
+            spec.app,
+            score.total,
+            homes.told(&node)
         );
         self.note(&node, spec, &ports);
         Ok(Choice {
@@ -159,9 +172,9 @@ impl<'a> Board<'a> {
         slot.used = slot.used.plus(&spec.resources);
         slot.total += 1;
         *slot.per_app.entry(spec.app.clone()).or_default() += 1;
-        for port in ports {
+        for port in ports.iter().flat_map(PortBinding::hosts) {
             slot.taken
-                .insert(port.host, format!("a new instance of {}", spec.app));
+                .insert(port, format!("a new instance of {}", spec.app));
         }
     }
 }
@@ -202,8 +215,8 @@ fn reserve(slot: &mut Slot<'_>, instance: &Instance, spec: &AppSpec) {
     slot.used = slot.used.plus(&spec.resources);
     slot.total += 1;
     *slot.per_app.entry(instance.app.clone()).or_default() += 1;
-    for port in &instance.ports {
-        slot.taken.insert(port.host, instance.id.to_string());
+    for port in instance.ports.iter().flat_map(PortBinding::hosts) {
+        slot.taken.insert(port, instance.id.to_string());
     }
 }
 

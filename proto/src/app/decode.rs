@@ -3,6 +3,7 @@
 //! One file per section; each names its fields once, through [`reader::Section`], so that a field that is not read is unknown.
 
 mod check;
+mod container;
 mod health;
 mod later;
 mod lifecycle;
@@ -10,6 +11,7 @@ mod ports;
 mod proxy;
 mod reader;
 mod shell;
+mod storage;
 mod words;
 
 use std::collections::BTreeMap;
@@ -17,7 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AppSpec, Kind, Resources, Update};
+use super::{AppSpec, Kind, Limits, PullPolicy, Resources, Update};
 use crate::template;
 use crate::units::{Cpu, Size};
 use later::Shape;
@@ -39,6 +41,10 @@ pub struct Problem {
 const MOST_REPLICAS: u64 = 10_000;
 /// Least memory a container engine accepts.
 const LEAST_MEMORY: Size = Size::mib(6);
+/// Least processor time a container engine accepts as a limit.
+const LEAST_CPU: Cpu = Cpu::millicores(10);
+/// Processes Linux can number.
+const MOST_PIDS: u64 = 1 << 22;
 
 pub(super) fn decode(value: &Value) -> Result<AppSpec, Vec<Problem>> {
     let sink = Sink::default();
@@ -62,12 +68,14 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
         top.problem("an app needs `image`, or `command` where nodes run plain processes, or both");
     }
     let (image, command) = (image.word_text(), texts(&command));
+    let pull_policy = pull_policy(&top.field("pull_policy"));
     let workdir = top.field("workdir").folder();
     let user = top.field("user").word_text();
     let environment = top.field("environment");
     let labels = table(&top.field("labels"));
     let replicas = top.field("replicas").whole(0..=MOST_REPLICAS).unwrap_or(1);
     let resources = resources(&top.field("resources"));
+    let limits = limits(&top.field("limits"), &resources);
     let ports = ports::ports(&top.field("ports"));
     placeholders(&top.field("command"), &environment, &ports);
     let environment = self::environment(&environment);
@@ -79,13 +87,17 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let stop = lifecycle::stop(&top.field("stop"));
     let placement = lifecycle::placement(&top.field("placement"));
     let restart = lifecycle::restart(&top.field("restart"));
-    let volumes = lifecycle::volumes(&top.field("volumes"));
+    let volumes = storage::volumes(&top.field("volumes"));
+    let files = storage::files(&top.field("files"), &ports);
+    let container = container::container(&top.field("container"), &ports);
+    beside(&mut top);
     later(&mut top);
     top.end();
     Some(AppSpec {
         app: app?,
         kind: kind.unwrap_or(Kind::Service),
         image,
+        pull_policy,
         command,
         workdir,
         user,
@@ -94,6 +106,7 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
         // In range, so nothing is cut off.
         replicas: replicas as u32,
         resources,
+        limits,
         ports: ports.list,
         service,
         healthcheck,
@@ -102,7 +115,16 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
         placement,
         restart,
         volumes,
+        files,
+        container,
     })
+}
+
+/// Only where the spec's file is there are files beside it.
+fn beside(top: &mut Section<'_>) {
+    if let Some(field) = top.aside("env_file") {
+        field.problem("is read by the command line, which adds it to `environment`; send that");
+    }
 }
 
 /// Whole sections whose features come later.
@@ -176,6 +198,42 @@ fn resources(field: &Field<'_>) -> Resources {
         .later("bandwidth as a reserved resource", &Shape::Rate);
     section.end();
     resources
+}
+
+fn limits(field: &Field<'_>, reserved: &Resources) -> Limits {
+    let Some(mut section) = field.section() else {
+        return Limits::default();
+    };
+    let (cpu, memory) = (section.field("cpu"), section.field("memory"));
+    let (disk, pids) = (section.field("disk"), section.field("pids"));
+    let limits = Limits {
+        cpu: cpu.cores(),
+        memory: memory.parsed(),
+        disk: disk.parsed(),
+        pids: pids
+            .whole(1..=MOST_PIDS)
+            .and_then(|n| u32::try_from(n).ok()),
+    };
+    not_below(&cpu, reserved.cpu.max(LEAST_CPU), limits.cpu);
+    not_below(&memory, reserved.memory, limits.memory);
+    not_below(&disk, reserved.disk, limits.disk);
+    section.end();
+    limits
+}
+
+fn not_below<T: PartialOrd + std::fmt::Display>(field: &Field<'_>, least: T, limit: Option<T>) {
+    if let Some(limit) = limit.filter(|limit| *limit < least) {
+        field.problem(format!("{limit} is less than {least}, which is reserved"));
+    }
+}
+
+fn pull_policy(field: &Field<'_>) -> PullPolicy {
+    let words = [
+        ("missing", PullPolicy::Missing),
+        ("always", PullPolicy::Always),
+        ("never", PullPolicy::Never),
+    ];
+    field.word(&words, &[]).unwrap_or_default()
 }
 
 fn texts(field: &Field<'_>) -> Vec<String> {

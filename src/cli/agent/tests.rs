@@ -5,7 +5,7 @@ use clap::{Args as _, FromArgMatches as _};
 use super::*;
 
 /// Every option of its own with a value that is not its default.
-const ALL: [(&str, &str); 17] = [
+const ALL: [(&str, &str); 19] = [
     ("masters", "10.0.0.1:7401"),
     ("join-token", "join-1"),
     ("join-token-file", "/a/token"),
@@ -23,6 +23,8 @@ const ALL: [(&str, &str); 17] = [
     ("orphan-grace", "5m"),
     ("overcommit", "2"),
     ("runtime", "process"),
+    ("allow-privileged", "true"),
+    ("docker-config", "/a/config.json"),
 ];
 
 fn command() -> clap::Command {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hancock_agent::runtime::ContainerRuntime;
-use hancock_agent::runtime::docker::{DockerOptions, DockerRuntime};
+use hancock_agent::runtime::docker::{DockerOptions, DockerRuntime, Registries};
 use hancock_agent::runtime::process::{ProcessOptions, ProcessRuntime};
 use hancock_proto::ids::NodeId;
 
@@ -21,6 +21,17 @@ const ANSWER: Duration = Duration::from_secs(3);
 const FILE: &str = "runtime";
 pub(super) const DOCKER: &str = "docker";
 pub(super) const PROCESS: &str = "process";
+
+/// What the node's owner says of containers.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Address their ports are published at.
+    pub publish: IpAddr,
+    /// Whether they may have every privilege over the node.
+    pub allow_privileged: bool,
+    /// Passwords of image registries.
+    pub registries: Registries,
+}
 
 /// The chosen runtime.
 pub struct Engine {
@@ -42,11 +53,11 @@ impl Engine {
         data: &DataDir,
         wanted: Runtime,
         node: &NodeId,
-        publish: IpAddr,
+        rules: &Rules,
     ) -> anyhow::Result<Self> {
         let mut used = data.kept(FILE)?;
         if let Some(former) = used.as_deref().filter(|former| !wanted.is(former))
-            && Self::former(data, former, node, publish)?
+            && Self::former(data, former, node, rules)?
                 .running(ANSWER)
                 .await
                 == Some(0)
@@ -57,13 +68,13 @@ impl Engine {
         match (used.as_deref(), wanted) {
             // An engine that is away just now comes back: its instances are waited for.
             (Some(DOCKER), Runtime::Auto | Runtime::Docker) => {
-                Self::docker_engine(data, docker(node, publish)?, None)
+                Self::docker_engine(data, docker(data, node, rules)?, None)
             }
             (Some(PROCESS), Runtime::Auto | Runtime::Process) | (None, Runtime::Process) => {
                 Self::processes(data)
             }
             (None, Runtime::Docker | Runtime::Auto) => {
-                let docker = docker(node, publish)?;
+                let docker = docker(data, node, rules)?;
                 match (answer(&docker).await, wanted) {
                     (Ok(version), _) => Self::docker_engine(data, docker, Some(version)),
                     (Err(error), Runtime::Docker) => Err(error
@@ -78,9 +89,9 @@ impl Engine {
     }
 
     /// The one the data directory was used with.
-    fn former(data: &DataDir, name: &str, node: &NodeId, publish: IpAddr) -> anyhow::Result<Self> {
+    fn former(data: &DataDir, name: &str, node: &NodeId, rules: &Rules) -> anyhow::Result<Self> {
         match name {
-            DOCKER => Self::docker_engine(data, docker(node, publish)?, None),
+            DOCKER => Self::docker_engine(data, docker(data, node, rules)?, None),
             _ => Self::processes(data),
         }
     }
@@ -152,11 +163,14 @@ async fn answer(docker: &DockerRuntime) -> anyhow::Result<String> {
     Ok(version.with_context(|| format!("no answer within {} s", ANSWER.as_secs()))??)
 }
 
-/// `publish`: the address that containers' ports are published at.
-fn docker(node: &NodeId, publish: IpAddr) -> anyhow::Result<DockerRuntime> {
+fn docker(data: &DataDir, node: &NodeId, rules: &Rules) -> anyhow::Result<DockerRuntime> {
+    let folder = data.join("files");
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
     let options = DockerOptions {
-        publish,
-        ..DockerOptions::from_environment()?
+        publish: rules.publish,
+        allow_privileged: rules.allow_privileged,
+        registries: rules.registries.clone(),
+        ..DockerOptions::from_environment(&folder)?
     };
     Ok(DockerRuntime::new(node.clone(), options))
 }

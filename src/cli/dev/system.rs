@@ -16,7 +16,7 @@ use hancock_proto::ids::{BootId, NodeId};
 use hancock_registry::Opener;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::Engine;
+use super::engine::{Engine, Rules};
 use super::{Runtime, pipe};
 use crate::boot::{self, DataDir};
 
@@ -112,8 +112,12 @@ impl System {
             .context("the name in the data directory's file \"node\" cannot be used")?;
         let boot: BootId = boot::unique()?.parse()?;
         // A laptop's instances are reached through the balancer: their ports are published on this machine only.
-        let publish = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let engine = Engine::choose(data, wanted, &node, publish).await?;
+        let rules = Rules {
+            publish: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            allow_privileged: false,
+            registries: Default::default(),
+        };
+        let engine = Engine::choose(data, wanted, &node, &rules).await?;
         let options = BalancerOptions {
             node: node.clone(),
             http: sockets.http,

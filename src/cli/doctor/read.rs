@@ -78,8 +78,8 @@ pub async fn facts(config: Option<&Path>, master: Option<Client>) -> Facts {
 }
 
 async fn engine() -> Result<About, String> {
-    let options = DockerOptions::from_environment().map_err(|error| error.to_string())?;
-    let about = About::ask(&options.socket).await;
+    let socket = DockerOptions::socket_of_environment().map_err(|error| error.to_string())?;
+    let about = About::ask(&socket).await;
     about.map_err(|error| error.to_string())
 }
 

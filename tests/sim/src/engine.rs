@@ -70,7 +70,7 @@ impl Engine {
 
     /// Starts a container; the reason when a port is taken. Answers the run.
     pub(crate) fn start(&mut self, spec: &Arc<StartSpec>, now: u64) -> Result<u64, String> {
-        let ports: Vec<u16> = spec.ports.iter().map(|p| p.host).collect();
+        let ports: Vec<u16> = spec.host_ports().collect();
         let taken = self.running().find_map(|(id, c)| {
             let mut held = c.observed.host_ports.iter();
             held.find(|p| ports.contains(p)).map(|p| (*p, id.clone()))

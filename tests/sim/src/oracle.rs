@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::state::{Phase, State};
 use hancock_master_core::{documents, invariants};
+use hancock_proto::assignment::PortBinding;
 use hancock_proto::ids::{DeploymentId, DocIndex, Generation, InstanceId, Term};
 use hancock_proto::registry::Outcome;
 use hancock_proto::service::ServiceName;
@@ -91,8 +92,8 @@ impl World {
             } => {
                 for (n, placement) in (*first..).zip(placements) {
                     let node = placement.node.clone();
-                    for port in &placement.ports {
-                        self.judge_port(&state, &node, port.host, n);
+                    for port in placement.ports.iter().flat_map(PortBinding::hosts) {
+                        self.judge_port(&state, &node, port, n);
                     }
                 }
             }

@@ -83,12 +83,36 @@ impl Server {
 /// # Panics
 /// When it cannot be started.
 pub fn image_registry() -> Server {
+    image_registry_with(tempfile::tempdir().unwrap(), "")
+}
+
+/// The same for nobody but [`LOGIN`].
+///
+/// # Panics
+/// When it cannot be started.
+pub fn locked_image_registry() -> Server {
     let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users");
+    fs::write(&users, HASHED).unwrap();
+    let auth = format!(
+        "auth: {{htpasswd: {{realm: images, path: {}}}}}\n",
+        users.display()
+    );
+    image_registry_with(dir, &auth)
+}
+
+/// User and password of a locked registry of images.
+pub const LOGIN: (&str, &str) = ("bob", "s:ecret");
+
+/// The same as the registry stores it: bcrypt of little work.
+const HASHED: &str = "bob:$2b$05$abcdefghijklmnopqrstuuNYle8V2./7BGAiMUVUlBPNgz2/uFiE.\n";
+
+fn image_registry_with(dir: TempDir, more: &str) -> Server {
     let address = local(crate::free_port());
     let config = dir.path().join("config.yml");
     let store = dir.path().join("store");
     let text = format!(
-        "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"{address}\"}}\n",
+        "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: \"{address}\"}}\n{more}",
         store.display()
     );
     fs::write(&config, text).unwrap();

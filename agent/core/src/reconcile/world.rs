@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hancock_proto::app::{Resources, Restart};
+use hancock_proto::app::{Container, Limits, PortProtocol, PullPolicy, Resources, Restart};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
 use hancock_proto::ids::{Generation, InstanceId, NodeId, Term, Version};
 use hancock_proto::time::Timestamp;
@@ -39,18 +39,24 @@ pub(super) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
         check: None,
         run: RunSpec {
             image: None,
+            pull_policy: PullPolicy::Missing,
             command: vec!["serve".into(), "{{ port.http }}".into()],
             workdir: None,
             user: None,
             environment: BTreeMap::new(),
             labels: BTreeMap::new(),
             resources: Resources::default(),
+            limits: Limits::default(),
             ports: vec![PortBinding {
                 name: "http".into(),
                 container: Some(80),
                 host: port,
+                count: 1,
+                protocol: PortProtocol::Tcp,
             }],
             volumes: Vec::new(),
+            files: Vec::new(),
+            container: Container::default(),
             stop_signal: "SIGTERM".into(),
             grace_period: Span::seconds(10),
             restart: Restart::default(),

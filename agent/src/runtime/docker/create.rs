@@ -4,10 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use bollard::errors::Error;
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, Mount,
-    MountType, PortBinding, PortMap, RestartPolicy, RestartPolicyNameEnum,
-};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
 use hancock_proto::ids::InstanceId;
 
 use hancock_agent_core::environment::StartSpec;
@@ -15,6 +12,7 @@ use hancock_agent_core::observed::Owner;
 
 use super::RuntimeError;
 use super::connect::{error, status};
+use super::host;
 
 /// Label of the cluster.
 pub(super) const CLUSTER: &str = "hancock.cluster";
@@ -34,9 +32,6 @@ pub(super) const GRACE: &str = "hancock.grace-period";
 pub(super) const PORTS: &str = "hancock.ports";
 /// Label of the checksum of what it was created from.
 const SPEC: &str = "hancock.spec";
-
-/// Processes one container may have: enough for any app, too few to exhaust the node.
-const MAX_PIDS: i64 = 4096;
 
 /// The container's name. One per instance, so that the engine itself refuses a second one.
 pub(super) fn name(owner: &Owner, instance: &InstanceId) -> String {
@@ -77,9 +72,10 @@ pub(super) fn body(spec: &StartSpec, publish: IpAddr) -> ContainerCreateBody {
         labels: Some(labels(spec)),
         stop_signal: Some(spec.stop.signal.clone()),
         stop_timeout: Some(i64::try_from(grace).unwrap_or(i64::MAX)),
+        hostname: spec.container.hostname.clone(),
         // Bindings alone do nothing: the engine publishes exposed ports only.
-        exposed_ports: Some(bindings(spec, publish).into_keys().collect()),
-        host_config: Some(host(spec, publish)),
+        exposed_ports: Some(host::bindings(spec, publish).into_keys().collect()),
+        host_config: Some(host::config(spec, publish)),
         ..ContainerCreateBody::default()
     }
 }
@@ -102,63 +98,19 @@ fn labels(spec: &StartSpec) -> HashMap<String, String> {
 }
 
 fn ports(spec: &StartSpec) -> String {
-    let ports: Vec<_> = spec.ports.iter().map(|p| p.host.to_string()).collect();
+    let ports: Vec<_> = spec.host_ports().map(|p| p.to_string()).collect();
     ports.join(",")
 }
 
-fn host(spec: &StartSpec, publish: IpAddr) -> HostConfig {
-    let cores = i64::from(spec.resources.cpu.as_millicores());
-    let memory = i64::try_from(spec.resources.memory.as_bytes()).ok();
-    HostConfig {
-        port_bindings: Some(bindings(spec, publish)),
-        mounts: Some(spec.volumes.iter().map(mount).collect()),
-        memory: memory.filter(|m| *m > 0),
-        // A share, not a cap: the reservation holds when the node is busy, and idle cores may be used.
-        cpu_shares: Some((cores * 1024 / 1000).max(2)),
-        pids_limit: Some(MAX_PIDS),
-        restart_policy: Some(RestartPolicy {
-            name: Some(RestartPolicyNameEnum::NO),
-            maximum_retry_count: None,
-        }),
-        log_config: Some(log_config()),
-        ..HostConfig::default()
-    }
-}
-
-/// Rotated, or a chatty app fills the disk.
-fn log_config() -> HostConfigLogConfig {
-    let config = [("max-size", "10m"), ("max-file", "3")];
-    let config = config.map(|(k, v)| (k.to_owned(), v.to_owned()));
-    HostConfigLogConfig {
-        typ: Some("json-file".to_owned()),
-        config: Some(config.into()),
-    }
-}
-
-fn bindings(spec: &StartSpec, publish: IpAddr) -> PortMap {
-    let binding = |host: u16| PortBinding {
-        host_ip: Some(publish.to_string()),
-        host_port: Some(host.to_string()),
-    };
-    let mut map = PortMap::new();
-    for port in &spec.ports {
-        let key = format!("{}/tcp", port.container.unwrap_or(port.host));
-        if let Some(all) = map.entry(key).or_insert_with(|| Some(Vec::new())) {
-            all.push(binding(port.host));
-        }
-    }
-    map
-}
-
-fn mount(volume: &hancock_proto::app::Volume) -> Mount {
-    Mount {
-        typ: Some(MountType::BIND),
-        source: Some(volume.source.clone()),
-        target: Some(volume.target.clone()),
-        read_only: Some(volume.read_only),
-        ..Mount::default()
-    }
-}
+/// What the engine says when it lacks something that another node's may have.
+const HERE: [&str; 6] = [
+    "bind source path does not exist",
+    "storage-opt is supported only",
+    "storage-opt is not supported",
+    "error looking up logging plugin",
+    "no log driver named",
+    "network not found",
+];
 
 /// Why it was not created or started. What the container itself asks for in vain will fail every time; the rest may pass.
 pub(super) fn not_started(spec: &StartSpec, refusal: Error) -> RuntimeError {
@@ -169,6 +121,9 @@ pub(super) fn not_started(spec: &StartSpec, refusal: Error) -> RuntimeError {
     };
     if let Some(why) = program(spec, reason) {
         return RuntimeError::impossible("start", &spec.instance, why);
+    }
+    if HERE.iter().any(|here| reason.contains(here)) {
+        return RuntimeError::elsewhere("start", &spec.instance, reason);
     }
     match code {
         Some(400) => RuntimeError::impossible("start", &spec.instance, reason),

@@ -1,4 +1,4 @@
-//! The image: the local one when it is there, otherwise pulled.
+//! The image: the local one, or one pulled from its registry, as the spec says.
 
 use bollard::Docker;
 use bollard::errors::Error;
@@ -6,11 +6,18 @@ use bollard::query_parameters::CreateImageOptions;
 use futures::StreamExt;
 
 use hancock_agent_core::environment::StartSpec;
+use hancock_proto::app::PullPolicy;
 
-use super::RuntimeError;
 use super::connect::{error, status};
+use super::progress::Progress;
+use super::registries::Registries;
+use super::{RuntimeError, Shared};
 
-pub(super) async fn ensure(docker: &Docker, spec: &StartSpec) -> Result<(), RuntimeError> {
+pub(super) async fn ensure(
+    docker: &Docker,
+    shared: &Shared,
+    spec: &StartSpec,
+) -> Result<(), RuntimeError> {
     let Some(image) = &spec.image else {
         return Err(RuntimeError::impossible(
             "start",
@@ -18,22 +25,46 @@ pub(super) async fn ensure(docker: &Docker, spec: &StartSpec) -> Result<(), Runt
             "the spec names no image, and this node runs containers; give an image, or place the app on nodes that run plain processes",
         ));
     };
+    match (spec.pull_policy, is_there(docker, image).await?) {
+        (PullPolicy::Missing | PullPolicy::Never, true) => Ok(()),
+        (PullPolicy::Always, _) | (PullPolicy::Missing, false) => {
+            let progress = Progress::new(shared, &spec.instance, image);
+            pull(docker, &shared.options.registries, image, progress).await
+        }
+        (PullPolicy::Never, false) => Err(RuntimeError::elsewhere(
+            "start",
+            &spec.instance,
+            format!(
+                "image {image} is not on this node, and `pull_policy: never` says not to fetch it; load it into the node's engine"
+            ),
+        )),
+    }
+}
+
+async fn is_there(docker: &Docker, image: &str) -> Result<bool, RuntimeError> {
     match docker.inspect_image(image).await {
-        Ok(_) => Ok(()),
-        Err(e) if status(&e) == Some(404) => pull(docker, image).await,
+        Ok(_) => Ok(true),
+        Err(e) if status(&e) == Some(404) => Ok(false),
         Err(e) => Err(error("look for image", image, e)),
     }
 }
 
-async fn pull(docker: &Docker, image: &str) -> Result<(), RuntimeError> {
-    tracing::info!(image, "pull image");
+async fn pull(
+    docker: &Docker,
+    registries: &Registries,
+    image: &str,
+    mut progress: Progress<'_>,
+) -> Result<(), RuntimeError> {
+    let login = registries.of(image);
+    let login = login.map_err(|why| RuntimeError::failed("pull image", image, why))?;
+    tracing::info!(image, with_password = login.is_some(), "pull image");
     let options = CreateImageOptions {
         from_image: Some(tagged(image)),
         ..CreateImageOptions::default()
     };
-    let mut progress = Box::pin(docker.create_image(Some(options), None, None));
-    while let Some(step) = progress.next().await {
-        step.map_err(|e| not_pulled(image, e))?;
+    let mut steps = Box::pin(docker.create_image(Some(options), None, login));
+    while let Some(step) = steps.next().await {
+        progress.step(&step.map_err(|e| not_pulled(image, e))?);
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hancock_proto::app::Resources;
+use hancock_agent_core::environment::StartSpec;
+use hancock_proto::app::{Limits, Resources};
 
 use super::files::Cgroup;
 
@@ -13,20 +14,27 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// Folder of ours in every hierarchy.
 const OURS: &str = "hancock";
 
-/// Processes one instance may have.
-const MAX_PIDS: &str = "4096";
+/// Microseconds that limits of processor time are counted in.
+const PERIOD: u64 = 100_000;
 
-/// Creates the groups of one instance. Empty, with the reason in the log, where that is not possible: limits help, they are no promise.
-pub(super) fn create(folder: &Path, resources: &Resources) -> Vec<Cgroup> {
+/// Creates the groups of one instance. Empty, with the reason in the log, where that is not possible: what is reserved helps, it is no
+/// promise.
+///
+/// # Errors
+/// Limits are named in the spec, and cannot be set here.
+pub(super) fn create(folder: &Path, spec: &StartSpec) -> io::Result<Vec<Cgroup>> {
     let created = match version() {
-        Some(2) => unified(&name(folder), resources),
-        Some(_) => separate(&name(folder), resources),
+        Some(2) => unified(&name(folder), spec),
+        Some(_) => separate(&name(folder), spec),
         None => Err(io::Error::other("no control groups here")),
     };
-    created.unwrap_or_else(|error| {
-        tracing::debug!(folder = %folder.display(), %error, "limits not applied");
-        Vec::new()
-    })
+    match created {
+        Err(error) if spec.limits.is_default() => {
+            tracing::debug!(folder = %folder.display(), %error, "limits not applied");
+            Ok(Vec::new())
+        }
+        created => created,
+    }
 }
 
 /// Removes them; they are empty once everything of the instance has ended.
@@ -73,22 +81,25 @@ fn name(folder: &Path) -> String {
     format!("{instance}-{sum:08x}")
 }
 
-fn unified(name: &str, resources: &Resources) -> io::Result<Vec<Cgroup>> {
+fn unified(name: &str, spec: &StartSpec) -> io::Result<Vec<Cgroup>> {
     let ours = Path::new(ROOT).join(OURS);
     let path = ours.join(name);
     fs::create_dir_all(&path)?;
     for parent in [Path::new(ROOT), &ours] {
         fs::write(parent.join("cgroup.subtree_control"), "+memory +cpu +pids")?;
     }
-    let weight = 1 + (shares(resources) - 2) * 9999 / 262_142;
-    set_memory(&path.join("memory.max"), resources)?;
+    let weight = 1 + (shares(&spec.resources) - 2) * 9999 / 262_142;
+    set_memory(&path.join("memory.max"), spec)?;
     fs::write(path.join("cpu.weight"), weight.to_string())?;
-    fs::write(path.join("pids.max"), MAX_PIDS)?;
+    if let Some(quota) = quota(spec) {
+        fs::write(path.join("cpu.max"), format!("{quota} {PERIOD}"))?;
+    }
+    fs::write(path.join("pids.max"), pids(spec))?;
     let home = home("");
     Ok(vec![Cgroup { path, home }])
 }
 
-fn separate(name: &str, resources: &Resources) -> io::Result<Vec<Cgroup>> {
+fn separate(name: &str, spec: &StartSpec) -> io::Result<Vec<Cgroup>> {
     let group = |hierarchy: &str| {
         let path = Path::new(ROOT).join(hierarchy).join(OURS).join(name);
         fs::create_dir_all(&path).map(|()| Cgroup {
@@ -97,14 +108,30 @@ fn separate(name: &str, resources: &Resources) -> io::Result<Vec<Cgroup>> {
         })
     };
     let (memory, cpu, pids) = (group("memory")?, group("cpu")?, group("pids")?);
-    set_memory(&memory.path.join("memory.limit_in_bytes"), resources)?;
-    fs::write(cpu.path.join("cpu.shares"), shares(resources).to_string())?;
-    fs::write(pids.path.join("pids.max"), MAX_PIDS)?;
+    set_memory(&memory.path.join("memory.limit_in_bytes"), spec)?;
+    let shares = shares(&spec.resources);
+    fs::write(cpu.path.join("cpu.shares"), shares.to_string())?;
+    if let Some(quota) = quota(spec) {
+        fs::write(cpu.path.join("cpu.cfs_period_us"), PERIOD.to_string())?;
+        fs::write(cpu.path.join("cpu.cfs_quota_us"), quota.to_string())?;
+    }
+    fs::write(pids.path.join("pids.max"), self::pids(spec))?;
     Ok(vec![memory, cpu, pids])
 }
 
-fn set_memory(file: &Path, resources: &Resources) -> io::Result<()> {
-    match resources.memory.as_bytes() {
+/// Processor time within a period. None: no limit.
+fn quota(spec: &StartSpec) -> Option<u64> {
+    let limit = spec.limits.cpu?;
+    Some(u64::from(limit.as_millicores()) * PERIOD / 1000)
+}
+
+fn pids(spec: &StartSpec) -> String {
+    spec.limits.pids.unwrap_or(Limits::PIDS).to_string()
+}
+
+fn set_memory(file: &Path, spec: &StartSpec) -> io::Result<()> {
+    let limit = spec.limits.memory.unwrap_or(spec.resources.memory);
+    match limit.as_bytes() {
         0 => Ok(()),
         bytes => fs::write(file, bytes.to_string()),
     }

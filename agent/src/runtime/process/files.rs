@@ -171,12 +171,12 @@ impl Folder {
     pub(super) fn observed(&self) -> io::Result<Observed> {
         let spec = self.order()?.spec;
         Ok(Observed {
+            host_ports: spec.host_ports().collect(),
             owner: spec.owner,
             instance: spec.instance,
             app: spec.app,
             version: spec.version,
             stop: spec.stop,
-            host_ports: spec.ports.iter().map(|p| p.host).collect(),
             state: self.state(),
         })
     }

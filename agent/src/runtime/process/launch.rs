@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,12 +15,16 @@ use super::RuntimeError;
 use super::cgroup;
 use super::files::{Answer, Folder, Order};
 use super::proc::Process;
+use crate::runtime::given;
 
 /// Time the shim has to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a process gets of the daemon's environment, beside what its spec says.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER"];
+
+/// Variable with the folder that the files of a spec are below.
+const FILES: &str = "HANCOCK_FILES";
 
 /// Starts it; one that runs already is left alone. The process whose end is the instance's end.
 pub(super) async fn launch(
@@ -33,9 +38,15 @@ pub(super) async fn launch(
     }
     not_anothers(folder, spec)?;
     fs::create_dir_all(folder.path()).map_err(failed)?;
+    let unlimited = |e: std::io::Error| {
+        let reason = format!("its limits cannot be set on this node: {e}");
+        RuntimeError::elsewhere("start", &spec.instance, reason)
+    };
+    let given = folder.path().join("files");
+    given::put(&spec.files, |_, file| below(&given, &file.target)).map_err(failed)?;
     let order = Order {
-        spec: with_inherited(spec),
-        cgroups: cgroup::create(folder.path(), &spec.resources),
+        spec: with_folder(with_inherited(spec), &given),
+        cgroups: cgroup::create(folder.path(), spec).map_err(unlimited)?,
     };
     // A shim that holds the folder reads its order only once; replacing it under its hands is harmless, taking its traces is not.
     if !folder.is_up() {
@@ -87,6 +98,19 @@ fn with_inherited(spec: &StartSpec) -> StartSpec {
         if let Ok(value) = std::env::var(name) {
             spec.environment.entry(name.to_owned()).or_insert(value);
         }
+    }
+    spec
+}
+
+/// A process sees the node's file system: a file is where it would be if `folder` were the root, and the app is told that folder.
+fn below(folder: &Path, target: &str) -> PathBuf {
+    folder.join(target.trim_start_matches('/'))
+}
+
+fn with_folder(mut spec: StartSpec, folder: &Path) -> StartSpec {
+    if !spec.files.is_empty() {
+        let folder = folder.display().to_string();
+        spec.environment.insert(FILES.to_owned(), folder);
     }
     spec
 }

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, User};
 
 use hancock_agent_core::environment::StartSpec;
+use hancock_proto::app::needs;
 
 use super::RuntimeError;
 
@@ -15,6 +16,15 @@ pub(super) fn check(spec: &StartSpec) -> Result<(), RuntimeError> {
     if spec.command.is_empty() {
         return Err(refuse(
             "the spec has no command, and this node runs plain processes; give a command, or place the app on nodes with a container engine".to_owned(),
+        ));
+    }
+    if let Some(wanted) = needs::engine(&spec.container, &spec.limits, &spec.volumes) {
+        return Err(RuntimeError::elsewhere(
+            "start",
+            &spec.instance,
+            format!(
+                "this node runs plain processes, which have no {wanted}; leave it out, or place the app on nodes with a container engine"
+            ),
         ));
     }
     signal(&spec.stop.signal)

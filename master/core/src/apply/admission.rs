@@ -104,14 +104,18 @@ pub(crate) fn action(live: Option<&AppSpec>, new: &AppSpec) -> PlanAction {
 fn same_run(a: &AppSpec, b: &AppSpec) -> bool {
     a.kind == b.kind
         && a.image == b.image
+        && a.pull_policy == b.pull_policy
         && a.command == b.command
         && a.workdir == b.workdir
         && a.user == b.user
         && a.environment == b.environment
         && a.labels == b.labels
         && a.resources == b.resources
+        && a.limits == b.limits
         && a.ports == b.ports
         && a.volumes == b.volumes
+        && a.files == b.files
+        && a.container == b.container
 }
 
 /// Whether the wanted version is where it should be or on its way: applying it again changes nothing.

@@ -171,6 +171,7 @@ fn create(step: &mut Step<'_>, spec: &Arc<AppSpec>) {
         newest: None,
         heal_failures: 0,
         heal_after: Timestamp::default(),
+        volumes: BTreeMap::new(),
     };
     step.state.apps.insert(spec.app.clone(), Arc::new(app));
     applied(step, &spec.app, Version(1));

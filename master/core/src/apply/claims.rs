@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hancock_proto::api::ApiError;
-use hancock_proto::app::{AppSpec, Problem};
+use hancock_proto::app::{AppSpec, PortSpan, Problem};
 use hancock_proto::ids::AppName;
 use hancock_proto::service::{ServiceKind, ServiceName};
 
 use crate::refuse;
-use crate::state::{App, State};
+use crate::state::{App, Instance, State};
 
 /// Refuses a spec that claims what is another's.
 pub(super) fn check(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
@@ -103,8 +103,9 @@ pub(crate) fn listens(state: &State) -> BTreeMap<u16, AppName> {
 fn ports(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
     let listens = listens(state);
     for (i, port) in spec.ports.iter().enumerate() {
-        let owner = port.host.and_then(|host| listens.get(&host));
-        if let (Some(host), Some(owner)) = (port.host, owner) {
+        let mut hosts = port.host.into_iter().flat_map(PortSpan::each);
+        let taken = hosts.find_map(|host| Some((host, listens.get(&host)?)));
+        if let Some((host, owner)) = taken {
             let by = match *owner == AppName::by_hand() {
                 true => "an upstream kept by hand, which listens on it".to_owned(),
                 false => format!("app {owner}, whose service listens on it"),
@@ -127,7 +128,7 @@ fn ports(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
 
 /// Whose host port it is: an instance's, or a spec's fixed one.
 fn used_by(state: &State, spec: &AppSpec, port: u16) -> Option<String> {
-    if spec.ports.iter().any(|p| p.host == Some(port)) {
+    if has_fixed(spec, port) {
         return Some("this app's own fixed host port".to_owned());
     }
     used(state, port)
@@ -136,11 +137,16 @@ fn used_by(state: &State, spec: &AppSpec, port: u16) -> Option<String> {
 /// The same for whoever has no spec.
 pub(super) fn used(state: &State, port: u16) -> Option<String> {
     let mut instances = state.instances.values();
-    if let Some(instance) = instances.find(|i| i.ports.iter().any(|p| p.host == port)) {
+    let has = |i: &Instance| i.ports.iter().any(|p| p.hosts().any(|host| host == port));
+    if let Some(instance) = instances.find(|i| has(i)) {
         return Some(format!("instance {} on {}", instance.id, instance.node));
     }
-    let fixed = |spec: &AppSpec| spec.ports.iter().any(|p| p.host == Some(port));
     let mut apps = state.apps.values();
-    let other = apps.find(|app| specs(state, app).any(fixed))?;
+    let other = apps.find(|app| specs(state, app).any(|spec| has_fixed(spec, port)))?;
     Some(format!("app {}, as a fixed host port", other.name))
+}
+
+fn has_fixed(spec: &AppSpec, port: u16) -> bool {
+    let mut spans = spec.ports.iter().filter_map(|p| p.host);
+    spans.any(|span| span.meets(PortSpan::one(port)))
 }

@@ -1,6 +1,6 @@
 //! The cluster, its terms, its nodes and what they report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hancock_proto::api::ApiError;
@@ -226,8 +226,39 @@ fn take(step: &mut Step<'_>, node: &NodeId, id: &InstanceId, facts: &InstanceRep
             (_, false) => None,
         }
     });
+    if facts.life == Life::Running {
+        note_volumes(step, &known);
+    }
     progress(step, &known, was_ready, now_ready);
     announce(step, &known, facts);
+}
+
+/// Where an instance runs its named volumes are. Names that no version has any more are forgotten.
+fn note_volumes(step: &mut Step<'_>, known: &Instance) {
+    let Some(app) = step.state.apps.get(&known.app) else {
+        return;
+    };
+    let Some(spec) = app.spec(known.version).cloned() else {
+        return;
+    };
+    let noted = |name: &str| {
+        app.volumes
+            .get(name)
+            .is_some_and(|n| n.contains(&known.node))
+    };
+    if spec.named_volumes().all(noted) {
+        return;
+    }
+    let versions = app.versions.values();
+    let used = versions.flat_map(|v| v.spec.named_volumes().map(str::to_owned));
+    let used: BTreeSet<String> = used.collect();
+    step.edit_app(&known.app, |app| {
+        app.volumes.retain(|name, _| used.contains(name));
+        for name in spec.named_volumes() {
+            let nodes = app.volumes.entry(name.to_owned()).or_default();
+            nodes.insert(known.node.clone());
+        }
+    });
 }
 
 /// A deployment moves forward whenever one of its instances becomes ready.

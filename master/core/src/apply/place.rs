@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hancock_proto::api::ApiError;
+use hancock_proto::assignment::PortBinding;
 use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, DocIndex, InstanceId, NodeId, Version};
 use hancock_proto::report::{InstanceReport, Life};
@@ -74,11 +75,13 @@ fn ports_free(step: &Step<'_>, placements: &[Placement]) -> bool {
             return false;
         };
         let taken = |port: u16| {
-            let mut here = node.assigned.values().flat_map(|a| &a.run.ports);
-            here.any(|b| b.host == port)
+            let here = node.assigned.values().flat_map(|a| &a.run.ports);
+            let mut here = here.flat_map(PortBinding::hosts);
+            here.any(|taken| taken == port)
         };
-        let mut ports = p.ports.iter().map(|b| b.host);
-        ports.all(|port| {
+        // One instance may have a port over TCP and UDP.
+        let ports: BTreeSet<u16> = p.ports.iter().flat_map(PortBinding::hosts).collect();
+        ports.into_iter().all(|port| {
             !taken(port) && !listens.contains_key(&port) && seen.insert((&p.node, port))
         })
     })

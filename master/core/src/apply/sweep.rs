@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_proto::assignment::PortBinding;
 use hancock_proto::ids::{AppName, DeploymentId, DocIndex, InstanceId, Version};
 use hancock_proto::service::ServiceName;
 
@@ -65,7 +66,7 @@ fn release_ports(step: &mut Step<'_>, gone: &Instance) {
     };
     let node = Arc::make_mut(node);
     node.released.retain(|_, r| at.since(r.at) < QUARANTINE);
-    for port in &gone.ports {
+    for port in gone.ports.iter().flat_map(PortBinding::hosts) {
         let released = Released {
             at,
             app: gone.app.clone(),
@@ -73,7 +74,7 @@ fn release_ports(step: &mut Step<'_>, gone: &Instance) {
             index: gone.left.unwrap_or_default(),
             names: names.clone(),
         };
-        node.released.insert(port.host, released);
+        node.released.insert(port, released);
     }
 }
 

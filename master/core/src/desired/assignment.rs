@@ -73,14 +73,18 @@ pub(crate) fn is_ready(state: &State, instance: &Instance) -> bool {
 fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
     RunSpec {
         image: spec.image.clone(),
+        pull_policy: spec.pull_policy,
         command: spec.command.clone(),
         workdir: spec.workdir.clone(),
         user: spec.user.clone(),
         environment: spec.environment.clone(),
         labels: spec.labels.clone(),
         resources: spec.resources,
+        limits: spec.limits,
         ports: ports.to_vec(),
         volumes: spec.volumes.clone(),
+        files: spec.files.clone(),
+        container: spec.container.clone(),
         stop_signal: rules.stop.signal.clone(),
         grace_period: rules.stop.grace_period,
         restart: rules.restart.clone(),

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use hancock_proto::app::AppSpec;
+use hancock_proto::app::{AppSpec, needs};
 use hancock_proto::assignment::PortBinding;
+use hancock_proto::ids::NodeId;
 use hancock_proto::units::Size;
 
 use super::{Slot, ports};
@@ -15,6 +16,8 @@ pub(crate) enum Misfit {
     Silent,
     NoCommand { runtime: String },
     NoImage { runtime: String },
+    NoEngine { wanted: &'static str },
+    Volume { name: String, home: NodeId },
     Cpu { wanted: u64, free: u64 },
     Memory { wanted: u64, free: u64 },
     Disk { wanted: u64, free: u64 },
@@ -50,6 +53,11 @@ fn runtime(slot: &Slot<'_>, spec: &AppSpec) -> Result<(), Misfit> {
         return Err(Misfit::NoCommand {
             runtime: runtime.clone(),
         });
+    }
+    if runtime.starts_with("process")
+        && let Some(wanted) = needs::engine(&spec.container, &spec.limits, &spec.volumes)
+    {
+        return Err(Misfit::NoEngine { wanted });
     }
     if runtime.starts_with("docker") && spec.image.is_none() {
         return Err(Misfit::NoImage {
@@ -100,6 +108,15 @@ impl fmt::Display for Misfit {
             }
             Misfit::NoImage { runtime } => {
                 write!(f, "runs containers ({runtime}) and the spec has no image")
+            }
+            Misfit::NoEngine { wanted } => {
+                write!(f, "runs plain processes, which have no {wanted}")
+            }
+            Misfit::Volume { name, home } => {
+                write!(
+                    f,
+                    "volume {name} is on {home} (a volume of another name would begin empty)"
+                )
             }
             Misfit::Cpu { wanted, free } => {
                 write!(

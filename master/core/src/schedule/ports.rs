@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hancock_proto::app::AppSpec;
+use hancock_proto::app::{AppSpec, PortSpan};
 use hancock_proto::assignment::PortBinding;
 use hancock_proto::ids::DocIndex;
 use hancock_proto::resources::PortRange;
@@ -16,21 +16,23 @@ use crate::state::{Released, State};
 
 /// A port for each one the spec names.
 pub(super) fn choose(slot: &Slot<'_>, spec: &AppSpec) -> Result<Vec<PortBinding>, Misfit> {
-    let mut mine: BTreeSet<u16> = spec.ports.iter().filter_map(|p| p.host).collect();
+    let fixed = spec.ports.iter().filter_map(|p| p.host);
+    let mut mine: BTreeSet<u16> = fixed.flat_map(PortSpan::each).collect();
     let mut bindings = Vec::with_capacity(spec.ports.len());
     for port in &spec.ports {
         let host = match port.host {
-            Some(fixed) => {
-                held(slot, fixed).map_or(Ok(fixed), |by| Err(Misfit::Port { port: fixed, by }))?
-            }
-            None => pick(slot, &mine)?,
+            Some(fixed) => take(slot, fixed)?,
+            None => pick(slot, &mine, port.count())?,
         };
-        mine.insert(host);
-        bindings.push(PortBinding {
+        let binding = PortBinding {
             name: port.name.clone(),
-            container: port.container,
+            container: port.container.map(PortSpan::first),
             host,
-        });
+            count: port.count(),
+            protocol: port.protocol,
+        };
+        mine.extend(binding.hosts());
+        bindings.push(binding);
     }
     Ok(bindings)
 }
@@ -49,16 +51,31 @@ fn held(slot: &Slot<'_>, port: u16) -> Option<String> {
     }
 }
 
-/// A port never given out, or else the one free for longest.
-fn pick(slot: &Slot<'_>, mine: &BTreeSet<u16>) -> Result<u16, Misfit> {
+/// The first of fixed ports, when all are free.
+fn take(slot: &Slot<'_>, fixed: PortSpan) -> Result<u16, Misfit> {
+    let mut each = fixed.each();
+    match each.find_map(|port| Some((port, held(slot, port)?))) {
+        Some((port, by)) => Err(Misfit::Port { port, by }),
+        None => Ok(fixed.first()),
+    }
+}
+
+/// The first of `count` ports never given out, or else of those free for longest.
+fn pick(slot: &Slot<'_>, mine: &BTreeSet<u16>, count: u16) -> Result<u16, Misfit> {
     let range = slot.info.ports;
-    let free = |port: &u16| !mine.contains(port) && held(slot, *port).is_none();
+    let free =
+        |port: u16| range.contains(port) && !mine.contains(&port) && held(slot, port).is_none();
+    let each = |first: u16| (0..count).map(move |n| first.checked_add(n));
     let mut oldest: Option<(Timestamp, u16)> = None;
-    for port in turned(range, slot.first_port).filter(free) {
-        match slot.released.get(&port) {
-            None => return Ok(port),
-            Some((at, _)) if oldest.is_none_or(|(have, _)| *at < have) => {
-                oldest = Some((*at, port));
+    for first in turned(range, slot.first_port) {
+        if !each(first).all(|port| port.is_some_and(free)) {
+            continue;
+        }
+        let released = each(first).flatten().filter_map(|p| slot.released.get(&p));
+        match released.map(|(at, _)| *at).max() {
+            None => return Ok(first),
+            Some(at) if oldest.is_none_or(|(have, _)| at < have) => {
+                oldest = Some((at, first));
             }
             Some(_) => {}
         }

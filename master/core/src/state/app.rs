@@ -38,6 +38,9 @@ pub struct App {
     pub heal_failures: u32,
     /// No replacement is placed before.
     pub heal_after: Timestamp,
+    /// Nodes where instances had its named volumes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, BTreeSet<NodeId>>,
 }
 
 /// One version of an app's spec.

@@ -283,7 +283,7 @@ impl Player {
 }
 
 /// A spec from `key=value` words: replicas, host, ready (ms), never, crash, cmd, port (fixed host port), cpu (millicores), `min_healthy`,
-/// `healthy`, hold, drain, `max_per_node`, zone, proxy (JSON without blanks).
+/// `healthy`, hold, drain, `max_per_node`, volume (a named one), zone, proxy (JSON without blanks).
 pub fn spec(app: &str, words: &[&str]) -> AppSpec {
     let mut spec: AppSpec = serde_json::from_value(serde_json::json!({
         "app": app, "kind": "service", "replicas": 1, "command": ["serve"],
@@ -326,6 +326,13 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
         "zone" => spec.service[0].zone = value.parse().unwrap(),
         "weight" => spec.service[0].weight = value.parse().unwrap(),
         "cmd" => spec.command = vec![value.to_owned()],
+        "volume" => spec.volumes.push(hancock_proto::app::Volume {
+            kind: hancock_proto::app::VolumeKind::Volume,
+            source: value.to_owned(),
+            target: format!("/{value}"),
+            read_only: false,
+            size: None,
+        }),
         "port" => spec.ports[0].host = Some(value.parse().unwrap()),
         "cpu" => {
             spec.resources.cpu =

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// What must be given, by section of a spec. Everything else has a default.
-const MUST: [(&str, &[&str]); 13] = [
+const MUST: [(&str, &[&str]); 18] = [
     ("AppSpec", &["app"]),
     ("Resources", &[]),
     ("Port", &["name"]),
@@ -13,7 +13,12 @@ const MUST: [(&str, &[&str]); 13] = [
     ("Stop", &[]),
     ("Placement", &[]),
     ("Restart", &[]),
-    ("Volume", &["source", "target"]),
+    ("Volume", &["target"]),
+    ("File", &["target", "content"]),
+    ("Limits", &[]),
+    ("Container", &[]),
+    ("Ulimit", &["soft", "hard"]),
+    ("Log", &["driver"]),
     ("ServiceProxy", &[]),
     ("StickyCookie", &["cookie"]),
     ("NoPeer", &[]),
@@ -51,6 +56,9 @@ fn without_null(property: &mut Value) {
     let Some(schema) = property.as_object_mut() else {
         return;
     };
+    if schema.get("default") == Some(&Value::Null) {
+        schema.remove("default");
+    }
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|kind| kind != "null");
         if let [only] = types.as_slice() {

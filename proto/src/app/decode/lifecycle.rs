@@ -1,9 +1,9 @@
-//! `update`, `stop`, `placement`, `restart` and `volumes`: how instances come, go and come back.
+//! `update`, `stop`, `placement` and `restart`: how instances come, go and come back.
 
 use super::check::{at_most, signal};
 use super::later::Shape;
 use super::reader::{Field, Section};
-use crate::app::{Placement, PlacementStrategy, Restart, Stop, Strategy, Update, Volume};
+use crate::app::{Placement, PlacementStrategy, Restart, Stop, Strategy, Update};
 use crate::units::Span;
 
 const INSTANT: Span = Span::millis(0);
@@ -191,36 +191,6 @@ pub fn restart(field: &Field<'_>) -> Restart {
     };
     section.end();
     restart
-}
-
-/// Reads `volumes`.
-pub fn volumes(field: &Field<'_>) -> Vec<Volume> {
-    let mut list: Vec<Volume> = Vec::new();
-    for item in field.items("[{source: /data/web, target: /data}]") {
-        if let Some(volume) = item.section().and_then(|section| volume(section, &list)) {
-            list.push(volume);
-        }
-    }
-    list
-}
-
-fn volume(mut section: Section<'_>, before: &[Volume]) -> Option<Volume> {
-    let source = section
-        .field("source")
-        .required("source: /data/web")
-        .folder();
-    let target_field = section.field("target").required("target: /data");
-    let target = target_field.folder();
-    if before.iter().any(|v| Some(&v.target) == target.as_ref()) {
-        target_field.problem("another volume has the same target");
-    }
-    let read_only = section.field("read_only").flag().unwrap_or(false);
-    section.end();
-    Some(Volume {
-        source: source?,
-        target: target?,
-        read_only,
-    })
 }
 
 fn whole(field: &Field<'_>, range: std::ops::RangeInclusive<u64>, default: u32) -> u32 {

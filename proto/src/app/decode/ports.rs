@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::check;
-use super::later::Shape;
 use super::reader::{Field, Section};
 use super::words::hint;
-use crate::app::{Balance, Port, Service, ServiceProtocol};
+use crate::app::{Balance, Port, PortProtocol, PortSpan, Service, ServiceProtocol};
 
 /// Keys of one publish are one transaction, and a transaction has this many.
 const MOST_NAMES: usize = 64;
@@ -30,17 +29,17 @@ impl Ports {
     pub fn named_by(&self, section: &mut Section<'_>) -> Option<String> {
         let field = section.field("port");
         let names = self.names();
-        match (field.is_present(), names.as_slice()) {
-            (false, [only]) => Some((*only).to_owned()),
+        match (field.is_present(), self.list.as_slice()) {
+            (false, [only]) => reachable(&field, only),
             (false, []) => field.accept(Err(
                 "is missing, and the app has no ports; add one to `ports`",
             )),
             (false, _) => field.accept(Err(format!("is missing; {}", hint("", &names)))),
             (true, _) => {
                 let name = field.text()?;
-                match names.contains(&name) {
-                    true => Some(name.to_owned()),
-                    false => field.accept(Err(format!(
+                match self.list.iter().find(|p| p.name == name) {
+                    Some(port) => reachable(&field, port),
+                    None => field.accept(Err(format!(
                         "no port has the name {name:?}; {}",
                         hint(name, &names)
                     ))),
@@ -48,6 +47,22 @@ impl Ports {
             }
         }
     }
+}
+
+/// Balancers and their checks come over TCP, and to one port.
+fn reachable(field: &Field<'_>, port: &Port) -> Option<String> {
+    if port.protocol == PortProtocol::Udp {
+        field.problem(format!(
+            "port {:?} is udp, which balancers do not carry; clients come to the node's own port",
+            port.name
+        ));
+    } else if port.count() > 1 {
+        field.problem(format!(
+            "port {:?} is a range, and a balancer goes to one port; give that one a name of its own",
+            port.name
+        ));
+    }
+    Some(port.name.clone())
 }
 
 /// Reads `ports`.
@@ -72,25 +87,45 @@ fn port(mut section: Section<'_>, before: &[Port]) -> Option<Port> {
     if before.iter().any(|p| Some(p.name.as_str()) == name) {
         name_field.problem("another port has the same name");
     }
-    let container = number(&section.field("container"));
+    let words = [("tcp", PortProtocol::Tcp), ("udp", PortProtocol::Udp)];
+    let protocol = section.field("protocol").word(&words, &[]);
+    let protocol = protocol.unwrap_or_default();
+    let container = span(&section.field("container"));
     let host_field = section.field("host");
-    let host = number(&host_field);
-    if host.is_some() && before.iter().any(|p| p.host == host) {
+    let host = span(&host_field);
+    let same = |p: &Port| p.protocol == protocol && meet(p.host, host);
+    if before.iter().any(same) {
         host_field.problem("another port has the same host port");
     }
-    section
-        .field("protocol")
-        .later("protocols of a port's own", &Shape::Word(&["tcp", "udp"]));
+    if let (Some(inside), Some(outside)) = (container, host)
+        && inside.count() != outside.count()
+    {
+        host_field.problem(format!(
+            "{outside} and container {inside} are not as many; each port leads to one"
+        ));
+    }
     section.end();
     Some(Port {
         name: name?.to_owned(),
         container,
         host,
+        protocol,
     })
 }
 
-fn number(field: &Field<'_>) -> Option<u16> {
-    field.whole(1..=65535).and_then(|n| u16::try_from(n).ok())
+fn meet(a: Option<PortSpan>, b: Option<PortSpan>) -> bool {
+    a.zip(b).is_some_and(|(a, b)| a.meets(b))
+}
+
+/// A number, or a text with a range.
+fn span(field: &Field<'_>) -> Option<PortSpan> {
+    match field.value() {
+        Some(serde_json::Value::String(text)) => field.accept(text.parse()),
+        _ => field
+            .whole(1..=65535)
+            .and_then(|n| u16::try_from(n).ok())
+            .map(PortSpan::one),
+    }
 }
 
 /// Reads `service`.

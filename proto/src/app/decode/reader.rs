@@ -180,6 +180,13 @@ impl<'a> Field<'a> {
         self.of_type(read, &what, &range.start().max(&1).to_string())
     }
 
+    /// A whole number within limits that may be below zero.
+    pub fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
+        let what = format!("a whole number from {} to {}", range.start(), range.end());
+        let read = |v: &Value| v.as_i64().filter(|n| range.contains(n));
+        self.of_type(read, &what, &range.start().max(&1).to_string())
+    }
+
     /// A number.
     pub fn number(&self, example: &str) -> Option<f64> {
         self.of_type(Value::as_f64, "a number", example)
@@ -289,6 +296,11 @@ impl<'a> Section<'a> {
             value: self.map.get(name),
             sink: self.sink,
         }
+    }
+
+    /// The field `name` when it is there; where it is not, nobody is pointed at it.
+    pub fn aside(&mut self, name: &'static str) -> Option<Field<'a>> {
+        self.map.contains_key(name).then(|| self.field(name))
     }
 
     /// Reports a problem of the table itself.

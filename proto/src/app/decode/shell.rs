@@ -3,7 +3,7 @@
 use super::reader::Field;
 
 /// Texts that are the owner's own business: an app may read them with rules of its own.
-const FREE: [&str; 3] = ["command", "environment", "labels"];
+const FREE: [&str; 4] = ["command", "environment", "files", "labels"];
 
 /// Reports them.
 pub fn variables(root: &Field<'_>) {

@@ -7,6 +7,8 @@ use super::*;
 use crate::app::HealthCheck;
 use crate::units::Span;
 
+mod container;
+
 /// A valid spec with `change` laid over its top level.
 fn spec(change: Value) -> Value {
     let mut spec = json!({"app": "web", "command": ["/bin/web"], "ports": [{"name": "http"}]});
@@ -383,11 +385,6 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "delay 2m is more than max_delay 1m",
     ),
     (
-        r#"{"volumes": [{"source": "data", "target": "/x"}]}"#,
-        "volumes[0].source",
-        "must begin",
-    ),
-    (
         r#"{"volumes": [{"source": "/a", "target": "/x"}, {"source": "/b", "target": "/x"}]}"#,
         "volumes[1].target",
         "same target",
@@ -442,7 +439,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 
 #[test]
 fn each_mistake_is_told_once_and_in_its_place() {
-    for (change, path, message) in MISTAKES {
+    for (change, path, message) in MISTAKES.iter().chain(container::MISTAKES) {
         let found = problems(&spec(serde_json::from_str(change).unwrap()));
         assert!(found.len() == 1, "{change}: {found:#?}");
         assert!(
@@ -537,7 +534,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn any_key() -> impl Strategy<Value = String> {
     let known = "(app|kind|image|command|environment|labels|replicas|resources|cpu|memory|ports|name|container|host|service|port|protocol\
         |hosts|listen|balance|weight|healthcheck|type|path|expect|interval|timeout|update|strategy|auto_promote|stop|signal|placement|restart\
-        |volumes|source|target|cron|secrets|hooks|notify|x-y)";
+        |volumes|source|target|files|content|mode|limits|pids|container|network|ulimits|sysctls|cap_add|log|extra_hosts|cron|secrets|hooks|notify|x-y)";
     prop_oneof![known, ".{0,8}"]
 }
 
@@ -617,6 +614,7 @@ fn variables_that_nothing_replaces_are_refused() {
         json!({"command": ["/bin/sh", "-c", "exec /bin/web $PORT ${HOME}"]}),
         json!({"command": ["/bin/web", "$PORTAL", "a$", "^x$"]}),
         json!({"image": "web:1", "command": ["exec web $PORT"]}),
+        json!({"files": [{"target": "/a", "content": "${level}"}]}),
         json!({"environment": {"PATTERN": "${level} $PORT"}, "labels": {"a": "${b}"}}),
     ];
     for change in meant {

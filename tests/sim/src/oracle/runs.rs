@@ -51,7 +51,7 @@ impl World {
         let state = self.cluster.state();
         let wanted = state.instances.get(id);
         if wanted.is_some_and(|i| i.stage != Stage::Ending) {
-            let ports: Vec<u16> = spec.ports.iter().map(|p| p.host).collect();
+            let ports: Vec<u16> = spec.host_ports().collect();
             for port in ports {
                 self.judge_remembered(node, port, id);
             }

@@ -56,7 +56,7 @@ impl Node {
                     first: 20_000,
                     last: 20_099,
                 },
-                runtime: "process".to_owned(),
+                runtime: "memory".to_owned(),
                 kernel: String::new(),
                 addresses: Vec::new(),
                 arch: "x86_64".to_owned(),
