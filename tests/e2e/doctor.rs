@@ -3,9 +3,10 @@
 use std::net::TcpListener;
 use std::process::Command;
 
+use hancock_testkit::Daemon;
 use serde_json::Value;
 
-use crate::masters::cluster::Cluster;
+use crate::masters::cluster::{Cluster, LATE};
 use crate::world::{BINARY, Ran, finish};
 
 /// Looks with a configuration of plain processes, the given lines in it.
@@ -78,13 +79,30 @@ fn what_the_exit_code_says_is_what_is_shown() {
     let failed = ran.out.lines().any(|line| line.starts_with("FAIL"));
     assert_eq!(ran.code, Some(i32::from(failed)), "{ran:?}");
     assert!(ran.out.contains("outgoing ports"), "{ran:?}");
-    // One that the kernel uses itself is told by the agent and the doctor in the same words.
+    // Those that the kernel gives away itself.
     let (_, found) = look(
         &format!("instance-ports = \"30000-65000\"\n{}", quiet()),
         &["--output", "json"],
     );
     let finding = of(&found, "outgoing ports");
     assert_eq!(finding["level"], "warn", "{finding}");
+}
+
+#[test]
+fn an_agent_warns_of_the_same_ports_at_its_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let config = dir.path().join("agent.toml");
+    let text = format!(
+        "masters = [\"127.0.0.1:1\"]\njoin-token = \"join-x\"\nnode = \"n1\"\nruntime = \"process\"\ndata-dir = {data:?}\n\
+         instance-ports = \"30000-65000\"\n{}\n",
+        quiet()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["agent", "--config"]).arg(&config);
+    let mut daemon = Daemon::start(&mut command, &dir.path().join("log"));
+    daemon.wait_line("host ports overlap", LATE);
 }
 
 #[test]
