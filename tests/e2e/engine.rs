@@ -1,5 +1,7 @@
 //! A Docker engine that goes away and comes back.
 
+mod faults;
+
 use std::time::Duration;
 
 use hancock_testkit::relay::Relay;

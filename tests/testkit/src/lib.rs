@@ -11,6 +11,7 @@
 pub mod certs;
 pub mod daemon;
 pub mod docker;
+pub mod engine;
 pub mod etcd;
 pub mod fixture;
 pub mod history;
