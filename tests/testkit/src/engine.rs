@@ -32,7 +32,27 @@ pub struct Engine {
     dockerd: Option<Daemon>,
     _containerd: Daemon,
     _leftovers: Leftovers,
+    _mounts: Mounts,
     dir: TempDir,
+}
+
+/// What an engine that was killed left mounted below a folder, taken away on drop: without that the folder cannot be removed.
+#[derive(Debug)]
+struct Mounts(PathBuf);
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        let all = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let points = all.lines().filter_map(|line| line.split(' ').nth(1));
+        let mut below: Vec<&str> = points
+            .filter(|p| Path::new(p).starts_with(&self.0))
+            .collect();
+        // What was mounted last lies above what came before.
+        below.reverse();
+        for point in below {
+            let _ = Command::new("umount").args(["--lazy", point]).status();
+        }
+    }
 }
 
 impl Engine {
@@ -47,6 +67,7 @@ impl Engine {
             dockerd: None,
             _containerd: containerd,
             _leftovers: Leftovers::of(dir.path()),
+            _mounts: Mounts(dir.path().to_owned()),
             dir,
         };
         engine.restart();
