@@ -34,7 +34,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::network::NetSnapshot;
 use openraft::{Config, RaftNetworkFactory, ReadPolicy, ServerState, SnapshotPolicy};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 pub use self::error::StoreError;
@@ -98,6 +98,8 @@ pub(crate) struct Raft {
     shared: Arc<Shared>,
     leadership: watch::Receiver<Leadership>,
     room: Room,
+    /// Held while this master changes who the masters are.
+    changing: Arc<Mutex<()>>,
 }
 
 /// Who leads, as far as this master knows.
@@ -197,6 +199,7 @@ impl Raft {
             shared,
             leadership,
             room,
+            changing: Arc::default(),
         };
         raft.begin().await.map_err(failed)?;
         tokio::spawn(raft.clone().promote());

@@ -134,6 +134,7 @@ impl Raft {
     /// Makes one change after the other: while one is under way the next waits.
     async fn change(&self, change: ChangeMembers<u64, Member>) -> Result<(), MemberError> {
         let attempts = async {
+            let _turn = self.changing.lock().await;
             loop {
                 let changed = self.library.change_membership(change.clone(), false).await;
                 if !is_busy(&changed) {
@@ -247,7 +248,9 @@ impl Raft {
             // Without a sign of life the others elect one of them. A handover would wait for what cannot be written here.
             let lives = !self.is_stuck();
             self.library.runtime_config().heartbeat(lives);
-            if let Some(ids) = self.due() {
+            // One that this master is making is not left half done: ended twice, it would be refused to who asked for it.
+            let due = self.changing.try_lock().ok().and_then(|_turn| self.due());
+            if let Some(ids) = due {
                 match self.change(ChangeMembers::AddVoterIds(ids)).await {
                     Ok(()) => tracing::info!("more masters vote"),
                     Err(error) => tracing::debug!(%error, "followers do not vote yet"),
