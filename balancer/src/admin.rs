@@ -46,11 +46,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Answers on `listener` from now on.
-    pub(crate) fn start(listener: TcpListener, admin: Admin) -> std::io::Result<Self> {
+    pub(crate) fn start(listener: TcpListener, admin: Arc<Admin>) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(serve::serve(listener, Arc::new(admin), stopped));
+        let task = tokio::spawn(serve::serve(listener, admin, stopped));
         Ok(Self { stop, task })
     }
 

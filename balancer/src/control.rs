@@ -2,6 +2,7 @@
 //!
 //! Everything lives under one short lock that is never held across an await; requests never take it.
 
+mod handover;
 mod local;
 mod past;
 mod rejected;
@@ -10,20 +11,24 @@ mod service;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::runtime;
 use tokio::sync::{Notify, watch};
 
 use hancock_balancer_core::health::ProbeResult;
 use hancock_balancer_core::upstream::{InvalidUpstream, PeerKey, Upstream};
 use hancock_proto::ids::{InstanceId, NodeId};
+use hancock_proto::report::Condition;
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_registry::feed::Standing;
 
-use crate::handle::ApplyError;
+use crate::handle::{ApplyError, LocalInstance};
+use crate::handover::{Formers, Verdicts};
 use crate::lastgood::{Documents, Writer};
 use crate::live::Table;
 use crate::probe::{Answer, Prober, RedisFacts};
@@ -32,11 +37,14 @@ use crate::tcp::Doors;
 pub(crate) use rejected::refusal;
 pub(crate) use report::{PeerLine, ServiceLines};
 
+use handover::Recording;
 use local::{Judged, Local};
 use past::Past;
 use rejected::Rejected;
 use service::ServiceState;
 
+/// What the process before this one judged counts so long after the start.
+const HANDED: Duration = Duration::from_secs(30);
 /// How often open drains and deadlines are looked at.
 const TURN: Duration = Duration::from_millis(25);
 
@@ -58,10 +66,16 @@ pub(crate) struct Control {
     /// Tells the follower one thing after the other.
     telling: Mutex<()>,
     pub(crate) over_tcp: bool,
-    /// The registry some names are of, where this balancer follows one by itself. Set once.
-    pub(crate) standing: OnceLock<Arc<Standing>>,
-    /// Set once, right after the documents were restored.
-    writer: OnceLock<Writer>,
+    /// The registry some names are of, where this balancer follows one by itself.
+    pub(crate) standing: ArcSwapOption<Standing>,
+    /// Where switches are written down; from right after the documents were restored.
+    recording: Mutex<Recording>,
+    /// Processes before this one that have not ended yet.
+    pub(crate) formers: Formers,
+    /// When this process was relieved: the number of the last change of the next one that it follows.
+    followed: AtomicU64,
+    /// The same, as the next one was told last.
+    told: AtomicU64,
     /// Something became active.
     wake: Arc<Notify>,
     inner: Mutex<Inner>,
@@ -73,6 +87,8 @@ struct Inner {
     /// Services with a deadline or a drain: the only ones looked at in turns.
     active: BTreeSet<String>,
     locals: BTreeMap<InstanceId, Local>,
+    /// What the process before this one judged, until it is judged here.
+    handed: BTreeMap<InstanceId, (LocalInstance, Condition)>,
     /// What was known of the peers of deleted services.
     past: Past,
     rejected: Rejected,
@@ -111,18 +127,21 @@ impl Control {
             follower: OnceLock::new(),
             telling: Mutex::default(),
             over_tcp: parts.over_tcp,
-            standing: OnceLock::new(),
-            writer: OnceLock::new(),
+            standing: ArcSwapOption::empty(),
+            recording: Mutex::default(),
+            formers: Formers::default(),
+            followed: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             wake: Arc::default(),
             inner: Mutex::default(),
         })
     }
 
-    /// Serves what was last known good, before anything else happens.
-    pub(crate) fn restore(&self, documents: &Documents) {
+    /// Serves what was last known good, before anything else happens. `known` is what the process before this one knew of peers.
+    pub(crate) fn restore(&self, documents: &Documents, mut known: Verdicts) {
         let mut inner = self.lock();
         for (name, doc) in documents {
-            self.begin(&mut inner, name, doc);
+            self.begin(&mut inner, name, doc, &mut known);
         }
         tracing::info!(
             services = inner.services.len(),
@@ -132,12 +151,12 @@ impl Control {
 
     /// Serves a document of this balancer's own options: it counts as no change, and is written down nowhere.
     pub(crate) fn built_in(&self, name: &str, doc: Arc<UpstreamDoc>) {
-        self.begin(&mut self.lock(), name, &doc);
+        self.begin(&mut self.lock(), name, &doc, &mut Verdicts::new());
     }
 
-    fn begin(&self, inner: &mut Inner, name: &str, doc: &Arc<UpstreamDoc>) {
+    fn begin(&self, inner: &mut Inner, name: &str, doc: &Arc<UpstreamDoc>, known: &mut Verdicts) {
         match self.upstream(name, doc.clone()) {
-            Ok(upstream) => inner.restore(self, Arc::new(upstream)),
+            Ok(upstream) => inner.restore(self, Arc::new(upstream), known),
             Err(problem) => {
                 tracing::error!(service = %name, %problem, "a document is not valid any more, left out")
             }
@@ -146,11 +165,7 @@ impl Control {
 
     /// From now on applied documents are written down.
     pub(crate) fn record(&self, writer: Writer) {
-        if self.writer.set(writer).is_err() {
-            tracing::error!(
-                "the writer of last known good documents was set twice, the first one stays"
-            );
-        }
+        *self.recording() = Recording::Log(Arc::new(writer));
     }
 
     /// One change of one service.
@@ -225,6 +240,12 @@ impl Control {
         }
     }
 
+    /// What the process before this one judged counts until it is judged here.
+    pub(crate) fn handed(&self, locals: Vec<(InstanceId, LocalInstance, Condition)>) {
+        let locals = locals.into_iter();
+        self.lock().handed = locals.map(|(id, spec, c)| (id, (spec, c))).collect();
+    }
+
     /// What another control judged.
     fn follow(&self, judged: Judged) {
         if self.lock().follow(self, judged) {
@@ -286,10 +307,7 @@ impl Control {
     }
 
     /// Replaces the set of judged instances.
-    pub(crate) fn watch_local(
-        &self,
-        instances: BTreeMap<InstanceId, crate::handle::LocalInstance>,
-    ) {
+    pub(crate) fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>) {
         if self.lock().watch_local(self, instances) {
             self.bump();
         }
@@ -360,7 +378,12 @@ impl Control {
             .values_mut()
             .for_each(ServiceState::stop_probing);
         drop(inner);
-        if let Some(writer) = self.writer.get() {
+        // Not under the lock: what is written now is told to somebody who may be waiting for it.
+        let writer = match &*self.recording() {
+            Recording::Log(writer) => Some(writer.clone()),
+            _ => None,
+        };
+        if let Some(writer) = writer {
             writer.close();
         }
     }
@@ -377,7 +400,13 @@ impl Control {
         self.changed.subscribe()
     }
 
-    fn bump(&self) {
+    fn recording(&self) -> MutexGuard<'_, Recording> {
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn bump(&self) {
         self.changed.send_modify(|n| *n += 1);
     }
 

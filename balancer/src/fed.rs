@@ -50,6 +50,11 @@ impl Fed {
         Self { registry, task }
     }
 
+    /// Follows it no longer, for another process does from now on, or this one again.
+    pub(crate) fn leave(self) {
+        self.task.abort();
+    }
+
     /// Follows it no longer, and says so.
     pub(crate) async fn shutdown(self) {
         self.task.abort();
@@ -89,19 +94,18 @@ impl Sink for Handle {
 impl Control {
     /// From now on some names are a registry's.
     pub(crate) fn fed_by(&self, standing: Arc<Standing>) {
-        if self.standing.set(standing).is_err() {
-            tracing::error!("the registry of a control was set twice, the first one stays");
-        }
+        self.standing.store(Some(standing));
     }
 
     /// Where the registry stands. None: there is none.
-    pub(crate) fn standing(&self) -> Option<&Standing> {
-        self.standing.get().map(Arc::as_ref)
+    pub(crate) fn standing(&self) -> Option<Arc<Standing>> {
+        self.standing.load_full()
     }
 
     /// The registry that owns a name.
-    pub(crate) fn registry_of(&self, name: &str) -> Option<&str> {
-        self.standing()?.owner(&self.service_name(name)?)
+    pub(crate) fn registry_of(&self, name: &str) -> Option<String> {
+        let standing = self.standing()?;
+        standing.owner(&self.service_name(name)?).map(str::to_owned)
     }
 
     /// What a name of this side is called elsewhere.

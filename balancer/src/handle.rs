@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -20,13 +21,16 @@ use crate::access::{AccessOptions, Carriers, LOGGER};
 use crate::admin::{Admin, Server};
 use crate::control::{Control, Parts};
 use crate::fed::{Fed, Following};
+use crate::handover::{
+    Change, FormerLink, Inherited, Known, Listening, SocketName, Tail, Verdicts,
+};
 use crate::http::Engine;
 use crate::lastgood::{Log, Writer};
 use crate::listen::{Listeners, Served};
 use crate::live::Service;
 use crate::probe::Prober;
 use crate::probe::net::NetProber;
-use crate::tcp::{self, Tcp, TcpOptions};
+use crate::tcp::{self, Before, Tcp, TcpOptions};
 
 /// Time the admin interface has to finish its answers.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -56,6 +60,8 @@ pub struct Options {
     pub token: Option<String>,
     /// Where a record of every request goes.
     pub access: AccessOptions,
+    /// What is taken over from the process before this one.
+    pub inherited: Inherited,
 }
 
 /// Why a balancer did not start.
@@ -93,7 +99,7 @@ pub enum ApplyError {
 }
 
 /// An instance of this node that is to be judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalInstance {
     /// Where to dial the served (first) port.
     pub address: SocketAddr,
@@ -106,10 +112,28 @@ pub struct Balancer {
     handle: Handle,
     listeners: Listeners,
     tcp: Option<Tcp>,
-    admin: Option<Server>,
+    management: Option<Management>,
     access: Carriers,
     tasks: [JoinHandle<()>; 2],
     fed: Option<Fed>,
+    data_dir: PathBuf,
+    former: Option<FormerLink>,
+}
+
+/// The management interface; answers while there is a server.
+struct Management {
+    listener: Arc<std::net::TcpListener>,
+    admin: Arc<Admin>,
+    server: Option<Server>,
+}
+
+impl Management {
+    fn answer(&mut self) -> Result<(), StartError> {
+        let started = self.listener.try_clone();
+        let started = started.and_then(|listener| Server::start(listener, self.admin.clone()));
+        self.server = Some(started.map_err(failed("start the admin interface"))?);
+        Ok(())
+    }
 }
 
 impl Balancer {
@@ -156,6 +180,12 @@ impl Balancer {
             over_tcp: false,
             changed: watch::channel(0).0,
         };
+        let mut inherited = options.inherited;
+        let more_http = inherited.sockets.rest(SocketName::Http);
+        let before = Before {
+            sockets: std::mem::take(&mut inherited.sockets),
+            known: std::mem::take(&mut inherited.known.tcp),
+        };
         let tcp = options.tcp.map(|mut tcp| {
             let own = [
                 Some(&options.http),
@@ -177,6 +207,7 @@ impl Balancer {
                 &options.data_dir,
                 options.threads,
                 options.stream_admin,
+                before,
             )
         });
         let tcp = tcp.transpose()?;
@@ -184,13 +215,16 @@ impl Balancer {
         if let Some(tcp) = &tcp {
             control.followed_by(tcp.control().clone());
         }
-        restore(&control, &options.data_dir)?;
+        control.handed(inherited.known.locals);
+        restore(&control, &options.data_dir, inherited.known.http)?;
         collect(&control, options.access.collector);
         let tcp_control = tcp.as_ref().map(|tcp| tcp.control().clone());
         let handle = Handle {
             control: control.clone(),
             tcp: tcp_control.clone(),
         };
+        // Before anything changes: what is still open elsewhere counts from the start.
+        let former = inherited.former.map(|tail| FormerLink::new(&handle, tail));
         // Before anybody can ask or write: names have their owner from the start.
         let fed = following.map(|following| Fed::start(following, handle.clone()));
         let access = Carriers::start(options.access.lines, control.table.clone())
@@ -202,25 +236,26 @@ impl Balancer {
             access: access.access().clone(),
             engine: options.engine,
         };
-        let listeners =
-            Listeners::start(options.http, options.threads, served).map_err(failed(deed))?;
-        let admin = options.admin.map(|listener| {
-            let admin = Admin {
-                control: control.clone(),
-                open: listeners.open(),
-                tcp: tcp_control.clone(),
-                access: access.access().clone(),
-                token: options.token,
-            };
-            Server::start(listener, admin)
+        let listeners = Listeners::start(options.http, more_http, options.threads, served)
+            .map_err(failed(deed))?;
+        let admin = Admin {
+            control: control.clone(),
+            open: listeners.open(),
+            tcp: tcp_control.clone(),
+            access: access.access().clone(),
+            token: options.token,
+        };
+        let management = options.admin.map(|listener| Management {
+            listener: Arc::new(listener),
+            admin: Arc::new(admin),
+            server: None,
         });
         let me = Arc::downgrade(&control);
-        Ok(Balancer {
+        let waits = former.is_some();
+        let mut balancer = Balancer {
             listeners,
             access,
-            admin: admin
-                .transpose()
-                .map_err(failed("start the admin interface"))?,
+            management,
             tasks: [
                 tokio::spawn(Control::beat(me.clone(), options.check_interval)),
                 tokio::spawn(Control::run(me)),
@@ -228,7 +263,43 @@ impl Balancer {
             handle,
             tcp,
             fed,
-        })
+            data_dir: options.data_dir,
+            former,
+        };
+        if !waits {
+            balancer.answer()?;
+            balancer.begin();
+        }
+        Ok(balancer)
+    }
+
+    /// The management interfaces are answered from now on.
+    fn answer(&mut self) -> Result<(), StartError> {
+        if let Some(tcp) = &mut self.tcp {
+            tcp.answer()?;
+        }
+        match &mut self.management {
+            Some(management) => management.answer(),
+            None => Ok(()),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.listeners.begin();
+        if let Some(tcp) = &self.tcp {
+            tcp.begin();
+        }
+    }
+
+    /// The process before this one accepts no longer: this one does. Until here everything was ready, and nothing accepted.
+    pub fn accept(&mut self) {
+        self.begin();
+        if let Err(error) = self.answer() {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a management interface is not answered"
+            );
+        }
     }
 
     /// A door into it.
@@ -249,19 +320,110 @@ impl Balancer {
             }
         };
         tokio::join!(self.listeners.shutdown(grace), tcp, fed);
-        if let Some(admin) = self.admin {
+        if let Some(admin) = self.management.and_then(|management| management.server) {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
         }
         self.access.shutdown().await;
         self.tasks.iter().for_each(JoinHandle::abort);
-        let control = self.handle.control;
-        if tokio::task::spawn_blocking(move || control.close())
-            .await
-            .is_err()
-        {
-            tracing::error!("could not close the last known good documents");
-        }
+        close(&self.handle.control, Control::close).await;
         tracing::info!("balancer stopped");
+    }
+
+    /// Everything that is listened on.
+    pub fn sockets(&self) -> Vec<Listening> {
+        self.listening()()
+    }
+
+    /// What answers [`Balancer::sockets`] later on, too.
+    pub fn listening(&self) -> impl Fn() -> Vec<Listening> + Send + Sync + use<> {
+        let mut fixed = self.listeners.sockets().to_vec();
+        let management = self.management.iter();
+        fixed.extend(management.map(|m| Listening::new(SocketName::Admin, m.listener.clone())));
+        fixed.extend(self.tcp.as_ref().and_then(Tcp::framed));
+        let tcp = self.handle.tcp.clone();
+        move || {
+            let doors = tcp.as_ref().and_then(|control| control.doors());
+            let ports = doors.map(|doors| doors.sockets()).unwrap_or_default();
+            fixed.iter().cloned().chain(ports).collect()
+        }
+    }
+
+    /// Bumped when a TCP port was opened or closed.
+    pub fn ports_changed(&self) -> watch::Receiver<u64> {
+        let tcp = self.handle.tcp.as_ref();
+        let doors = tcp.and_then(|control| control.doors());
+        doors.map_or_else(|| watch::channel(0).1, |doors| doors.opened.subscribe())
+    }
+
+    /// What probes know.
+    pub fn known(&self) -> Known {
+        let control = &self.handle.control;
+        let tcp = self.handle.tcp.as_ref();
+        let mut known = Known {
+            http: control.known_peers(),
+            tcp: tcp.map(|tcp| tcp.known_peers()).unwrap_or_default(),
+            locals: Vec::new(),
+        };
+        control.known_locals(&mut known);
+        known
+    }
+
+    /// The way to the process before this one, which is to be carried from now on; dropping it says that that one has ended.
+    pub fn former(&mut self) -> Option<FormerLink> {
+        self.former.take()
+    }
+
+    /// Takes no more changes, from nobody, and has written down those there were. Requests and sessions go on, and new ones come.
+    pub async fn hold(&mut self) {
+        if let Some(fed) = self.fed.take() {
+            fed.leave();
+        }
+        let server = self.management.as_mut().and_then(|m| m.server.take());
+        if let Some(server) = server {
+            server.shutdown(ADMIN_GRACE).await;
+        }
+        if let Some(tcp) = &mut self.tcp {
+            tcp.hold().await;
+        }
+        close(&self.handle.control, Control::hold).await;
+    }
+
+    /// After [`Balancer::hold`]: goes on as before.
+    ///
+    /// # Errors
+    /// The data directory cannot be used any more. Requests and sessions go on all the same.
+    pub fn resume(&mut self, following: Option<Following>) -> Result<(), StartError> {
+        resume(&self.handle.control, &self.data_dir)?;
+        if let Some(tcp) = &mut self.tcp {
+            tcp.resume(&self.data_dir)?;
+        }
+        self.fed = following.map(|following| Fed::start(following, self.handle.clone()));
+        self.answer()
+    }
+
+    /// After [`Balancer::hold`], when the same sockets are held elsewhere: accepts nothing more, lets what is open finish for at most
+    /// `grace`, and connections be idle for at most `idle`, ends. What is still open is in [`Handle::tail`] until then.
+    pub async fn leave(self, grace: Duration, idle: Duration) {
+        let tcp = async {
+            if let Some(tcp) = self.tcp {
+                tcp.leave(grace).await;
+            }
+        };
+        drop(self.management);
+        tokio::join!(self.listeners.leave(grace, idle), tcp);
+        self.access.shutdown().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Closes or holds what a control writes, which may wait for the disk.
+pub(crate) async fn close(control: &Arc<Control>, how: fn(&Control)) {
+    let control = control.clone();
+    if tokio::task::spawn_blocking(move || how(&control))
+        .await
+        .is_err()
+    {
+        tracing::error!("could not close the last known good documents");
     }
 }
 
@@ -286,23 +448,41 @@ fn collect(control: &Control, collector: Option<(String, u16)>) {
 }
 
 /// Serves what was last known good, and writes down what is applied from now on.
-pub(crate) fn restore(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
-    let log = Log::open(folder).map_err(failed(format!(
+pub(crate) fn restore(
+    control: &Arc<Control>,
+    folder: &Path,
+    known: Verdicts,
+) -> Result<(), StartError> {
+    let log = open(folder)?;
+    control.restore(log.documents(), known);
+    control.record(writer(control, log)?);
+    Ok(())
+}
+
+/// After a hold: goes on writing down what is applied.
+pub(crate) fn resume(control: &Arc<Control>, folder: &Path) -> Result<(), StartError> {
+    let log = open(folder)?;
+    control.resume(writer(control, log)?);
+    Ok(())
+}
+
+fn open(folder: &Path) -> Result<Log, StartError> {
+    Log::open(folder).map_err(failed(format!(
         "use {} for last known good documents",
         folder.display()
-    )))?;
-    control.restore(log.documents());
+    )))
+}
+
+fn writer(control: &Arc<Control>, log: Log) -> Result<Writer, StartError> {
     let told = Arc::downgrade(control);
     let durable = move |name: &str, sequence| {
         if let Some(control) = told.upgrade() {
             control.durable(name, sequence);
         }
     };
-    let writer = Writer::start(log, durable).map_err(failed(
+    Writer::start(log, durable).map_err(failed(
         "start the thread that writes last known good documents",
-    ))?;
-    control.record(writer);
-    Ok(())
+    ))
 }
 
 pub(crate) fn failed(deed: impl Into<String>) -> impl FnOnce(std::io::Error) -> StartError {
@@ -424,6 +604,40 @@ impl Handle {
     /// reaches zero.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.control.subscribe()
+    }
+
+    pub(crate) fn bump(&self) {
+        self.control.bump();
+    }
+
+    /// Another process serves from now on: this one follows it.
+    pub fn relieve(&self) {
+        self.controls().for_each(|control| control.relieve());
+    }
+
+    /// The process that took over switched to these.
+    pub fn follow(&self, changes: Vec<Change>) {
+        for change in changes {
+            match (change.over_tcp, &self.tcp) {
+                (false, _) => self.control.follow_change(change),
+                (true, Some(tcp)) => tcp.follow_change(change),
+                (true, None) => {}
+            }
+        }
+    }
+
+    /// What is still open here, for the process that took over.
+    pub fn tail(&self) -> Tail {
+        let tcp = self.tcp.as_ref();
+        Tail {
+            http: self.control.tail(),
+            tcp: tcp.map(|tcp| tcp.tail()).unwrap_or_default(),
+        }
+    }
+
+    /// Ends all sessions: upgraded streams and TCP connections. Requests go on.
+    pub fn end_sessions(&self) {
+        self.controls().for_each(|control| control.end_sessions());
     }
 
     /// The document of an HTTP service that is served, or waits to be. None: there is no such service.

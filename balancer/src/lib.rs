@@ -5,6 +5,7 @@
 //! - **Data out**: proxied requests; readiness per local instance; a report per service; the status document.
 //! - **Invariants**: a broken document never replaces a good one; a table is swapped whole; an index is confirmed only when it is
 //!   served and on disk; a peer counts as drained only when no request, no session and no older routing phase can still use it.
+//!   Handed over to another process it confirms nothing and forgets nothing that one of the two does not, see [`handover`].
 //! - **Never**: drops a service because data is missing, holds a lock across an await, lets one request wait for another's routing.
 
 mod access;
@@ -15,6 +16,7 @@ mod control;
 mod farewell;
 mod fed;
 mod handle;
+pub mod handover;
 mod http;
 mod lastgood;
 mod listen;

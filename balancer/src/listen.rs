@@ -1,14 +1,17 @@
 //! Data-plane threads: each has its own single-threaded runtime, its own accept loop and its own engine.
 //!
-//! Every thread listens with a socket of its own on the same port, and the kernel spreads connections.
+//! Every thread listens with a socket of its own on the same port, and the kernel spreads connections. Sockets that were taken over from
+//! another process are shared out among the threads: each of them has connections waiting in it, so none may be left alone.
 
 mod limits;
 mod sockets;
 
+use std::future::poll_fn;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,6 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::access::Access;
+use crate::handover::Listening;
 use crate::http::{Accepted, Engine, Engines, HttpEngine};
 use crate::live::Table;
 use crate::meter::count;
@@ -32,9 +36,16 @@ const LAST_REQUEST: Duration = Duration::from_millis(250);
 /// Where a thread is in its life.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Connections wait in the sockets.
+    Waiting,
     Running,
     /// No more connections; what is open may finish until then.
     Draining(Instant),
+    /// The same sockets are held elsewhere. Idle connections stay until `idle`, when no request is answered on them before.
+    Leaving {
+        idle: Instant,
+        until: Instant,
+    },
 }
 
 /// What connections are served with.
@@ -50,17 +61,24 @@ pub(crate) struct Listeners {
     stage: watch::Sender<Stage>,
     threads: Vec<JoinHandle<()>>,
     open: Arc<AtomicU64>,
+    sockets: Vec<Listening>,
 }
 
 impl Listeners {
-    /// Starts accepting on `listener` with `threads` threads.
-    pub(crate) fn start(listener: TcpListener, threads: usize, served: Served) -> io::Result<Self> {
-        let (stage, watched) = watch::channel(Stage::Running);
+    /// Makes everything ready to accept on `listener` with `threads` threads; on `adopted` ones of the same port, too.
+    pub(crate) fn start(
+        listener: TcpListener,
+        adopted: Option<Vec<TcpListener>>,
+        threads: usize,
+        served: Served,
+    ) -> io::Result<Self> {
+        let (stage, watched) = watch::channel(Stage::Waiting);
         let open = Arc::new(AtomicU64::new(0));
         let limits = Arc::new(Limits::default());
         let mut running = Vec::new();
-        let listeners = sockets::for_threads(listener, threads.max(1))?;
-        for (at, listener) in listeners.into_iter().enumerate() {
+        let shares = sockets::for_threads(listener, adopted, threads.max(1))?;
+        let sockets = shares.sockets;
+        for (at, listeners) in shares.threads.into_iter().enumerate() {
             let thread = Thread {
                 served: served.clone(),
                 limits: limits.clone(),
@@ -68,13 +86,24 @@ impl Listeners {
                 stage: watched.clone(),
             };
             let builder = std::thread::Builder::new().name(format!("data-{at}"));
-            running.push(builder.spawn(move || thread.run(listener))?);
+            running.push(builder.spawn(move || thread.run(listeners))?);
         }
         Ok(Self {
             stage,
             threads: running,
             open,
+            sockets,
         })
+    }
+
+    /// Connections are accepted from now on.
+    pub(crate) fn begin(&self) {
+        self.stage.send_replace(Stage::Running);
+    }
+
+    /// What is listened on.
+    pub(crate) fn sockets(&self) -> &[Listening] {
+        &self.sockets
     }
 
     /// Connections open now.
@@ -84,18 +113,33 @@ impl Listeners {
 
     /// Stops accepting, lets what is open finish for at most `grace`, ends the threads.
     pub(crate) async fn shutdown(self, grace: Duration) {
+        drop(self.sockets);
         self.stage
             .send_replace(Stage::Draining(Instant::now() + grace));
-        let joined = tokio::task::spawn_blocking(move || {
-            for thread in self.threads {
-                if thread.join().is_err() {
-                    tracing::error!("a data-plane thread had panicked");
-                }
+        join(self.threads).await;
+    }
+
+    /// Leaves the sockets to whoever else holds them, lets what is open finish for at most `grace`, and connections be idle for at most
+    /// `idle`, ends the threads.
+    pub(crate) async fn leave(self, grace: Duration, idle: Duration) {
+        drop(self.sockets);
+        let now = Instant::now();
+        let (idle, until) = (now + idle, now + grace);
+        self.stage.send_replace(Stage::Leaving { idle, until });
+        join(self.threads).await;
+    }
+}
+
+async fn join(threads: Vec<JoinHandle<()>>) {
+    let joined = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a data-plane thread had panicked");
             }
-        });
-        if joined.await.is_err() {
-            tracing::error!("could not wait for the data-plane threads");
         }
+    });
+    if joined.await.is_err() {
+        tracing::error!("could not wait for the data-plane threads");
     }
 }
 
@@ -107,28 +151,34 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(self, listener: TcpListener) {
+    fn run(self, listeners: Vec<TcpListener>) {
         let runtime = match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
                 return tracing::error!(%error, "cannot make a data-plane runtime; this thread serves nothing");
             }
         };
-        runtime.block_on(self.serve(listener));
+        runtime.block_on(self.serve(listeners));
         // Whatever did not end in its time is dropped with the runtime.
     }
 
-    async fn serve(mut self, listener: TcpListener) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
+    async fn serve(mut self, listeners: Vec<TcpListener>) {
+        let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std);
+        let listeners = match listeners.collect() {
+            Ok(all) => Share { all, first: 0 },
             Err(error) => {
                 return tracing::error!(%error, "cannot listen; this thread serves nothing");
             }
         };
+        self.accept_from(listeners).await;
+    }
+
+    async fn accept_from(&mut self, mut listeners: Share) {
         let engine = Engines::new(self.served.clone());
         let (drain, drained) = watch::channel(false);
         let mine = Arc::new(());
-        let deadline = loop {
+        let mut running = false;
+        let (deadline, leaves) = loop {
             let stage = async {
                 self.stage
                     .changed()
@@ -136,25 +186,30 @@ impl Thread {
                     .map(|()| *self.stage.borrow_and_update())
             };
             tokio::select! {
-                accepted = listener.accept() => match accepted {
+                accepted = listeners.accept(), if running => match accepted {
                     Ok((stream, peer)) => self.spawn(&engine, Accepted { stream, peer }, &drained, &mine),
                     Err(error) => pause(&error).await,
                 },
                 stage = stage => match stage {
-                    Ok(Stage::Running) => {}
-                    Ok(Stage::Draining(until)) => break until,
+                    Ok(Stage::Waiting) => {}
+                    Ok(Stage::Running) => running = true,
+                    Ok(Stage::Draining(until)) => break (until, None),
+                    Ok(Stage::Leaving { idle, until }) => break (until, Some(idle)),
                     // The owner is gone without a word.
-                    Err(_) => break Instant::now(),
+                    Err(_) => break (Instant::now(), None),
                 },
             }
         };
         drain.send_replace(true);
-        // Connections the kernel has accepted already would be reset with the socket.
-        while let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, listener.accept()).await {
+        // Connections the kernel has accepted already would be reset with the socket, unless others have it, too.
+        while leaves.is_none()
+            && let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, listeners.accept()).await
+        {
             self.spawn(&engine, Accepted { stream, peer }, &drained, &mine);
         }
-        drop(listener);
-        finish(&engine, &mine, deadline).await;
+        drop(listeners);
+        let idle = leaves.unwrap_or_else(|| Instant::now() + LAST_REQUEST);
+        finish(&engine, &mine, idle, deadline).await;
     }
 
     fn spawn(
@@ -183,9 +238,33 @@ impl Thread {
     }
 }
 
-/// Waits for the connections of this thread; idle ones are closed after a last chance.
-async fn finish(engine: &impl HttpEngine, mine: &Arc<()>, deadline: Instant) {
-    let idle = deadline.min(Instant::now() + LAST_REQUEST);
+/// The sockets one thread accepts from.
+struct Share {
+    all: Vec<tokio::net::TcpListener>,
+    /// Whose turn it is.
+    first: usize,
+}
+
+impl Share {
+    /// Safe to drop and call again.
+    async fn accept(&mut self) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
+        poll_fn(|context| {
+            let count = self.all.len();
+            for turn in 0..count {
+                let at = (self.first + turn) % count;
+                if let Poll::Ready(accepted) = self.all[at].poll_accept(context) {
+                    self.first = at + 1;
+                    return Poll::Ready(accepted);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Waits for the connections of this thread; those that are idle at `idle` are closed.
+async fn finish(engine: &impl HttpEngine, mine: &Arc<()>, idle: Instant, deadline: Instant) {
     let mut closed = false;
     while Arc::strong_count(mine) > 1 && Instant::now() < deadline {
         if !closed && Instant::now() >= idle {

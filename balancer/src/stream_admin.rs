@@ -65,7 +65,7 @@ async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
@@ -73,9 +73,9 @@ async fn serve(
                         tracing::warn!(%client, "too many connections of the framed management protocol, closed one");
                         continue;
                     };
-                    let control = control.clone();
+                    let (control, stop) = (control.clone(), stop.clone());
                     connections.spawn(async move {
-                        if let Err(error) = talk(stream, client, &control).await {
+                        if let Err(error) = talk(stream, client, &control, stop).await {
                             tracing::debug!(%client, %error, "a connection of the framed management protocol broke");
                         }
                         drop(place);
@@ -88,13 +88,20 @@ async fn serve(
             },
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
-/// One connection, to its end.
-async fn talk(mut stream: TcpStream, client: SocketAddr, control: &Control) -> io::Result<()> {
+/// One connection, to its end: the client's, or that of the command under way when all are to stop.
+async fn talk(
+    mut stream: TcpStream,
+    client: SocketAddr,
+    control: &Control,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut decoder, mut arrived) = (Decoder::default(), BytesMut::new());
-    while let Some(item) = next(&mut stream, &mut decoder, &mut arrived).await? {
+    while let Some(item) = next(&mut stream, &mut decoder, &mut arrived, &mut stop).await? {
         let (reply, goes_on) = match item {
             Item::Command(command, body) => {
                 (commands::carry_out(&command, control, client, &body), true)
@@ -111,11 +118,12 @@ async fn talk(mut stream: TcpStream, client: SocketAddr, control: &Control) -> i
     in_time(PATIENCE, stream.shutdown()).await
 }
 
-/// None: the client is done, or hung up within a line.
+/// None: the client is done, or hung up within a line; or all are to stop, and it has begun nothing.
 async fn next(
     stream: &mut TcpStream,
     decoder: &mut Decoder,
     arrived: &mut BytesMut,
+    stop: &mut watch::Receiver<bool>,
 ) -> io::Result<Option<Item>> {
     let mut until = Instant::now() + IDLE;
     let mut in_body = false;
@@ -127,7 +135,13 @@ async fn next(
         if decoder.awaits_body() && !in_body {
             (in_body, until) = (true, Instant::now() + PATIENCE);
         }
-        match timeout_at(until, stream.read_buf(arrived)).await {
+        let between = arrived.is_empty() && !in_body;
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(until, stream.read_buf(arrived)) => read,
+            () = async { drop(stop.wait_for(|stop| *stop).await) }, if between => return Ok(None),
+        };
+        match read {
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
             Ok(Ok(0)) if in_body => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(Ok(0)) => return Ok(None),

@@ -25,7 +25,8 @@ use hancock_proto::ids::DocIndex;
 use hancock_proto::report::ServiceReport;
 
 use crate::control::{Control, Parts};
-use crate::handle::{StartError, failed, restore};
+use crate::handle::{StartError, close, failed, restore, resume};
+use crate::handover::{Adopted, Listening, SocketName, Verdicts};
 use crate::stream_admin::Server;
 use threads::Threads;
 
@@ -44,10 +45,12 @@ pub(crate) struct Tcp {
     porter: Porter,
     threads: Threads,
     admin: Option<Server>,
+    /// Where the framed protocol answers.
+    framed: Option<Arc<TcpListener>>,
     tasks: [JoinHandle<()>; 2],
 }
 
-/// Looks after the ports; closes them when dropped.
+/// Looks after the ports; closes them when dropped, but for those that were left to another process.
 struct Porter {
     doors: Arc<Doors>,
     retrying: JoinHandle<()>,
@@ -60,6 +63,13 @@ impl Drop for Porter {
     }
 }
 
+/// What it takes over from another process.
+#[derive(Default)]
+pub(crate) struct Before {
+    pub(crate) sockets: Adopted,
+    pub(crate) known: Verdicts,
+}
+
 impl Tcp {
     /// Opens the ports that stay open and those of last known good documents; from now on documents open and close theirs.
     pub(crate) fn start(
@@ -68,19 +78,20 @@ impl Tcp {
         data_dir: &Path,
         threads: usize,
         admin: Option<TcpListener>,
+        inherited: Before,
     ) -> Result<Self, StartError> {
         let started = Threads::start(threads);
         let (threads, runners) = started.map_err(failed("start the threads of the TCP side"))?;
-        let doors = Arc::new(Doors::new(options, runners, parts.changed.clone()));
+        let changed = parts.changed.clone();
+        let doors = Doors::new(options, inherited.sockets, runners, changed);
+        let doors = Arc::new(doors);
         let control = Control::new(parts);
         control.opens(doors.clone());
-        restore(&control, &data_dir.join(FOLDER))?;
+        restore(&control, &data_dir.join(FOLDER), inherited.known)?;
         doors.open_fixed(&control.table)?;
-        let admin = admin.map(|listener| Server::start(listener, control.clone()));
         Ok(Self {
-            admin: admin
-                .transpose()
-                .map_err(failed("start the framed management protocol"))?,
+            admin: None,
+            framed: admin.map(Arc::new),
             tasks: [
                 tokio::spawn(Control::run(Arc::downgrade(&control))),
                 tokio::spawn(Control::beat(
@@ -97,6 +108,49 @@ impl Tcp {
         })
     }
 
+    /// Connections of all ports are accepted from now on.
+    pub(crate) fn begin(&self) {
+        self.porter.doors.begin();
+    }
+
+    /// The framed protocol is answered from now on.
+    pub(crate) fn answer(&mut self) -> Result<(), StartError> {
+        let Some(listener) = &self.framed else {
+            return Ok(());
+        };
+        let started = listener.try_clone();
+        let started = started.and_then(|l| Server::start(l, self.control.clone()));
+        self.admin = Some(started.map_err(failed("start the framed management protocol"))?);
+        Ok(())
+    }
+
+    /// Takes no more changes, and has written down those there were.
+    pub(crate) async fn hold(&mut self) {
+        if let Some(admin) = self.admin.take() {
+            admin.shutdown(ADMIN_GRACE).await;
+        }
+        close(&self.control, Control::hold).await;
+    }
+
+    /// After [`Tcp::hold`]: writes again what is applied.
+    pub(crate) fn resume(&mut self, data_dir: &Path) -> Result<(), StartError> {
+        resume(&self.control, &data_dir.join(FOLDER))
+    }
+
+    /// Where the framed protocol is listened for.
+    pub(crate) fn framed(&self) -> Option<Listening> {
+        let listener = self.framed.clone()?;
+        Some(Listening::new(SocketName::StreamAdmin, listener))
+    }
+
+    /// Leaves the ports to another process that accepts from the same sockets already, lets sessions go on for at most `grace`, ends.
+    pub(crate) async fn leave(self, grace: Duration) {
+        self.porter.doors.leave();
+        drop((self.porter, self.framed));
+        self.threads.shutdown(grace).await;
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+
     /// What documents are applied to.
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control
@@ -110,11 +164,7 @@ impl Tcp {
             admin.shutdown(grace.min(ADMIN_GRACE)).await;
         }
         self.tasks.iter().for_each(JoinHandle::abort);
-        let control = self.control;
-        let closed = tokio::task::spawn_blocking(move || control.close()).await;
-        if closed.is_err() {
-            tracing::error!("could not close the last known good documents of the TCP side");
-        }
+        close(&self.control, Control::close).await;
     }
 }
 

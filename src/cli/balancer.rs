@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use hancock_balancer::handover::Inherited;
 use hancock_balancer::{AccessOptions, Balancer, Engine, Following, Lines, Options, TcpOptions};
 use hancock_proto::ids::NodeId;
 use hancock_proto::units::Span;
@@ -219,6 +220,7 @@ impl Args {
             stream_admin: Some(sockets.stream_admin),
             token: self.token()?,
             access: self.access()?,
+            inherited: Inherited::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! From probe results to verdicts: per round over a whole upstream, as in the original, and per instance with rise and fall.
 
 use hancock_proto::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::peer::Verdict;
 
@@ -16,7 +17,7 @@ pub enum ProbeResult {
 }
 
 /// What is known of one peer after its first probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerHealth {
     /// Failed probes in a row.
     pub fail_num: u64,
@@ -133,6 +134,13 @@ impl Readiness {
             fails: 0,
             ready: false,
         }
+    }
+
+    /// As it was judged before, by another process.
+    #[must_use]
+    pub fn known(mut self, ready: bool) -> Self {
+        self.ready = ready;
+        self
     }
 
     /// One probe ended. Answers whether the instance is ready now.

@@ -18,6 +18,7 @@ pub mod key;
 pub mod latency;
 pub mod least;
 pub mod maglev;
+pub mod overlap;
 pub mod p2c;
 pub mod passive;
 pub mod peer;

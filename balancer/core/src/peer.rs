@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use hancock_proto::ids::InstanceId;
+use serde::{Deserialize, Serialize};
 
 use crate::latency::Latency;
 use crate::passive::Record;
@@ -11,7 +12,7 @@ use crate::ramp::Ramp;
 use crate::upstream::PeerKey;
 
 /// What probes say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Not probed yet, or the last probe was good: may be picked.
     Ok,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::{AppName, DocIndex, InstanceId};
 use hancock_proto::upstream::UpstreamDoc;
+use serde::{Deserialize, Serialize};
 
 use crate::passive::Limits;
 use crate::settings::Settings;
@@ -19,7 +20,7 @@ pub(crate) use validate::wrong;
 pub use validate::{InvalidUpstream, clipped};
 
 /// Who a peer is, within its service.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerKey {
     /// Host as the document writes it.
     pub host: Box<str>,

@@ -8,7 +8,7 @@ use hancock_proto::ids::InstanceId;
 use hancock_proto::report::Condition;
 use hancock_proto::time::Timestamp;
 
-use super::{Control, Inner, now};
+use super::{Control, HANDED, Inner, now};
 use crate::handle::LocalInstance;
 use crate::probe::tasks::{self, Task};
 
@@ -67,8 +67,7 @@ impl Inner {
         let mut changed = self.locals.len() != before;
         for (id, spec) in instances {
             if !self.locals.contains_key(&id) {
-                changed |= spec.check.is_none();
-                self.judge_local(control, id, spec);
+                changed |= self.judge_local(control, id, spec);
             }
         }
         changed
@@ -109,13 +108,19 @@ impl Inner {
         changed
     }
 
-    fn judge_local(&mut self, control: &Control, id: InstanceId, spec: LocalInstance) {
+    /// Answers whether readiness would say something else.
+    fn judge_local(&mut self, control: &Control, id: InstanceId, spec: LocalInstance) -> bool {
         let generation = self.next_generation();
+        let known = self.handed.remove(&id);
+        let fresh = now().since(control.started) < HANDED;
+        let known = known.filter(|(was, _)| fresh && *was == spec);
+        let known = known.map(|(_, condition)| condition);
+        let ready = known.as_ref().map(|condition| condition.value);
         let check = spec.check.as_ref();
         let (rise, fall) = check.map_or((1, 1), |(c, ..)| (c.rise, c.fall));
         let mut local = Local {
-            state: Readiness::new(rise, fall),
-            condition: None,
+            state: Readiness::new(rise, fall).known(ready.unwrap_or(false)),
+            condition: known,
             generation,
             _task: check.map(|(check, address, host)| {
                 tasks::local(control, &id, generation, check, *address, host)
@@ -125,7 +130,12 @@ impl Inner {
         if local.spec.check.is_none() {
             local.conclude(true, "no check".to_owned(), now());
         }
-        self.locals.insert(id, local);
+        let judged = local.condition.is_some();
+        self.locals.insert(id.clone(), local);
+        if ready == Some(false) {
+            self.route_local(control, &id, false);
+        }
+        judged
     }
 
     /// Answers whether the instance is ready, and whether readiness would say something else.

@@ -69,6 +69,7 @@ impl Control {
             .filter_map(|(name, s)| Some((name.clone(), s.report()?)))
             .collect();
         inner.rejected.report(&mut reports);
+        self.formers.merge(&mut reports);
         reports
     }
 
@@ -78,17 +79,19 @@ impl Control {
         let Inner {
             services, active, ..
         } = &mut *inner;
+        let held = self.formers.names();
         let (mut unwritten, mut index, mut open) = (0, DocIndex(0), BTreeMap::new());
         for (name, state) in services {
             let ours = state.owner().is_some();
             unwritten += usize::from(!ours && state.writing.is_some());
             index = index.max(state.confirmed).max(state.cutover.seen());
-            if !state.is_at_rest() || active.contains(name) {
-                let report = state.report().filter(ServiceReport::is_open);
-                open.extend(report.map(|report| (name.clone(), report)));
+            if !state.is_at_rest() || active.contains(name) || held.contains(name) {
+                open.extend(state.report().map(|report| (name.clone(), report)));
             }
         }
         inner.rejected.report(&mut open);
+        self.formers.merge(&mut open);
+        open.retain(|_, report| report.is_open());
         (unwritten, index, open)
     }
 

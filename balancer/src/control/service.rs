@@ -209,6 +209,16 @@ impl ServiceState {
         }
     }
 
+    /// Whoever they are on.
+    pub(super) fn end_all_sessions(&self) {
+        self.dials.values().for_each(|dial| dial.end_sessions());
+    }
+
+    /// Of the document served.
+    pub(super) fn index(&self) -> DocIndex {
+        self.cutover.serving().map_or(DocIndex(0), |up| up.index())
+    }
+
     /// Whether there is a change of who is draining to be told; it counts as told then.
     pub(super) fn tell_draining(&mut self) -> bool {
         std::mem::take(&mut self.untold)

@@ -12,11 +12,18 @@ use hancock_proto::time::Timestamp;
 
 use super::service::ServiceState;
 use super::{Control, Inner};
+use crate::handover::Verdicts;
 use crate::probe::{Answer, RedisFacts, tasks};
 
 impl Inner {
-    pub(super) fn restore(&mut self, control: &Control, upstream: Arc<Upstream>) {
+    pub(super) fn restore(
+        &mut self,
+        control: &Control,
+        upstream: Arc<Upstream>,
+        known: &mut Verdicts,
+    ) {
         let mut state = ServiceState::new(&upstream.name);
+        Self::remember(&mut state, known);
         state.confirmed = upstream.index();
         state.cutover = Cutover::restored(upstream.clone());
         state.install(&upstream, &self.locals);
@@ -137,10 +144,7 @@ impl Inner {
                 // Somebody else's document instead of ours: ours is not served, whatever is still on disk.
                 state.confirmed = state.confirmed.min(upstream.index());
                 state.settle();
-                if let Some(writer) = control.writer.get() {
-                    let sequence = writer.write(name, Some(upstream.doc.clone()));
-                    state.writing = Some((sequence, upstream.index()));
-                }
+                control.switched(state, Some(upstream.doc.clone()));
             }
             Step::Passed(instance) => {
                 tracing::info!(service = %name, %instance, "an added peer passed after the switch");
@@ -161,8 +165,7 @@ impl Inner {
                 state.reroute(&control.table, None, false);
                 control.table.remove(name);
                 // Known as long as it is on disk: a restart before that would serve it again.
-                let writer = control.writer.get();
-                state.writing = writer.map(|writer| (writer.write(name, None), DocIndex(0)));
+                control.switched(state, None);
             }
         }
     }

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use nix::sys::socket::setsockopt;
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::handover::{Listening, SocketName};
 
 const BACKLOG: i32 = 4096;
 /// A connection that has not said anything for this long is accepted all the same; in seconds.
@@ -20,8 +23,40 @@ sockopt_impl!(
     i32
 );
 
-/// One socket per thread, the first of them bound by somebody else: a port in use was noticed there.
-pub(super) fn for_threads(first: TcpListener, threads: usize) -> io::Result<Vec<TcpListener>> {
+/// Sockets, and which thread accepts from which.
+pub(super) struct Shares {
+    pub(super) sockets: Vec<Listening>,
+    pub(super) threads: Vec<Vec<TcpListener>>,
+}
+
+/// One socket per thread, the first of them bound by somebody else: a port in use was noticed there. Where others were taken over from
+/// another process none is added: should this process be given up yet, what waits in a new one would be lost.
+pub(super) fn for_threads(
+    first: TcpListener,
+    adopted: Option<Vec<TcpListener>>,
+    threads: usize,
+) -> io::Result<Shares> {
+    let all = match adopted {
+        None => opened(first, threads)?,
+        Some(others) => std::iter::once(first).chain(others).collect(),
+    };
+    let mut shares: Vec<Vec<TcpListener>> = Vec::new();
+    shares.resize_with(threads, Vec::new);
+    for at in 0..all.len().max(threads) {
+        shares[at % threads].push(all[at % all.len()].try_clone()?);
+    }
+    for listener in &all {
+        listener.set_nonblocking(true)?;
+        tune(listener);
+    }
+    let named = |listener| Listening::new(SocketName::Http, Arc::new(listener));
+    Ok(Shares {
+        sockets: all.into_iter().map(named).collect(),
+        threads: shares,
+    })
+}
+
+fn opened(first: TcpListener, threads: usize) -> io::Result<Vec<TcpListener>> {
     let address = first.local_addr()?;
     // Set only now: binding with it would succeed beside another process of the same user.
     let spread = SockRef::from(&first).set_reuse_port(true);
@@ -34,10 +69,6 @@ pub(super) fn for_threads(first: TcpListener, threads: usize) -> io::Result<Vec<
             Err(_) => all[0].try_clone(),
         };
         all.push(next?);
-    }
-    for listener in &all {
-        listener.set_nonblocking(true)?;
-        tune(listener);
     }
     Ok(all)
 }
@@ -76,7 +107,9 @@ mod tests {
     fn threads_share_a_port_that_nobody_else_gets() {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = first.local_addr().unwrap();
-        let all = for_threads(first, 3).unwrap();
+        let shares = for_threads(first, None, 3).unwrap();
+        assert_eq!((shares.sockets.len(), shares.threads.len()), (3, 3));
+        let all: Vec<TcpListener> = shares.threads.into_iter().flatten().collect();
         let addresses = all.iter().map(|l| l.local_addr().unwrap());
         assert_eq!(addresses.collect::<Vec<_>>(), [address; 3]);
         assert!(TcpListener::bind(address).is_err());
@@ -100,5 +133,22 @@ mod tests {
                 Err(accepted)
             }
         });
+    }
+
+    #[test]
+    fn every_adopted_socket_is_accepted_from() {
+        for (sockets, threads) in [(1, 2), (2, 2), (5, 2), (2, 5)] {
+            let first = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut adopted = opened(first, sockets).unwrap();
+            let first = adopted.remove(0);
+            let address = first.local_addr().unwrap();
+            let shares = for_threads(first, Some(adopted), threads).unwrap();
+            assert_eq!(shares.sockets.len(), sockets, "none is added");
+            let shared = shares.threads.iter().map(Vec::len);
+            assert!(shared.clone().all(|n| n > 0), "{threads} threads");
+            assert_eq!(shared.sum::<usize>(), sockets.max(threads));
+            let all = shares.threads.iter().flatten();
+            assert!(all.into_iter().all(|l| l.local_addr().unwrap() == address));
+        }
     }
 }

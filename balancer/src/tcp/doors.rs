@@ -21,6 +21,7 @@ use super::TcpOptions;
 use super::threads::Runners;
 use crate::control;
 use crate::handle::{StartError, failed};
+use crate::handover::{Adopted, Listening, SocketName};
 use crate::live::Table;
 
 const BACKLOG: i32 = 4096;
@@ -39,6 +40,10 @@ pub(crate) struct Doors {
     failed: Notify,
     /// Bumped when a report would say something else.
     changed: watch::Sender<u64>,
+    /// Whether connections are accepted yet.
+    begun: watch::Sender<bool>,
+    /// Bumped when a port was opened or closed.
+    pub(crate) opened: watch::Sender<u64>,
     /// How often one could not be opened.
     pub(crate) failures: AtomicU64,
     /// Connections that found neither a service nor a peer nor room.
@@ -50,6 +55,8 @@ struct State {
     doors: BTreeMap<u16, Door>,
     /// For good: the balancer stops.
     closed: bool,
+    /// Opened by another process, and not asked for yet.
+    adopted: Adopted,
 }
 
 enum Door {
@@ -64,8 +71,9 @@ struct Failing {
     pause: Duration,
 }
 
-/// A listening port; dropping it closes the port at once.
+/// A listening port; dropping it closes the port at once, unless it is left to another process.
 struct OpenDoor {
+    left: bool,
     listener: Arc<TcpListener>,
     accepting: AbortHandle,
 }
@@ -73,6 +81,9 @@ struct OpenDoor {
 impl Drop for OpenDoor {
     fn drop(&mut self) {
         self.accepting.abort();
+        if self.left {
+            return;
+        }
         // The accepting task lets go of its share a moment later; the port must be free before the reply.
         if let Err(error) = SockRef::from(&*self.listener).shutdown(Shutdown::Both) {
             tracing::debug!(%error, "cannot stop listening before the socket is closed");
@@ -105,14 +116,25 @@ impl Closed {
 
 impl Doors {
     /// Ports that are all closed yet. `changed` is bumped when one that was tried again opened.
-    pub(crate) fn new(options: TcpOptions, runners: Runners, changed: watch::Sender<u64>) -> Self {
+    pub(crate) fn new(
+        options: TcpOptions,
+        adopted: Adopted,
+        runners: Runners,
+        changed: watch::Sender<u64>,
+    ) -> Self {
+        let state = State {
+            adopted,
+            ..State::default()
+        };
         Self {
             options,
             runners,
             table: OnceLock::new(),
-            ports: Mutex::default(),
+            ports: Mutex::new(state),
             failed: Notify::new(),
             changed,
+            begun: watch::Sender::new(false),
+            opened: watch::Sender::default(),
             failures: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
         }
@@ -129,6 +151,13 @@ impl Doors {
         for service in table.all() {
             // A failure is told, kept and tried again.
             let _ = self.sync(&service.name);
+        }
+        let unused = std::mem::take(&mut self.lock().adopted);
+        if !unused.is_empty() {
+            tracing::info!(
+                sockets = unused.len(),
+                "nobody is served on some ports taken over; closed"
+            );
         }
         Ok(())
     }
@@ -160,6 +189,7 @@ impl Doors {
         if state.closed || !self.is_wanted(port) {
             if state.doors.remove(&port).is_some() {
                 tracing::info!(port, "closed a TCP port");
+                self.opened.send_modify(|n| *n += 1);
             }
             return Ok(());
         }
@@ -177,7 +207,10 @@ impl Doors {
     fn try_open(self: &Arc<Self>, state: &mut State, port: u16) -> Result<(), String> {
         let address = self.address(port);
         let handle = self.runners.acceptor(port);
-        let listening = listen(address).and_then(|listener| {
+        let adopted = state.adopted.take(SocketName::Tcp(port), address);
+        let listening = adopted.map_or_else(|| listen(address), Ok);
+        let listening = listening.and_then(|listener| {
+            listener.set_nonblocking(true)?;
             let _its_runtime = handle.enter();
             TcpListener::from_std(listener)
         });
@@ -187,10 +220,12 @@ impl Doors {
                 let listener = Arc::new(listener);
                 let accepting = accept::run(self.clone(), listener.clone(), port);
                 let door = OpenDoor {
+                    left: false,
                     accepting: handle.spawn(accepting).abort_handle(),
                     listener,
                 };
                 state.doors.insert(port, Door::Open(door));
+                self.opened.send_modify(|n| *n += 1);
                 Ok(())
             }
             Err(error) => Err(self.failed(state, port, &error)),
@@ -294,6 +329,34 @@ impl Doors {
                 accept::drain(self, &door.listener, port);
             }
         }
+    }
+
+    /// Connections are accepted from now on.
+    pub(crate) fn begin(&self) {
+        self.begun.send_replace(true);
+    }
+
+    /// Accepts no more, for another process does from the same sockets. For good.
+    pub(crate) fn leave(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        for door in state.doors.values_mut() {
+            if let Door::Open(door) = door {
+                door.left = true;
+            }
+        }
+        state.doors.clear();
+    }
+
+    /// What is listened on.
+    pub(crate) fn sockets(&self) -> Vec<Listening> {
+        let state = self.lock();
+        let open = state.doors.iter().filter_map(|(port, door)| match door {
+            Door::Open(door) => Some((*port, door.listener.clone())),
+            Door::Failing(_) => None,
+        });
+        open.map(|(port, listener)| Listening::new(SocketName::Tcp(port), listener))
+            .collect()
     }
 
     fn address(&self, port: u16) -> SocketAddr {

@@ -8,6 +8,7 @@ mod cutover;
 mod faults;
 mod fleet;
 mod framed;
+mod handover;
 mod hostile;
 mod lingering;
 mod members;

@@ -57,6 +57,7 @@ pub fn options(folder: &Path) -> (Options, SocketAddr, SocketAddr) {
         stream_admin: None,
         token: None,
         access: Default::default(),
+        inherited: Default::default(),
     };
     (options, proxy, admin_address)
 }

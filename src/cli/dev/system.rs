@@ -132,6 +132,7 @@ impl System {
             stream_admin: None,
             token: None,
             access: Default::default(),
+            inherited: Default::default(),
         };
         let balancer = Balancer::start(options)
             .await

@@ -19,6 +19,8 @@ const IN_A_ROW: u32 = 32;
 
 /// Accepts until it is dropped.
 pub(super) async fn run(doors: Arc<Doors>, listener: Arc<TcpListener>, port: u16) {
+    // What comes before waits in the socket. It never fails: the sender is the doors' own.
+    let _ = doors.begun.subscribe().wait_for(|begun| *begun).await;
     let name = port.to_string();
     let mut in_a_row = 0;
     loop {
