@@ -1,13 +1,14 @@
 //! What every long-running command needs first: logging, signals, a data directory that is ours alone, sockets bound early.
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io::{ErrorKind, IsTerminal, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -97,11 +98,21 @@ pub fn default_data_dir() -> PathBuf {
 /// Version of the data directory's layout. A directory with a higher one is refused.
 const DATA_FORMAT: u32 = 1;
 
-/// A data directory held by this process until dropped.
+/// File that is locked, and says by whom.
+const LOCK: &str = "lock";
+
+/// A data directory held by this process until dropped, or by another one it was handed to.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: Flock<fs::File>,
+    /// Locked as long as anybody has it open.
+    lock: fs::File,
+}
+
+impl AsFd for DataDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
 }
 
 impl DataDir {
@@ -115,8 +126,39 @@ impl DataDir {
         check_format(path)?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// One that another process holds and gives to this one, with its lock.
+    ///
+    /// # Errors
+    /// It is not the one at `path`, or cannot be used.
+    pub fn taken_over(path: &Path, lock: OwnedFd) -> anyhow::Result<Self> {
+        let mut data = Self {
+            path: path.to_owned(),
+            lock: lock.into(),
+        };
+        let file = |meta: fs::Metadata| (meta.dev(), meta.ino());
+        let there = fs::metadata(path.join(LOCK)).map(file).ok();
+        if there != Some(file(data.lock.metadata()?)) {
+            bail!(
+                "the data directory is {} now, and was another one; stop the daemon and start it anew to change it",
+                path.display()
+            );
+        }
+        check_format(path)?;
+        data.claim()?;
+        Ok(data)
+    }
+
+    /// Has it say that this process holds it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn claim(&mut self) -> anyhow::Result<()> {
+        let claimed = claim(&mut self.lock);
+        claimed.with_context(|| unusable("write to", &self.path))
     }
 
     /// Where it is.
@@ -179,23 +221,29 @@ fn unusable(deed: &str, dir: &Path) -> String {
     format!("cannot {deed} data directory {shown}; choose another with --data-dir DIR")
 }
 
-fn lock(dir: &Path) -> anyhow::Result<Flock<fs::File>> {
-    let path = dir.join("lock");
+/// Of one length and in one piece: who reads it meanwhile finds a whole number.
+fn claim(lock: &mut fs::File) -> std::io::Result<()> {
+    let line = format!("{:<10}\n", std::process::id());
+    lock.rewind()?;
+    lock.write_all(line.as_bytes())?;
+    lock.set_len(line.len() as u64)
+}
+
+fn lock(dir: &Path) -> anyhow::Result<fs::File> {
+    let path = dir.join(LOCK);
     let file = fs::OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .open(&path);
-    let file = file.with_context(|| unusable("write to", dir))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            lock.set_len(0)?;
-            lock.rewind()?;
-            writeln!(lock, "{}", std::process::id())?;
-            Ok(lock)
+    let mut file = file.with_context(|| unusable("write to", dir))?;
+    match file.try_lock() {
+        Ok(()) => {
+            claim(&mut file)?;
+            Ok(file)
         }
-        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+        Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             file.read_to_string(&mut pid)?;
             bail!(
@@ -204,7 +252,9 @@ fn lock(dir: &Path) -> anyhow::Result<Flock<fs::File>> {
                 pid.trim()
             )
         }
-        Err((_, error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
     }
 }
 
@@ -309,6 +359,22 @@ mod tests {
         assert!(error.contains(&std::process::id().to_string()), "{error}");
         drop(held);
         DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_data_directory_is_handed_over_without_a_gap() {
+        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [held, other] = dirs
+            .each_ref()
+            .map(|dir| DataDir::open(dir.path()).unwrap());
+        let lock = || held.as_fd().try_clone_to_owned().unwrap();
+        let wrong = DataDir::taken_over(other.path(), lock()).unwrap_err();
+        assert!(wrong.to_string().contains("was another one"), "{wrong}");
+        let taken = DataDir::taken_over(dirs[0].path(), lock()).unwrap();
+        drop(held);
+        DataDir::open(dirs[0].path()).unwrap_err();
+        drop(taken);
+        DataDir::open(dirs[0].path()).unwrap();
     }
 
     #[test]

@@ -113,9 +113,9 @@ enum Command {
     /// Run the whole system on this machine
     Dev(dev::Args),
     /// Run one node: its instances, and the balancer in front of them
-    Agent(Box<agent::Args>),
+    Agent(Box<agent::Command>),
     /// Run only a balancer, managed in Slardar's words
-    Balancer(Box<balancer::Args>),
+    Balancer(Box<balancer::Command>),
     /// Whether this machine can be a node, and what to do about what is missing
     Doctor(doctor::Args),
     /// Move documents of upstreams
@@ -187,8 +187,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Dev(args) => dev::run(args),
-        Command::Agent(args) => agent::run(*args),
-        Command::Balancer(args) => balancer::run(*args),
+        Command::Agent(command) => command.run(),
+        Command::Balancer(command) => command.run(),
         Command::Master(master::Command::Here(command)) => {
             master::here(command, &global.token_file, &Out::new(global.output))
         }

@@ -4,6 +4,7 @@
 
 mod boot;
 mod cli;
+mod handover;
 
 use std::process::ExitCode;
 

@@ -10,8 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use async_trait::async_trait;
+use hancock_agent::link::MasterLink;
 use hancock_agent::link::dial::Dial;
 use hancock_agent::link::grpc::GrpcLink;
+use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::runtime::docker::Registries;
 use hancock_agent::{Agent, ORPHAN_GRACE, Options, detect};
 use hancock_balancer::{Balancer, Handle};
@@ -24,7 +27,11 @@ use super::balancer::{self, config};
 use super::dev::Runtime;
 use super::dev::engine::{Engine, Rules};
 use crate::boot::{self, DataDir, Stop};
+use crate::handover::{self, Daemon, Deeds, Origin, ask};
 
+const COMMAND: &str = "agent";
+/// Folder of its data, where none is named.
+const FOLDER: &str = "node";
 /// Time open requests have to end after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(10);
 /// Time the agent has to end; instances stay.
@@ -114,10 +121,10 @@ pub(super) struct Needs {
 ///
 /// # Errors
 /// Something it needs is taken, missing or broken.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn run(args: Args) -> anyhow::Result<ExitCode> {
     let args = match args.balancer.config() {
         Some(path) => {
-            let file = config::read(path, "agent")?;
+            let file = config::read(path, COMMAND)?;
             args.over(file)
         }
         None => args,
@@ -132,18 +139,21 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let token = args.token()?;
     args.must_be_encrypted(&token)?;
     let registries = args.balancer.registry().opener()?;
-    let sockets = args.balancer.bind()?;
+    args.balancer.check()?;
+    let mut origin = Origin::find(COMMAND).await?;
+    let sockets = args.balancer.bind(&mut origin.sockets)?;
     let (http, admin) = sockets.addresses()?;
-    let data = DataDir::open(&args.balancer.data_dir("node"))?;
+    let data = origin.data(&args.balancer.data_dir(FOLDER))?;
     let node = args.name(&data)?;
     let folder = data.join("agent");
     let link = GrpcLink::to_masters(Dial::new(&token, node.clone(), &folder));
     let address = args.address()?;
     let runtime = args.runtime.unwrap_or(Runtime::Docker);
     let engine = Engine::choose(&data, runtime, &node, &args.rules(address)).await?;
+    let (documents, inherited) = (data.join("balancer"), origin.inherited());
     let options = args
         .balancer
-        .options(node.clone(), sockets, data.join("balancer"))?;
+        .options(node.clone(), sockets, documents, inherited)?;
     let balancer = Balancer::start(options).await;
     let balancer = balancer.context("cannot start the balancer")?;
     let looking = args.balancer.looking_up();
@@ -157,31 +167,115 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         registries,
         orphan_grace: args.orphan_grace.map_or(ORPHAN_GRACE, Span::duration),
     };
-    let agent = start(options, &engine, link, balancer.handle()).await?;
+    let runtime = engine.runtime();
+    let agent = LooksAfter::start(options, runtime, Arc::new(link), balancer.handle()).await?;
     println!(
         "hancock agent {}, node {node}, instances run {}\n  proxy http://{http}   management http://{admin}/status   masters {}",
         env!("CARGO_PKG_VERSION"),
         engine.phrase(),
         args.masters.join(" "),
     );
-    stop.asked().await;
-    tokio::select! {
-        () = balancer.shutdown(GRACE) => {}
-        () = stop.asked() => {}
-    }
-    agent.shutdown(false, AGENT_DEADLINE).await;
+    let daemon = Daemon {
+        data,
+        balancer,
+        deeds: Box::new(agent),
+        command: COMMAND,
+    };
+    handover::serve(daemon, origin, &mut stop, GRACE).await?;
     looking.abort();
     Ok(ExitCode::SUCCESS)
 }
 
-async fn start(
+/// An agent, and what it takes to start it again.
+struct LooksAfter {
+    /// None: another process may be looking after the instances.
+    agent: Option<Agent>,
     options: Options,
-    engine: &Engine,
-    link: GrpcLink,
-    balancer: Handle,
-) -> anyhow::Result<Agent> {
-    let agent = Agent::start(options, engine.runtime(), Arc::new(link), balancer);
-    agent.await.context("cannot start the agent")
+    runtime: Arc<dyn ContainerRuntime>,
+    link: Arc<dyn MasterLink>,
+}
+
+impl LooksAfter {
+    async fn start(
+        options: Options,
+        runtime: Arc<dyn ContainerRuntime>,
+        link: Arc<dyn MasterLink>,
+        balancer: Handle,
+    ) -> anyhow::Result<Self> {
+        let mut looks_after = Self {
+            agent: None,
+            options,
+            runtime,
+            link,
+        };
+        looks_after.begin(balancer).await?;
+        Ok(looks_after)
+    }
+
+    async fn begin(&mut self, balancer: Handle) -> anyhow::Result<()> {
+        let (runtime, link) = (self.runtime.clone(), self.link.clone());
+        let agent = Agent::start(self.options.clone(), runtime, link, balancer).await;
+        self.agent = Some(agent.context("cannot start the agent")?);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Deeds for LooksAfter {
+    async fn hold(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            agent.shutdown(false, AGENT_DEADLINE).await;
+        }
+    }
+
+    /// As another boot: reports are numbered from the start, and what was confirmed may not be so any more.
+    async fn resume(&mut self, balancer: &mut Balancer) -> anyhow::Result<()> {
+        balancer.resume(None)?;
+        self.options.boot = boot::unique()?.parse()?;
+        self.begin(balancer.handle()).await
+    }
+
+    async fn stop(&mut self) {
+        self.hold().await;
+    }
+}
+
+/// `hancock agent`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Command {
+    #[command(subcommand)]
+    deed: Option<Deed>,
+    #[command(flatten)]
+    args: Args,
+}
+
+/// What is done with one that runs.
+#[derive(Debug, clap::Subcommand)]
+enum Deed {
+    /// Have another process take over from the running one, without a refused or broken connection; instances run on
+    Upgrade(ask::Args),
+}
+
+impl Command {
+    /// Runs until asked to stop, or asks a daemon that runs.
+    ///
+    /// # Errors
+    /// Something it needs is taken, missing or broken.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.deed {
+            None => run(self.args),
+            Some(Deed::Upgrade(mut asked)) => {
+                let mut args = Args::default();
+                if let Some(path) = &asked.config {
+                    args = config::read(path, COMMAND)?;
+                }
+                let given = asked.data_dir.take();
+                let data_dir = given.unwrap_or_else(|| args.balancer.data_dir(FOLDER));
+                boot::run(ask::run(asked, &data_dir))
+            }
+        }
+    }
 }
 
 impl Args {

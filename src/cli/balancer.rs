@@ -11,7 +11,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hancock_balancer::handover::Inherited;
+use async_trait::async_trait;
+use hancock_balancer::handover::{Adopted, Inherited, SocketName};
 use hancock_balancer::{AccessOptions, Balancer, Engine, Following, Lines, Options, TcpOptions};
 use hancock_proto::ids::NodeId;
 use hancock_proto::units::Span;
@@ -21,7 +22,11 @@ use tokio::task::JoinHandle;
 
 use super::etcd;
 use crate::boot::{self, DataDir, Stop};
+use crate::handover::{self, Daemon, Deeds, Origin, ask};
 
+const COMMAND: &str = "balancer";
+/// Folder of its data, where none is named.
+const FOLDER: &str = "standalone";
 /// Time open requests have to end after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(10);
 const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -84,10 +89,10 @@ pub struct Args {
 ///
 /// # Errors
 /// Something it needs is taken, missing or broken.
-pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+fn run(args: Args) -> anyhow::Result<ExitCode> {
     let args = match &args.config {
         Some(path) => {
-            let file = config::read(path, "balancer")?;
+            let file = config::read(path, COMMAND)?;
             args.over(file)
         }
         None => args,
@@ -99,23 +104,27 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut stop = Stop::listen()?;
     let registry = args.registry.open()?;
-    let sockets = args.bind()?;
+    args.check()?;
+    let mut origin = Origin::find(COMMAND).await?;
+    let sockets = args.bind(&mut origin.sockets)?;
     let (http, admin) = sockets.addresses()?;
-    let data = DataDir::open(&args.data_dir("standalone"))?;
+    let data = origin.data(&args.data_dir(FOLDER))?;
     let node: NodeId = data
         .keep("node", boot::host_name)?
         .parse()
         .context("the name in the data directory's file \"node\" cannot be used")?;
-    let options = args.options(node.clone(), sockets, data.join("documents"))?;
-    let balancer = match registry {
-        Some(named) => {
-            let following = Following {
-                memory: Memory::open(data.path(), &named.name),
-                registry: named.registry,
-                reader: Some(reader(&data, node)?),
-            };
-            Balancer::start_following(options, following).await
-        }
+    let inherited = origin.inherited();
+    let options = args.options(node.clone(), sockets, data.join("documents"), inherited)?;
+    let followed = match registry {
+        Some(named) => Some(Followed {
+            named,
+            reader: reader(&data, node)?,
+            folder: data.path().to_owned(),
+        }),
+        None => None,
+    };
+    let balancer = match &followed {
+        Some(followed) => Balancer::start_following(options, followed.following()?).await,
         None => Balancer::start(options).await,
     };
     let balancer = balancer.context("cannot start the balancer")?;
@@ -124,13 +133,90 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         "hancock balancer {}\n  proxy http://{http}   management http://{admin}/status",
         env!("CARGO_PKG_VERSION")
     );
-    stop.asked().await;
-    tokio::select! {
-        () = balancer.shutdown(GRACE) => {}
-        () = stop.asked() => {}
-    }
+    let daemon = Daemon {
+        data,
+        balancer,
+        deeds: Box::new(Follows(followed)),
+        command: COMMAND,
+    };
+    handover::serve(daemon, origin, &mut stop, GRACE).await?;
     looking.abort();
     Ok(ExitCode::SUCCESS)
+}
+
+/// A registry that is followed, also after another process did for a while.
+struct Followed {
+    named: etcd::Named,
+    reader: Reader,
+    folder: PathBuf,
+}
+
+impl Followed {
+    /// As another reader to the registry: what the one before confirmed may not be so any more.
+    fn following(&self) -> anyhow::Result<Following> {
+        Ok(Following {
+            memory: Memory::open(&self.folder, &self.named.name),
+            registry: self.named.registry.clone(),
+            reader: Some(Reader {
+                boot: boot::unique()?.parse()?,
+                ..self.reader.clone()
+            }),
+        })
+    }
+}
+
+/// What a balancer by itself does.
+struct Follows(Option<Followed>);
+
+#[async_trait]
+impl Deeds for Follows {
+    /// The balancer lets go of its registry by itself.
+    async fn hold(&mut self) {}
+
+    async fn resume(&mut self, balancer: &mut Balancer) -> anyhow::Result<()> {
+        let following = self.0.as_ref().map(Followed::following).transpose()?;
+        Ok(balancer.resume(following)?)
+    }
+
+    async fn stop(&mut self) {}
+}
+
+/// `hancock balancer`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Command {
+    #[command(subcommand)]
+    deed: Option<Deed>,
+    #[command(flatten)]
+    args: Args,
+}
+
+/// What is done with one that runs.
+#[derive(Debug, clap::Subcommand)]
+enum Deed {
+    /// Have another process take over from the running one, without a refused or broken connection
+    Upgrade(ask::Args),
+}
+
+impl Command {
+    /// Runs until asked to stop, or asks a daemon that runs.
+    ///
+    /// # Errors
+    /// Something it needs is taken, missing or broken.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.deed {
+            None => run(self.args),
+            Some(Deed::Upgrade(mut asked)) => {
+                let mut args = Args::default();
+                if let Some(path) = &asked.config {
+                    args = config::read(path, COMMAND)?;
+                }
+                let given = asked.data_dir.take();
+                let data_dir = given.unwrap_or_else(|| args.data_dir(FOLDER));
+                boot::run(ask::run(asked, &data_dir))
+            }
+        }
+    }
 }
 
 /// Listeners, bound before anything starts.
@@ -183,18 +269,34 @@ impl Args {
         ]
     }
 
-    /// Binds every listener, and tries the TCP ports.
+    /// What can be known of the options before anything is bound or taken over.
+    ///
+    /// # Errors
+    /// A file that is named cannot be read or written.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        (self.token()?, self.access()?);
+        Ok(())
+    }
+
+    /// Binds every listener that was not taken over, and tries the TCP ports.
     ///
     /// # Errors
     /// One is taken.
-    pub(super) fn bind(&self) -> anyhow::Result<Sockets> {
+    pub(super) fn bind(&self, adopted: &mut Adopted) -> anyhow::Result<Sockets> {
+        let mut listener = |name, address, flag| match adopted.take(name, address) {
+            Some(listener) => Ok(listener),
+            None => boot::bind(address, flag),
+        };
         let [(_, http), (_, admin), (_, stream_admin)] = self.listens();
         let sockets = Sockets {
-            http: boot::bind(http, "--http ADDR")?,
-            admin: boot::bind(admin, "--admin ADDR")?,
-            stream_admin: boot::bind(stream_admin, "--stream-admin ADDR")?,
+            http: listener(SocketName::Http, http, "--http ADDR")?,
+            admin: listener(SocketName::Admin, admin, "--admin ADDR")?,
+            stream_admin: listener(SocketName::StreamAdmin, stream_admin, "--stream-admin ADDR")?,
         };
-        self.try_tcp([&sockets.http, &sockets.admin, &sockets.stream_admin])?;
+        self.try_tcp(
+            [&sockets.http, &sockets.admin, &sockets.stream_admin],
+            adopted,
+        )?;
         Ok(sockets)
     }
 
@@ -207,6 +309,7 @@ impl Args {
         node: NodeId,
         sockets: Sockets,
         data_dir: PathBuf,
+        inherited: Inherited,
     ) -> anyhow::Result<Options> {
         Ok(Options {
             node,
@@ -220,7 +323,7 @@ impl Args {
             stream_admin: Some(sockets.stream_admin),
             token: self.token()?,
             access: self.access()?,
-            inherited: Inherited::default(),
+            inherited,
         })
     }
 
@@ -270,7 +373,7 @@ impl Args {
     }
 
     /// Tries the ports that are to stay open, before anything is started. The balancer opens them itself.
-    fn try_tcp(&self, own: [&TcpListener; 3]) -> anyhow::Result<()> {
+    fn try_tcp(&self, own: [&TcpListener; 3], adopted: &Adopted) -> anyhow::Result<()> {
         let tcp = self.tcp();
         let way_out = "choose another with --tcp-listen PORT";
         for port in tcp.listen {
@@ -283,10 +386,10 @@ impl Args {
             if let Some(address) = taken.into_iter().find(|a| a.port() == port) {
                 bail!("port {port} is this process's own, it listens on {address}; {way_out}");
             }
-            drop(boot::bind(
-                SocketAddr::new(tcp.bind, port),
-                "--tcp-listen PORT",
-            )?);
+            if !adopted.has(SocketName::Tcp(port)) {
+                let address = SocketAddr::new(tcp.bind, port);
+                drop(boot::bind(address, "--tcp-listen PORT")?);
+            }
         }
         Ok(())
     }

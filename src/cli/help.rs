@@ -24,6 +24,7 @@ Cluster:
   registry     show · set: where balancers outside read upstream documents
   events       What happened, newest last
   agent        One node: runs instances, and is the balancer in front of them
+               (upgrade: another binary takes over while it serves)
   master       run · init · join · list · remove · transfer · recover
                several masters, also after most of them are lost
   snapshot     save · restore · inspect: the whole cluster as a file

@@ -15,7 +15,7 @@ use hancock_testkit::wait_for;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::world::{BINARY, SOON};
+use crate::world::{BINARY, Ran, SOON, finish};
 
 /// From its start until it serves.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -46,6 +46,27 @@ impl Alone {
 
     pub fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
+    }
+
+    /// SIGKILL.
+    pub fn crash(&mut self) {
+        self.daemon.take().unwrap().crash();
+    }
+
+    /// A daemon that somebody else has started.
+    pub fn runs(&mut self, daemon: Daemon) {
+        self.daemon = Some(daemon);
+    }
+
+    /// `hancock balancer upgrade`.
+    pub fn upgrade(&self) -> Ran {
+        let mut command = Command::new(BINARY);
+        command.args(["balancer", "upgrade", "--data-dir", &self.path("data")]);
+        finish(&mut command, self.dir())
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Its own options, by name.
@@ -79,13 +100,23 @@ impl Alone {
     }
 
     /// A document of the TCP side; gives the reply's code and text.
-    fn put_tcp(&self, name: u16, port: u16) -> (u32, String) {
+    pub fn put_tcp(&self, name: u16, port: u16) -> (u32, String) {
         let servers = json!([{"host": "127.0.0.1", "port": port}]);
         let body = json!({"cluster": [{"servers": servers}], "enable": false}).to_string();
+        self.framed(&format!("PUT upstream {name}"), &body)
+    }
+
+    /// Deletes one.
+    pub fn drop_tcp(&self, name: u16) {
+        let reply = self.framed(&format!("DELETE upstream {name}"), "");
+        assert_eq!(reply, (0, "OK".to_owned()));
+    }
+
+    fn framed(&self, line: &str, body: &str) -> (u32, String) {
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
         let mut stream = TcpStream::connect(self.stream_admin).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
-        let line = format!("PUT upstream {name}\n");
+        let line = format!("{line}\n");
         let command = [line.as_bytes(), &length, body.as_bytes()].concat();
         stream.write_all(&command).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
@@ -101,7 +132,7 @@ impl Alone {
     }
 }
 
-fn balancer(options: &[(&str, String)], dir: &Path) -> Command {
+pub fn balancer(options: &[(&str, String)], dir: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command
         .arg("balancer")

@@ -23,5 +23,6 @@ mod spec;
 mod start;
 mod streams;
 mod tell;
+mod upgrade;
 mod world;
 mod zones;

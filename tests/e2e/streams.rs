@@ -16,7 +16,7 @@ use crate::spec::Spec;
 use crate::world::{SOON, World};
 
 /// The demo app with its echo on a port of the node.
-fn echo(version: &str, listen: u16, stop: &str) -> Spec {
+pub fn echo(version: &str, listen: u16, stop: &str) -> Spec {
     let mut spec = Spec::web(Runtime::Process).version(version).more(&format!(
         "ports: [{{name: http}}, {{name: echo}}]\n\
          service: [{{port: http, hosts: [web.localhost]}}, {{port: echo, protocol: tcp, listen: {listen}}}]\n\
@@ -28,14 +28,14 @@ fn echo(version: &str, listen: u16, stop: &str) -> Spec {
 }
 
 /// One client of the echo.
-struct Session {
+pub struct Session {
     stream: BufReader<TcpStream>,
     /// First word of the greeting: the version that answers.
-    version: String,
+    pub version: String,
 }
 
 impl Session {
-    fn open(address: SocketAddr) -> Result<Self, String> {
+    pub fn open(address: SocketAddr) -> Result<Self, String> {
         let told = |e: std::io::Error| e.to_string();
         let stream = TcpStream::connect_timeout(&address, SOON).map_err(told)?;
         stream.set_read_timeout(Some(SOON)).map_err(told)?;
@@ -53,7 +53,7 @@ impl Session {
 
     /// Says something and hears it again.
     #[track_caller]
-    fn talk(&mut self, word: &str) {
+    pub fn talk(&mut self, word: &str) {
         let line = format!("{word}\n");
         self.stream.get_mut().write_all(line.as_bytes()).unwrap();
         let mut back = String::new();
@@ -113,7 +113,7 @@ impl Drop for Callers {
 
 /// Waits until the port leads to a version that greets.
 #[track_caller]
-fn wait_greeting(address: SocketAddr, version: &str) {
+pub fn wait_greeting(address: SocketAddr, version: &str) {
     wait_for(
         &format!("a greeting of {version}"),
         SOON,

@@ -9,11 +9,12 @@ use std::process::Command;
 use hancock_testkit::Daemon;
 use hancock_testkit::daemon::Leftovers;
 use hancock_testkit::port::{local, quiet_port};
+use hancock_testkit::proc::Process;
 use hancock_testkit::wait::wait_for;
 use nix::sys::signal::Signal;
 
 use crate::masters::cluster::LATE;
-use crate::world::BINARY;
+use crate::world::{BINARY, finish};
 
 /// Host ports of one node: enough for two generations of an app.
 const PORTS: u16 = 12;
@@ -78,6 +79,21 @@ impl Node {
         self.daemon.as_mut().unwrap()
     }
 
+    /// `hancock agent upgrade`, which must succeed.
+    #[track_caller]
+    pub fn upgrade(&self) {
+        let mut command = Command::new(BINARY);
+        let config = self.dir().join("agent.toml");
+        command.args(["agent", "upgrade", "--config"]).arg(config);
+        finish(&mut command, self.dir()).ok();
+    }
+
+    /// The process that serves.
+    pub fn serves(&self) -> i32 {
+        let pid = fs::read_to_string(self.dir().join("data/lock")).unwrap();
+        pid.trim().parse().unwrap()
+    }
+
     /// SIGKILL of the agent alone.
     pub fn crash(&mut self) {
         self.daemon().crash();
@@ -90,6 +106,17 @@ impl Node {
         self.daemon().signal(Signal::SIGTERM);
         assert!(self.daemon().wait_exit(LATE).success());
         self.daemon = None;
+    }
+
+    /// SIGTERM of the process that serves after an upgrade, and its end.
+    #[track_caller]
+    pub fn terminate_upgraded(&mut self) {
+        let serves = Process::find(self.serves()).unwrap();
+        serves.signal(Signal::SIGTERM);
+        wait_for("the end of the agent", LATE, || match serves.is_alive() {
+            true => Err("still there"),
+            false => Ok(()),
+        });
     }
 
     /// Waits until the agent has told `text`.

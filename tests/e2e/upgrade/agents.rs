@@ -1,0 +1,82 @@
+//! Agents are upgraded while deployments go on: nothing is restarted, and nothing is stopped that a former process still uses.
+
+use hancock_testkit::Load;
+use hancock_testkit::port::{local, quiet_port};
+use hancock_testkit::proc::Process;
+use hancock_testkit::wait_for;
+
+use crate::agents::node::Node;
+use crate::agents::{lives, wait_nodes, wait_serving};
+use crate::masters::cluster::{Cluster, LATE};
+use crate::runtime::Runtime;
+use crate::spec::Spec;
+use crate::streams::{Session, echo, wait_greeting};
+
+fn apply(cluster: &Cluster, node: &Node, spec: &Spec) {
+    let name = format!("{}-{}.yaml", spec.app, spec.version);
+    let file = node.write(&name, &spec.text());
+    cluster.ask(&["app", "apply", &file, "--wait"]).ok();
+}
+
+fn wait_ended(process: Process) {
+    wait_for("the end of an instance", LATE, || {
+        match process.is_alive() {
+            true => Err("still there"),
+            false => Ok(()),
+        }
+    });
+}
+
+#[test]
+fn the_three_zeros_hold_over_all_processes() {
+    let cluster = Cluster::start(1);
+    let mut node = Node::new("n1", &cluster.join, cluster.agents(0));
+    node.spawn();
+    wait_nodes(&cluster, 1);
+    let port = quiet_port();
+    let web =
+        |version: &str| echo(version, port, "{drain_timeout: 1s, grace_period: 5s}").replicas(1);
+    apply(&cluster, &node, &web("v1"));
+    wait_greeting(local(port), "v1");
+    let load = Load::to(node.http, "web.localhost").rate(100).start();
+    let before = wait_serving(&cluster, "web", 1);
+    let mut first = Session::open(local(port)).unwrap();
+    first.talk("before the first upgrade");
+
+    // A session of the former process begins to hold an instance after the upgrade.
+    let one = node.serves();
+    node.upgrade();
+    assert_ne!(node.serves(), one);
+    assert_eq!(
+        lives(&wait_serving(&cluster, "web", 1)),
+        lives(&before),
+        "nothing was restarted"
+    );
+    apply(&cluster, &node, &web("v2"));
+    assert_eq!(Session::open(local(port)).unwrap().version, "v2");
+    first.talk("its instance is not listed any more");
+    let mut second = Session::open(local(port)).unwrap();
+
+    // And one before: the drain is open when the next process takes over. That the other app is deployed says that the master has
+    // heard the new process out.
+    node.upgrade();
+    apply(
+        &cluster,
+        &node,
+        &Spec::web(Runtime::Process).app("other").replicas(1),
+    );
+    for session in [&mut first, &mut second] {
+        session.talk("over two upgrades");
+    }
+    let (_, old) = &before[0];
+    assert!(old.is_alive());
+    drop(first);
+    wait_ended(*old);
+    second.talk("on the version of now");
+    let tally = load.stop();
+    assert!(
+        tally.causes.is_empty() && tally.answered("v2") > 0,
+        "{tally}"
+    );
+    node.terminate_upgraded();
+}
