@@ -13,6 +13,7 @@ pub mod dev;
 mod doctor;
 mod etcd;
 mod events;
+mod exec;
 pub mod exit;
 mod help;
 mod logs;
@@ -144,6 +145,8 @@ enum Command {
     /// Look at the upstream registry, or switch to another one
     #[command(subcommand, arg_required_else_help = true)]
     Registry(registry::Command),
+    /// Run a command inside an instance
+    Exec(exec::Args),
     /// Print what an app's instances print
     Logs(logs::Args),
     /// List what happened
@@ -218,6 +221,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let out = Out::new(global.output);
             runtime()?.block_on(upstream::run(command, &out))
         }
+        // Its exit codes are the command's: what goes wrong before must not look like one of those.
+        command @ Command::Exec(_) => {
+            Ok(with_master(global, command).unwrap_or_else(|error| exec::failed(&error)))
+        }
         command => with_master(global, command),
     }
 }
@@ -246,6 +253,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Node(command) => node::run(context, &command).await,
         Command::Zone(command) => zone::run(context, command).await,
         Command::Registry(command) => registry::run(context, &command).await,
+        Command::Exec(args) => Ok(exec::run(context, args).await),
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,

@@ -127,9 +127,10 @@ impl Node {
             HubMessage::Assignment(assignment) => self.hello.generation = assignment.generation,
             HubMessage::RegistryList(listing) => self.hello.registry = Some(listing.revision),
             HubMessage::RegistryChanges { revision, .. } => self.hello.registry = Some(revision),
-            HubMessage::Registry { .. } | HubMessage::Logs(_) | HubMessage::LogsEnd { .. } => {
-                return true;
-            }
+            HubMessage::Registry { .. }
+            | HubMessage::Logs(_)
+            | HubMessage::LogsEnd { .. }
+            | HubMessage::Exec { .. } => return true,
         }
         self.sequence += 1;
         let report = Report {

@@ -1,6 +1,7 @@
 //! The agent's loop: receive, ask the core, store, carry out, report. It decides nothing itself.
 
 mod deeds;
+mod exec;
 mod inputs;
 mod logs;
 mod outside;

@@ -1,6 +1,7 @@
 //! The seam to whatever runs instances: a Docker engine, plain processes, or an engine in memory. Whole deeds in our words.
 
 pub mod docker;
+pub mod exec;
 pub mod fake;
 mod given;
 pub mod process;
@@ -9,6 +10,7 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use futures::Stream;
+use hancock_proto::exec::Order;
 use hancock_proto::hub::LogLine;
 use hancock_proto::ids::InstanceId;
 use hancock_proto::time::Timestamp;
@@ -17,6 +19,8 @@ use tokio::sync::watch;
 use hancock_agent_core::environment::{PortSide, StartSpec};
 use hancock_agent_core::instance::{Failure, FailureKind};
 use hancock_agent_core::observed::{Observed, Owner, StopRule};
+
+pub use exec::Exec;
 
 /// Lines of an instance's log as they come.
 pub type Lines = Pin<Box<dyn Stream<Item = Result<LogLine, RuntimeError>> + Send>>;
@@ -97,6 +101,18 @@ pub trait ContainerRuntime: Send + Sync {
         instance: &InstanceId,
         query: LogQuery,
     ) -> Result<Lines, RuntimeError>;
+
+    /// Runs a command beside an instance's own processes, with its files, environment, user and limits.
+    ///
+    /// # Errors
+    /// The instance does not run, or the runtime cannot begin it. A program that is not there may as well be told on the command's standard
+    /// error, with exit code 126 or 127.
+    async fn exec(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        order: &Order,
+    ) -> Result<Exec, RuntimeError>;
 }
 
 /// Which part of a log.

@@ -4,6 +4,8 @@
 
 #[path = "contract/bench.rs"]
 mod bench;
+#[path = "contract/exec.rs"]
+mod exec;
 #[path = "contract/options.rs"]
 mod options;
 #[path = "contract/pull.rs"]
@@ -70,6 +72,13 @@ contract![
     options::output_goes_where_it_is_told,
     options::ports_are_published_over_udp_and_as_ranges,
     options::a_limit_of_the_disk_is_set_or_refused,
+    exec::a_command_has_two_outputs_and_a_code,
+    exec::a_command_reads_to_the_end_of_its_input,
+    exec::a_terminal_has_the_size_it_is_given,
+    exec::a_command_nobody_waits_for_is_ended,
+    exec::a_command_that_does_not_exist_is_told,
+    exec::nothing_is_run_where_nothing_runs,
+    exec::the_end_of_an_instance_is_the_end_of_its_commands,
 ];
 
 /// A registry that wants a password gets that of the node, once there is one; the policy says when it is asked.

@@ -15,6 +15,7 @@ mod describe;
 mod door;
 mod entrance;
 mod error;
+mod exec;
 mod logs;
 mod masters;
 mod query;
@@ -80,6 +81,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::show))
         .routes(routes!(deployments::abort))
         .routes(routes!(cluster::instances))
+        .routes(routes!(exec::exec))
         .routes(routes!(cluster::nodes))
         .routes(routes!(zones::list))
         .routes(routes!(zones::put, zones::delete))

@@ -1,4 +1,5 @@
-//! Who wrote what: one line per accepted write of people, programs and nodes, under the target `audit`.
+//! Who wrote what: one line per accepted write of people, programs and nodes, under the target `audit`, and one for each command run inside
+//! an instance.
 //!
 //! The leader writes it, wherever the write came in. Deeds are told as in [`hancock_master_core::Command`]'s prose, which has no secrets.
 
@@ -42,6 +43,11 @@ impl fmt::Display for Who {
 /// Tells of an accepted write. `repeated`: it was sent again under its key, and had been carried out before.
 pub(crate) fn written(who: &Who, deed: &dyn fmt::Display, index: LogIndex, repeated: bool) {
     tracing::info!(target: "audit", who = %who, index = index.0, repeated, "{deed}");
+}
+
+/// Tells of a deed that writes nothing.
+pub(crate) fn done(who: &Who, deed: &str) {
+    tracing::info!(target: "audit", who = %who, "{deed}");
 }
 
 #[cfg(test)]

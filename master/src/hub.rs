@@ -1,10 +1,12 @@
 //! The agents' side of a master: one session per node.
 //!
-//! - **Data in**: frames of agents. **Data out**: assignments, registry changes, log requests, where the masters are.
+//! - **Data in**: frames of agents. **Data out**: assignments, registry changes, log requests, commands to run, where the masters
+//!   are.
 //! - **Invariants**: a session belongs to one term and ends with it; what a node is sent is derived from the state and sent again in every
 //!   session, so a lost frame is never missed; the newest session of a node wins.
 //! - **Never**: queues without a bound. Reports are coalesced, what is sent is derived, a reader that is too slow is cut off.
 
+mod exec;
 mod frame;
 mod guard;
 mod logs;
@@ -15,7 +17,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hancock_proto::ids::{NodeId, Term};
+use hancock_proto::exec::Order;
+use hancock_proto::ids::{InstanceId, NodeId, Term};
 use hancock_tls::{Caller, LIFETIME, Role};
 use hancock_wire::hub_server::Hub;
 use hancock_wire::{AgentFrame, EnrollReply, EnrollRequest, HubFrame};
@@ -23,6 +26,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(crate) use self::exec::{Command, Handle};
 pub(crate) use self::guard::Guard;
 pub(crate) use self::logs::{LogStream, Wanted};
 use self::session::{Attached, Session, Speaker};
@@ -106,6 +110,17 @@ impl Sessions {
     pub(crate) fn logs(&self, node: &NodeId, wanted: Wanted) -> Option<LogStream> {
         let session = self.open().get(node).cloned()?;
         session.logs(wanted)
+    }
+
+    /// Has a node run a command inside an instance. None: the node has no session, or too much to do.
+    pub(crate) fn exec(
+        &self,
+        node: &NodeId,
+        instance: &InstanceId,
+        order: Order,
+    ) -> Option<Command> {
+        let session = self.open().get(node).cloned()?;
+        session.exec(instance.clone(), order)
     }
 }
 

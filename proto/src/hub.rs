@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
+use crate::exec::{FromCommand, ToCommand};
 use crate::ids::{BootId, Generation, InstanceId, NodeId, Revision, ZoneName};
 use crate::registry::{Change, Choice, Listing};
 use crate::report::Report;
@@ -23,6 +24,13 @@ pub enum AgentMessage {
     Offer(Offer),
     /// A piece of an instance's log, answering [`HubMessage::Logs`].
     Logs(LogChunk),
+    /// What a command run inside an instance says.
+    Exec {
+        /// The command.
+        id: u64,
+        /// What.
+        word: FromCommand,
+    },
 }
 
 /// Who is calling.
@@ -75,6 +83,13 @@ pub enum HubMessage {
     LogsEnd {
         /// The request.
         id: u64,
+    },
+    /// Run a command inside an instance, and what to tell it.
+    Exec {
+        /// Chosen by the leader, unique within the session.
+        id: u64,
+        /// What.
+        word: ToCommand,
     },
 }
 

@@ -9,6 +9,7 @@ pub mod api;
 pub mod app;
 pub mod assignment;
 pub mod event;
+pub mod exec;
 pub mod hub;
 pub mod ids;
 pub mod persistent;

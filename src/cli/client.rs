@@ -1,6 +1,7 @@
 //! The master's REST API as functions. Every wait has a deadline; every error names the address and the way out.
 
 mod error;
+mod exec;
 mod logs;
 mod snapshot;
 
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 pub use error::ClientError;
+pub use exec::Socket;
 pub use logs::LogQuery;
 
 /// Where `hancock dev` serves the API.

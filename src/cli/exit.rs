@@ -7,6 +7,8 @@
 //! | 2 | the command line was not understood |
 //! | 3 | the master cannot be reached, or there is no leader just now |
 //! | 4 | refused: a spec or a request that is not valid, an unknown app |
+//!
+//! `hancock exec` ends with the code of the command it ran, and with 125 when it was not the command that failed.
 
 use std::io;
 use std::process::ExitCode;

@@ -15,6 +15,7 @@ Apps:
   deployment   status · abort: a new version on its way in
   ps           Instances: where they run and how they are
   logs         What an app's instances print
+  exec         A command inside an instance, also on a terminal
 
 Cluster:
   status       How everything is, on one page
@@ -49,11 +50,13 @@ Examples:
   hancock app apply web.yaml --wait   make it so; fails when it fails
   hancock ps web                      its instances
   hancock logs -f web                 what they print
+  hancock exec -it web sh             a shell inside one of them
   hancock app rollback web --wait     back to the version before
 
 Exit codes:
   0 done · 1 failed (a deployment, a file) · 2 command line not understood
   3 master not reachable · 4 refused (invalid spec, unknown app)
+  exec: the command's own, and 125 when it is Hancock that failed
 
 For programs: --output json, with every field in `hancock help output`.";
 

@@ -184,6 +184,60 @@ fn a_node_serves_while_its_agent_and_all_masters_were_away() {
 }
 
 #[test]
+fn commands_run_through_any_master_and_end_with_the_leader() {
+    let mut cluster = Cluster::start(3);
+    let mut node = Node::new("n1", &cluster.join, cluster.agents(0));
+    node.spawn();
+    wait_nodes(&cluster, 1);
+    let spec = Spec::web(Runtime::Process).replicas(1);
+    let file = node.write("web.yaml", &spec.text());
+    cluster.ask(&["app", "apply", &file, "--wait"]).ok();
+    wait_serving(&cluster, "web", 1);
+    let leader = cluster.leader();
+    for master in 0..3 {
+        let word = format!("by-way-of-{master}");
+        let mut command = cluster.client(master, &["exec", "web", "echo", &word]);
+        let ran = finish(&mut command, node.dir());
+        assert_eq!(ran.ok(), format!("{word}\n"));
+        let line = format!("run [\"echo\", \"{word}\"] in instance web-");
+        let told = wait_for("the line of the audit", LATE, || {
+            let told = cluster.told(leader);
+            let line = told.lines().find(|l| l.contains(&line)).map(str::to_owned);
+            line.ok_or(told)
+        });
+        assert!(told.contains("operator from 127.0.0.1:"), "{told}");
+        let via = told.contains(&format!(" via {}", cluster.names()[master]));
+        assert_eq!(via, master != leader, "{told}");
+    }
+    // Its first line tells that it runs, its errors that the leader was lost.
+    let follower = (leader + 1) % 3;
+    let script = "echo $$; sleep 1000";
+    let mut command = cluster.client(follower, &["exec", "web", "/bin/sh", "-c", script]);
+    let [out, err] = ["out", "err"].map(|name| node.dir().join(name));
+    command.stdout(std::fs::File::create(&out).unwrap());
+    command.stderr(std::fs::File::create(&err).unwrap());
+    let mut running = command.spawn().unwrap();
+    let process = wait_for("the command", LATE, || {
+        let text = std::fs::read_to_string(&out).unwrap();
+        let pid = text.trim().parse().map_err(|_| text)?;
+        Process::find(pid).ok_or_else(|| "gone".to_owned())
+    });
+    cluster.crash(leader);
+    let ended = wait_for("the end of exec", LATE, || {
+        running.try_wait().unwrap().ok_or("it goes on")
+    });
+    let told = std::fs::read_to_string(&err).unwrap();
+    assert_eq!(ended.code(), Some(125), "{told}");
+    assert!(told.starts_with("error: "), "{told}");
+    wait_for("the end of the command", LATE, || {
+        match process.is_alive() {
+            true => Err("it runs"),
+            false => Ok(()),
+        }
+    });
+}
+
+#[test]
 fn a_changed_configuration_is_taken_at_the_next_start() {
     let cluster = Cluster::start(1);
     let mut node = Node::new("n1", &cluster.join, cluster.agents(0));

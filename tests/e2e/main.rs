@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod engine;
 mod etcd;
+mod exec;
 mod failing;
 mod footprint;
 mod import;

@@ -28,6 +28,19 @@ impl Runtime {
         (self == Runtime::Docker).then(|| TAG.get_or_init(of_binary).as_str())
     }
 
+    /// The same with a shell and what an operator looks around with, where an image is needed.
+    pub fn image_with_shell(self) -> Option<String> {
+        let tools = [
+            "/bin/sh",
+            "/bin/cat",
+            "/bin/sleep",
+            "/bin/stty",
+            "/bin/true",
+        ];
+        let of_both = || image::with(Path::new(crate::world::BINARY), &tools).unwrap();
+        (self == Runtime::Docker).then(of_both)
+    }
+
     /// The program of the demo app as the instance sees it.
     pub fn program(self) -> &'static str {
         match self {

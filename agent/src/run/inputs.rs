@@ -10,6 +10,7 @@ use hancock_agent_core::node::Stamp;
 use hancock_agent_core::observed::{Observed, Owner, State};
 use hancock_agent_core::search::Outcome;
 use hancock_proto::assignment::Assignment;
+use hancock_proto::exec::ToCommand;
 use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::registry::Fence;
@@ -229,6 +230,20 @@ impl Loop {
                     open.logs.end(id);
                 }
             }
+            HubMessage::Exec { id, word } => self.exec(id, word),
+        }
+    }
+
+    fn exec(&mut self, id: u64, word: ToCommand) {
+        let (runtime, owner) = (Arc::clone(&self.runtime), self.node.owner());
+        let Some(open) = self.link.open() else {
+            return;
+        };
+        match word {
+            ToCommand::Begin { instance, order } => {
+                open.commands.begin(runtime, owner, id, (instance, order));
+            }
+            word => open.commands.hear(id, word),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::journal::Record;
 use crate::link::{LinkError, MasterLink, Session};
 
 use super::Input;
+use super::exec::Commands;
 use super::logs::Requests;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Session, LinkError>> + Send>>;
@@ -47,6 +48,7 @@ pub(super) struct Open {
     report: watch::Sender<Option<Report>>,
     pump: JoinHandle<()>,
     pub(super) logs: Requests,
+    pub(super) commands: Commands,
 }
 
 impl Drop for Open {
@@ -90,11 +92,13 @@ impl Link {
         let (report, reports) = watch::channel(None);
         let pump = tokio::spawn(pump(reports, session.out.clone()));
         let logs = Requests::new(session.out.clone());
+        let commands = Commands::new(session.out.clone());
         self.state = State::Open(Open {
             session,
             report,
             pump,
             logs,
+            commands,
         });
     }
 

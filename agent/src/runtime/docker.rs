@@ -6,11 +6,14 @@
 mod about;
 mod connect;
 mod create;
+mod exec;
 mod files;
+mod hijack;
 mod host;
 mod image;
 mod logs;
 mod observe;
+mod process;
 mod progress;
 mod pull;
 mod registries;
@@ -29,6 +32,7 @@ use bollard::query_parameters::{
     StartContainerOptions, StopContainerOptions, WaitContainerOptions,
 };
 use futures::StreamExt;
+use hancock_proto::exec::Order;
 use hancock_proto::ids::{InstanceId, NodeId};
 use tokio::sync::watch as notice;
 use tokio::task::JoinHandle;
@@ -36,7 +40,7 @@ use tokio::task::JoinHandle;
 use hancock_agent_core::environment::{PortSide, StartSpec};
 use hancock_agent_core::observed::{Observed, Owner, StopRule};
 
-use super::{ContainerRuntime, Lines, LogQuery, RuntimeError};
+use super::{ContainerRuntime, Exec, Lines, LogQuery, RuntimeError};
 use connect::{Connection, status};
 
 pub use about::About;
@@ -284,6 +288,16 @@ impl ContainerRuntime for DockerRuntime {
             instance.clone(),
             query,
         ))
+    }
+
+    async fn exec(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        order: &Order,
+    ) -> Result<Exec, RuntimeError> {
+        let name = create::name(owner, instance);
+        exec::exec(&self.shared.connection, &name, instance, order).await
     }
 }
 

@@ -1,12 +1,15 @@
 //! An engine in memory: its "containers" really start after a delay, print lines, end by script or by signal. It can be slow, lose its
 //! notices of change, and be away.
 
+mod exec;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use hancock_proto::exec::Order;
 use hancock_proto::hub::{LogLine, Stream};
 use hancock_proto::ids::{AppName, InstanceId};
 use hancock_proto::time::{Clock, SystemClock};
@@ -16,7 +19,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use hancock_agent_core::environment::{PortSide, StartSpec};
 use hancock_agent_core::observed::{Ending, Exit, Observed, Owner, State, StopRule};
 
-use super::{ContainerRuntime, Lines, LogQuery, RuntimeError};
+use super::{ContainerRuntime, Exec, Lines, LogQuery, RuntimeError};
 
 /// How the containers of one app behave.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +58,8 @@ struct World {
     stops: Vec<InstanceId>,
     most_at_once: usize,
     starting: usize,
+    /// Every command that runs holds it, too.
+    commands: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -111,6 +116,11 @@ impl FakeRuntime {
     /// Most starts that were under way at the same time.
     pub fn most_starts_at_once(&self) -> usize {
         self.world().most_at_once
+    }
+
+    /// Commands that run beside containers.
+    pub fn commands(&self) -> usize {
+        Arc::strong_count(&self.world().commands) - 1
     }
 
     /// What a container was started with.
@@ -378,5 +388,20 @@ impl ContainerRuntime for FakeRuntime {
             std::future::ready(mine)
         });
         Ok(past.chain(live).boxed())
+    }
+
+    async fn exec(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        order: &Order,
+    ) -> Result<Exec, RuntimeError> {
+        self.answering()?;
+        if !self.is_of(owner, instance) || self.running(instance).is_none() {
+            let reason = "it does not run";
+            return Err(RuntimeError::failed("run a command in", instance, reason));
+        }
+        let running = Arc::clone(&self.world().commands);
+        Ok(exec::exec(order, running))
     }
 }

@@ -4,6 +4,7 @@
 //! down how it came. The daemon recognises its own by recorded pid and start time, and never guesses.
 
 mod cgroup;
+mod exec;
 mod files;
 mod follow;
 mod launch;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hancock_proto::exec::Order;
 use hancock_proto::ids::InstanceId;
 use nix::sys::signal::Signal;
 use tokio::sync::watch as notice;
@@ -28,7 +30,7 @@ use tokio::sync::watch as notice;
 use hancock_agent_core::environment::{PortSide, StartSpec};
 use hancock_agent_core::observed::{Observed, Owner, StopRule};
 
-use super::{ContainerRuntime, Lines, LogQuery, RuntimeError};
+use super::{ContainerRuntime, Exec, Lines, LogQuery, RuntimeError};
 use files::Folder;
 use proc::Process;
 use watch::Watches;
@@ -221,6 +223,22 @@ impl ContainerRuntime for ProcessRuntime {
             Some(folder) => Ok(follow::lines(folder, instance.clone(), query)),
             None => Err(RuntimeError::failed(
                 "read the log of",
+                instance,
+                "it has no folder on this node",
+            )),
+        }
+    }
+
+    async fn exec(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        order: &Order,
+    ) -> Result<Exec, RuntimeError> {
+        match self.folder_of(owner, instance) {
+            Some(folder) => exec::exec(&folder, instance, order, &self.shim),
+            None => Err(RuntimeError::failed(
+                "run a command in",
                 instance,
                 "it has no folder on this node",
             )),

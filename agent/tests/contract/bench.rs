@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hancock_agent::runtime::ContainerRuntime;
@@ -35,9 +36,17 @@ pub struct Bench {
     pub runtime: Arc<dyn ContainerRuntime>,
     pub again: Again,
     pub owner: Owner,
+    /// A word in the commands of this bench alone.
+    pub mark: String,
     image: Option<String>,
     fake: Option<Arc<FakeRuntime>>,
     _folder: Option<tempfile::TempDir>,
+}
+
+fn mark() -> String {
+    static MARKS: AtomicU64 = AtomicU64::new(0);
+    let number = MARKS.fetch_add(1, Ordering::Relaxed);
+    format!("mark-{}-{number}-", std::process::id())
 }
 
 fn owner(node: String) -> Owner {
@@ -54,6 +63,7 @@ impl Bench {
             runtime: engine.clone(),
             again: Box::new(move || second.clone()),
             owner: owner("fake".into()),
+            mark: mark(),
             image: None,
             fake: Some(engine),
             _folder: None,
@@ -73,6 +83,7 @@ impl Bench {
             runtime: again(),
             again: Box::new(again),
             owner: owner("process".into()),
+            mark: mark(),
             image: None,
             fake: None,
             _folder: Some(folder),
@@ -99,6 +110,7 @@ impl Bench {
             runtime,
             again: Box::new(again),
             owner: node,
+            mark: mark(),
             image: Some(image()),
             fake: None,
             _folder: Some(folder),
@@ -175,6 +187,16 @@ impl Bench {
         ];
         let id = self.docker_says(&filters);
         self.docker_says(&["inspect", "--format", format, id.trim()])
+    }
+
+    /// Whether anything with [`Self::mark`] in its command runs.
+    pub fn runs_commands(&self) -> bool {
+        if let Some(fake) = &self.fake {
+            return fake.commands() > 0;
+        }
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines.any(|line| String::from_utf8_lossy(&line).contains(&self.mark))
     }
 
     pub fn is_fake(&self) -> bool {

@@ -4,6 +4,8 @@
 //! with `stale=true`, as it has it. What found no leader wrote nothing and is tried again until [`PATIENCE`] is over; what was lost on its
 //! way is tried again only when it cannot be carried out twice.
 
+mod upgrade;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +105,9 @@ async fn enter(
         .into_response();
     }
     let who = door.who(&caller, request.headers_mut());
+    if upgrade::is_asked(&request) {
+        return door.upgrade(request, who).await;
+    }
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
         let message = format!("the body is larger than {BODY_LIMIT} bytes, or broke off");

@@ -36,6 +36,18 @@ impl FromRequestParts<Api> for Writer {
     }
 }
 
+/// The API for whoever asks, where that is to be told.
+pub(super) struct Asker(pub(super) Api);
+
+impl FromRequestParts<Api> for Asker {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        let who = who(parts);
+        Ok(Self(Api { who, ..api.clone() }))
+    }
+}
+
 impl IntoParams for Writer {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let text = ObjectBuilder::new().schema_type(Type::String);

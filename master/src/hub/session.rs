@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hancock_master_core::{Command, Reply, State, assignment, chosen, registry_news};
+use hancock_proto::exec::{Order, ToCommand};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
-use hancock_proto::ids::{Generation, NodeId, Revision, Term};
+use hancock_proto::ids::{Generation, InstanceId, NodeId, Revision, Term};
 use hancock_proto::registry::Fence;
 use hancock_proto::report::Report;
 use hancock_proto::resources::Offer;
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::exec::{Command as Running, Commands};
 use super::logs::{LogStream, Requests, Wanted};
 use super::{Sessions, elsewhere, frame};
 use crate::audit::Who;
@@ -33,6 +35,7 @@ const EXTRA: usize = 64;
 /// What others may ask of an open session.
 pub(super) struct Attached {
     requests: Arc<Requests>,
+    commands: Arc<Commands>,
     extra: mpsc::Sender<HubMessage>,
     ended: CancellationToken,
 }
@@ -44,6 +47,10 @@ impl Attached {
 
     pub(super) fn logs(&self, wanted: Wanted) -> Option<LogStream> {
         self.requests.open(wanted, self.extra.clone())
+    }
+
+    pub(super) fn exec(&self, instance: InstanceId, order: Order) -> Option<Running> {
+        self.commands.open(instance, order, self.extra.clone())
     }
 }
 
@@ -114,6 +121,7 @@ impl Session {
         let (extra, mut messages) = mpsc::channel(EXTRA);
         let attached = Arc::new(Attached {
             requests: Arc::default(),
+            commands: Arc::default(),
             extra,
             ended: self.deps.stop.child_token(),
         });
@@ -132,6 +140,7 @@ impl Session {
             () = attached.ended.cancelled() => Err(Status::aborted("another session of the node has begun, or the master ends")),
         };
         attached.requests.clear();
+        attached.commands.clear();
         if self.sessions.detach(&node, &attached) {
             self.deps.view().disconnected(&node, self.deps.now());
             self.deps.nudge();
@@ -213,6 +222,12 @@ impl Session {
                         drop(attached.extra.try_send(HubMessage::LogsEnd { id }));
                     }
                 }
+                AgentMessage::Exec { id, word } => {
+                    if !attached.commands.deliver(id, word) {
+                        let word = ToCommand::End;
+                        drop(attached.extra.try_send(HubMessage::Exec { id, word }));
+                    }
+                }
             }
         }
         Ok(())
@@ -275,7 +290,7 @@ impl Session {
         let mut look = tokio::time::interval(LOOK);
         loop {
             if let Some(pace) = self.sessions.pace() {
-                tokio::time::sleep(pace).await;
+                self.pause(pace, messages).await?;
             }
             applied.borrow_and_update();
             if *leading.borrow_and_update() != Some(self.fence.term) {
@@ -290,6 +305,21 @@ impl Session {
                 changed = leading.changed() => changed.map_err(|_| ending())?,
                 Some(message) = messages.recv() => self.write(&message).await?,
                 _ = look.tick() => self.tell_masters(&mut position).await?,
+            }
+        }
+    }
+
+    /// Lets a time pass without a look at the state; what others ask for is sent meanwhile.
+    async fn pause(
+        &self,
+        pace: Duration,
+        messages: &mut mpsc::Receiver<HubMessage>,
+    ) -> Result<(), Status> {
+        let over = tokio::time::Instant::now() + pace;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(over) => return Ok(()),
+                Some(message) = messages.recv() => self.write(&message).await?,
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hancock_master::HubService;
 use hancock_proto::app::Resources;
 use hancock_proto::assignment::{Assignment, Desired};
+use hancock_proto::exec::{FromCommand, ToCommand};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage, LogChunk, LogLine, LogRequest, Stream};
 use hancock_proto::ids::{Generation, InstanceId, Revision, Term, Version};
 use hancock_proto::report::{Condition, Follows, InstanceReport, Life, Report, ServiceReport};
@@ -45,6 +46,8 @@ pub struct Seen {
     /// Every document applied, in order.
     pub history: Vec<(ServiceName, Option<Arc<UpstreamDoc>>)>,
     pub terms: Vec<Term>,
+    /// Commands nobody waited for any more.
+    pub ended_commands: usize,
 }
 
 /// A running one; its session ends with it.
@@ -224,6 +227,7 @@ impl Machine {
             }
             HubMessage::Logs(request) => return self.logs(&request).await,
             HubMessage::LogsEnd { .. } | HubMessage::Masters { .. } => return,
+            HubMessage::Exec { id, word } => return self.exec(id, word).await,
         };
         let mut seen = self.seen.lock().unwrap();
         for apply in applied {
@@ -248,6 +252,26 @@ impl Machine {
             let id = request.id;
             self.say(&AgentMessage::Logs(LogChunk { id, lines, end }))
                 .await;
+        }
+    }
+
+    /// Every program is `cat`: what is read is printed, and the end of the input is its end, with code 3.
+    async fn exec(&mut self, id: u64, word: ToCommand) {
+        let says = match word {
+            ToCommand::Begin { .. } => vec![FromCommand::Begun],
+            ToCommand::Input { data } => {
+                let stream = Stream::Stdout;
+                vec![FromCommand::Output { stream, data }, FromCommand::Credit]
+            }
+            ToCommand::InputEnd => vec![FromCommand::Ended { outcome: Ok(3) }],
+            ToCommand::End => {
+                self.seen.lock().unwrap().ended_commands += 1;
+                vec![]
+            }
+            ToCommand::Resize(_) | ToCommand::Credit => vec![],
+        };
+        for word in says {
+            self.say(&AgentMessage::Exec { id, word }).await;
         }
     }
 

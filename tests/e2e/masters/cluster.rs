@@ -163,15 +163,23 @@ impl Cluster {
     /// As [`Cluster::ask`], with another token.
     #[track_caller]
     pub fn ask_with(&self, args: &[&str], token: &str) -> Ran {
-        let living = self.masters.iter().find(|m| m.answers()).unwrap();
+        let living = self.masters.iter().position(|m| m.answers()).unwrap();
+        let mut command = self.client(living, args);
+        command.env("HANCOCK_TOKEN", token);
+        finish(&mut command, self.dir.path())
+    }
+
+    /// A command that asks this master, to be started.
+    pub fn client(&self, master: usize, args: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(args).env("HANCOCK_TOKEN", token);
+        command.args(args).env("HANCOCK_TOKEN", &self.token);
         let scheme = match Pin::of_token(&self.token) {
             Some(_) => "https",
             None => "http",
         };
-        command.env("HANCOCK_MASTER", format!("{scheme}://{}", living.api));
-        finish(&mut command, self.dir.path())
+        let api = self.masters[master].api;
+        command.env("HANCOCK_MASTER", format!("{scheme}://{api}"));
+        command
     }
 
     /// Starts a master.

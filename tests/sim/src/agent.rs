@@ -123,7 +123,8 @@ impl World {
             HubMessage::Registry { .. }
             | HubMessage::Masters { .. }
             | HubMessage::Logs(_)
-            | HubMessage::LogsEnd { .. } => {}
+            | HubMessage::LogsEnd { .. }
+            | HubMessage::Exec { .. } => {}
         }
         self.agent_turn(node);
     }

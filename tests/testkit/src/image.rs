@@ -15,6 +15,14 @@ const LABEL: &str = "hancock.test-image";
 /// # Errors
 /// A step that failed, with what the tool said.
 pub fn of(program: &Path) -> Result<String, String> {
+    with(program, &[])
+}
+
+/// The same with `tools` at their own paths.
+///
+/// # Errors
+/// As [`of`].
+pub fn with(program: &Path, tools: &[&str]) -> Result<String, String> {
     let name = program
         .file_name()
         .ok_or("a program has a name")?
@@ -22,14 +30,15 @@ pub fn of(program: &Path) -> Result<String, String> {
         .into_owned();
     let meta = fs::metadata(program).map_err(|e| format!("{}: {e}", program.display()))?;
     let tag = format!(
-        "hancock-test/{name}:{:x}-{:x}-{:x}",
+        "hancock-test/{name}:{:x}-{:x}-{:x}{}",
         meta.len(),
         meta.mtime(),
-        meta.mtime_nsec()
+        meta.mtime_nsec(),
+        tools.concat().replace('/', "-")
     );
     if docker::run(&["image", "inspect", "--format", "{{.Id}}", &tag]).is_err() {
         let root = tempfile::tempdir().map_err(|e| e.to_string())?;
-        lay_out(program, &name, root.path())?;
+        lay_out(program, &name, tools, root.path())?;
         import(root.path(), &name, &tag)?;
         forget_old();
     }
@@ -47,13 +56,16 @@ fn forget_old() {
     }
 }
 
-fn lay_out(program: &Path, name: &str, root: &Path) -> Result<(), String> {
+fn lay_out(program: &Path, name: &str, tools: &[&str], root: &Path) -> Result<(), String> {
+    let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
     put(program, &root.join(name))?;
-    for library in libraries(program)? {
-        put(
-            &library,
-            &root.join(library.strip_prefix("/").unwrap_or(&library)),
-        )?;
+    for tool in tools.iter().map(Path::new) {
+        put(tool, &below(tool))?;
+    }
+    for program in [program].into_iter().chain(tools.iter().map(Path::new)) {
+        for library in libraries(program)? {
+            put(&library, &below(&library))?;
+        }
     }
     let tmp = root.join("tmp");
     let sticky = fs::create_dir_all(&tmp)

@@ -46,6 +46,10 @@ impl Connection {
         }
     }
 
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     pub(super) async fn version(&self) -> Result<String, RuntimeError> {
         self.ask_version().await.map(|v| v.version)
     }

@@ -43,7 +43,7 @@ impl Process {
     }
 
     /// A handle that tells its end. None: it has ended.
-    fn handle(self) -> io::Result<Option<OwnedFd>> {
+    pub(super) fn handle(self) -> io::Result<Option<OwnedFd>> {
         let Some(pid) = rustix::process::Pid::from_raw(self.pid) else {
             return Ok(None);
         };

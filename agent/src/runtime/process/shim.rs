@@ -2,6 +2,7 @@
 //! behind, and writes down how it ended. It knows nothing of the daemon and outlives it.
 
 mod app;
+mod exec;
 mod reap;
 
 use std::ffi::OsString;
@@ -26,14 +27,21 @@ use super::files::{Answer, Folder, Order, Running};
 use super::output::Output;
 use super::proc::Process;
 
+pub(super) use exec::EXEC;
+
 /// Stack of the threads that copy output; they do little.
 const STACK: usize = 64 << 10;
 
 /// Time the output has to end once everything of the instance has.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs the shim of one instance to its end. To be called before any other thread exists. `args`: the instance's folder.
+/// Runs the shim of one instance, or of one command beside it, to its end. To be called before any other thread exists. `args`: the
+/// instance's folder, or what this crate put there for a command.
 pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<_> = args.into_iter().collect();
+    if let Some(ended) = exec::main(&args) {
+        return ended;
+    }
     let Some(folder) = args.into_iter().next() else {
         eprintln!("the shim is started by the agent, with an instance's folder");
         return ExitCode::from(2);

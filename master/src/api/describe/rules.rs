@@ -49,6 +49,7 @@ fn answers(responses: &mut Map<String, Value>, implied: &[u16], schemas: &Value)
             .find(|(code, _)| code.to_string() == *status);
         match mistake {
             Some((code, what)) => *response = self::mistake(*code, what),
+            None if status == "101" => {}
             None => response["description"] = describe(response, schemas).into(),
         }
     }

@@ -51,7 +51,7 @@ fn command(spec: &StartSpec, workdir: &Path) -> Result<Command, Answer> {
 }
 
 /// A limit that cannot be applied is no reason not to run.
-fn move_to(groups: &[Cgroup], place: impl Fn(&Cgroup) -> &PathBuf) {
+pub(super) fn move_to(groups: &[Cgroup], place: impl Fn(&Cgroup) -> &PathBuf) {
     for group in groups {
         let file = place(group).join("cgroup.procs");
         if let Err(error) = fs::write(&file, "0") {

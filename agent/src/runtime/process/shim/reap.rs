@@ -59,7 +59,8 @@ pub(super) fn end_the_rest() {
     }
 }
 
-fn children() -> impl Iterator<Item = Pid> {
+/// Processes whose parent we are, by birth or because theirs has ended.
+pub(super) fn children() -> impl Iterator<Item = Pid> {
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
