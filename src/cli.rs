@@ -16,6 +16,7 @@ mod events;
 mod exec;
 pub mod exit;
 mod help;
+mod instance;
 mod logs;
 mod master;
 mod node;
@@ -136,6 +137,9 @@ enum Command {
     Deployment(deployment::Command),
     /// List instances
     Ps(ps::Args),
+    /// Look at one instance, or have it replaced
+    #[command(subcommand, arg_required_else_help = true)]
+    Instance(instance::Command),
     /// Look at nodes
     #[command(subcommand, arg_required_else_help = true)]
     Node(node::Command),
@@ -250,6 +254,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::App(command) => app::run(context, command).await,
         Command::Deployment(command) => deployment::run(context, command).await,
         Command::Ps(args) => ps::run(context, &args).await,
+        Command::Instance(command) => instance::run(context, &command).await,
         Command::Node(command) => node::run(context, &command).await,
         Command::Zone(command) => zone::run(context, command).await,
         Command::Registry(command) => registry::run(context, &command).await,

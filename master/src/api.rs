@@ -82,6 +82,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::abort))
         .routes(routes!(cluster::instances))
         .routes(routes!(exec::exec))
+        .routes(routes!(cluster::restart))
         .routes(routes!(cluster::nodes))
         .routes(routes!(zones::list))
         .routes(routes!(zones::put, zones::delete))

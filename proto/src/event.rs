@@ -53,7 +53,7 @@ pub enum Level {
 }
 
 /// Every kind of event there is.
-pub const KINDS: [&str; 24] = [
+pub const KINDS: [&str; 25] = [
     "app_applied",
     "app_deleted",
     "app_stopped",
@@ -66,6 +66,7 @@ pub const KINDS: [&str; 24] = [
     "deployment_superseded",
     "instance_placed",
     "instance_running",
+    "instance_replaced",
     "instance_restarted",
     "instance_failed",
     "instance_stopped",

@@ -16,7 +16,7 @@ use hancock_proto::api::{
 };
 use hancock_proto::app::AppSpec;
 use hancock_proto::event::Event;
-use hancock_proto::ids::{AppName, DeploymentId, LogIndex, Version, ZoneName};
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId, LogIndex, Version, ZoneName};
 use hancock_proto::registry::RegistryUrl;
 use hancock_proto::service::ServiceName;
 use hancock_proto::zone::Zone;
@@ -216,6 +216,12 @@ impl Client {
     pub async fn instances(&self, app: Option<&AppName>) -> Result<Vec<InstanceView>, ClientError> {
         let query = app.map(|app| format!("?app={app}")).unwrap_or_default();
         self.get(&format!("/v1/instances{query}")).await
+    }
+
+    /// Another instance in this one's place.
+    pub async fn restart_instance(&self, id: &InstanceId) -> Result<ApplyReply, ClientError> {
+        let path = format!("/v1/instances/{id}/restart");
+        self.send(Method::POST, &path, None::<&()>).await
     }
 
     /// All nodes.

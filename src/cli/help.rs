@@ -14,6 +14,7 @@ Apps:
                rollback · scale · restart · stop · start · delete
   deployment   status · abort: a new version on its way in
   ps           Instances: where they run and how they are
+  instance     list · show · restart: one of them
   logs         What an app's instances print
   exec         A command inside an instance, also on a terminal
 
@@ -78,7 +79,9 @@ milliseconds since 1970.
                        ApplyReply; with --wait then a DeploymentView per change
   deployment status    DeploymentView; with --wait one per change
   deployment abort     DeploymentView
-  ps                   [InstanceView]
+  ps, instance list    [InstanceView]
+  instance show        InstanceView
+  instance restart     ApplyReply
   node list            [NodeView]
   node show            NodeView
   zone list            [ZoneView]

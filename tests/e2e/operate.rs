@@ -11,7 +11,8 @@ use crate::world::{SOON, World};
 in_both_runtimes!(
     scaling_keeps_serving,
     a_stopped_app_starts_again,
-    a_deleted_app_is_gone
+    a_deleted_app_is_gone,
+    an_instance_is_replaced_without_a_gap
 );
 
 fn scaling_keeps_serving(runtime: Runtime) {
@@ -49,6 +50,26 @@ fn a_stopped_app_starts_again(runtime: Runtime) {
     world.run(&["app", "start", "web", "--wait"]).ok();
     world.wait_serving("web", 3);
     world.wait_answer("web", "v1");
+}
+
+fn an_instance_is_replaced_without_a_gap(runtime: Runtime) {
+    let world = World::start(runtime);
+    world.apply(&Spec::web(runtime).replicas(1));
+    let before = world.processes("web", 1);
+    let load = world.load("web", 100);
+    let id = before[0].0.as_str();
+    world.run(&["instance", "restart", id, "--wait"]).ok();
+    let after = world.processes("web", 1);
+    assert!(after[0].0 != id && after[0].1 != before[0].1, "{after:?}");
+    assert!(!before[0].1.is_alive());
+    let shown = world.run(&["instance", "show", &after[0].0]).ok();
+    assert!(shown.contains("serving"), "{shown}");
+    load.stop().assert_none_failed();
+    let gone = world.run(&["instance", "restart", id]).fails(4);
+    assert!(
+        gone.contains("there is no instance") || gone.contains("on its way out"),
+        "{gone}"
+    );
 }
 
 fn a_deleted_app_is_gone(runtime: Runtime) {

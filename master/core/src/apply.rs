@@ -61,6 +61,7 @@ fn wish(step: &mut Step<'_>, term: Term, command: &Command) -> Result<Reply, Api
         C::DeleteApp { app, .. } => apps::delete(step, app),
         C::Rollback { app, version, .. } => apps::rollback(step, app, *version),
         C::Abort { deployment, .. } => deployments::abort(step, *deployment),
+        C::ReplaceInstance { instance, .. } => heal::replace(step, instance),
         C::RegisterNode { info, boot, .. } => nodes::register(step, info, boot),
         C::Report {
             node,

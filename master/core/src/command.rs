@@ -115,6 +115,13 @@ pub enum Command {
         /// The leader's clock.
         at: Timestamp,
     },
+    /// An operator wants another instance in this one's place.
+    ReplaceInstance {
+        /// The instance.
+        instance: InstanceId,
+        /// The leader's clock.
+        at: Timestamp,
+    },
     /// A daemon said hello: what the node is, and this start of it.
     RegisterNode {
         /// What the node is and has.
@@ -450,6 +457,7 @@ impl Command {
             | C::DeleteApp { at, .. }
             | C::Rollback { at, .. }
             | C::Abort { at, .. }
+            | C::ReplaceInstance { at, .. }
             | C::RegisterNode { at, .. }
             | C::Report { at, .. }
             | C::NodeLost { at, .. }

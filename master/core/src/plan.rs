@@ -179,6 +179,7 @@ impl<'a> Turn<'a> {
 /// Whether a live instance counts as a replica.
 fn is_counted(state: &State, instance: &Instance) -> bool {
     instance.stage == crate::state::Stage::Live
+        && !instance.replace
         && !instance.is_over()
         && !state.is_lost(&instance.node)
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::app::Problem;
-use hancock_proto::ids::{AppName, DeploymentId, ZoneName};
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId, ZoneName};
 use hancock_proto::service::{ServiceKind, ServiceName};
 
 use crate::apply::{Users, spoken};
@@ -23,6 +23,14 @@ pub(crate) fn app_not_found(app: &AppName) -> ApiError {
     error(
         "app_not_found",
         format!("there is no app {app}; `hancock app list` shows those there are"),
+    )
+}
+
+/// There is no such instance.
+pub(crate) fn instance_not_found(instance: &InstanceId) -> ApiError {
+    error(
+        "instance_not_found",
+        format!("there is no instance {instance}; `hancock ps` shows those there are"),
     )
 }
 

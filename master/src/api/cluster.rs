@@ -3,17 +3,18 @@
 use std::str::FromStr;
 
 use axum::Json;
-use axum::extract::State;
-use hancock_master_core::view;
-use hancock_proto::api::{InstanceView, NodeView, StatusView};
+use axum::extract::{Path, State};
+use hancock_master_core::{Command, view};
+use hancock_proto::api::{ApplyReply, InstanceView, NodeView, StatusView};
 use hancock_proto::event::Event;
-use hancock_proto::ids::AppName;
+use hancock_proto::ids::{AppName, InstanceId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
 use super::error::Failure;
 use super::query::{After, Patience, Query, Stale};
+use super::writer::Writer;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
@@ -53,6 +54,25 @@ pub(super) async fn instances(
         Failure::new("app_not_found", message)
     };
     list.await?.ok_or_else(missing).map(Json)
+}
+
+/// Replaces an instance: another one is brought up, takes its place when it is ready, and then this one drains and stops. While that is under
+/// way it may be asked for again, which changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/instances/{instance}/restart",
+    operation_id = "restart_instance",
+    tag = "cluster",
+    params(("instance" = InstanceId, Path, description = "The instance."), Writer),
+    responses((status = 200, body = ApplyReply), (status = 404), (status = 409))
+)]
+pub(super) async fn restart(
+    Writer(api): Writer,
+    Path(instance): Path<InstanceId>,
+) -> Answer<ApplyReply> {
+    let at = api.deps.now();
+    let command = Command::ReplaceInstance { instance, at };
+    api.wish(command).await.map(Json)
 }
 
 /// All nodes.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hancock_master_core::command::Command;
-use hancock_proto::ids::{AppName, DeploymentId};
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
 use hancock_proto::registry::Batch;
 use hancock_proto::upstream::UpstreamDoc;
 
@@ -45,7 +45,7 @@ impl World {
         let newest = self.cluster.state().last_deployment;
         let back = self.rng.between(0, 2);
         // Stops and deletions are rare: nothing would be left to look at.
-        let command = match self.rng.below(20) {
+        let command = match self.rng.below(21) {
             0..=9 => self.new_version(APPS[which]),
             10 | 11 => Command::Scale {
                 replicas: u32::try_from(self.rng.between(1, 4)).unwrap_or(1),
@@ -61,6 +61,10 @@ impl World {
                 version: None,
                 at,
             },
+            19 => Command::ReplaceInstance {
+                instance: self.some_instance(&app),
+                at,
+            },
             _ => Command::Abort {
                 deployment: DeploymentId(newest.saturating_sub(back)),
                 at,
@@ -68,6 +72,17 @@ impl World {
         };
         self.say(|_| format!("wish: {command}"));
         self.propose(master, command, Then::Nothing);
+    }
+
+    /// One of the app's, or one there never was.
+    fn some_instance(&mut self, app: &AppName) -> InstanceId {
+        let all = self.cluster.state().instances.keys();
+        let mine = all.filter(|id| id.as_str().starts_with(app.as_str()));
+        let mine: Vec<InstanceId> = mine.cloned().collect();
+        match mine.len() {
+            0 => InstanceId::new(app, 0),
+            n => mine[self.rng.below(n)].clone(),
+        }
     }
 
     fn new_version(&mut self, app: &str) -> Command {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hancock_proto::api::ApiError;
+use hancock_proto::api::{ApiError, ApplyReply};
+use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, InstanceId};
 
 use super::cutover::reroute;
 use super::promote::MAX_GENERATIONS;
-use super::step::Step;
+use super::step::{About, Step};
 use crate::command::Reply;
 use crate::desired::is_ready;
 use crate::refuse;
@@ -67,7 +68,8 @@ pub(crate) fn effect(state: &State, app: &App, ready: &BTreeSet<InstanceId>) -> 
     Effect { join, drop, retire }
 }
 
-/// Live instances beyond `wanted`, counting `joining` as live: those on lost nodes first, then those not ready, then the newest.
+/// Live instances beyond `wanted`, counting `joining` as live: those on lost nodes first, then those to be replaced, then those not ready,
+/// then the newest.
 pub(crate) fn surplus(
     state: &State,
     app: &App,
@@ -83,6 +85,7 @@ pub(crate) fn surplus(
         let crowded = crowd(state, app, i);
         (
             !state.is_lost(&i.node),
+            !i.replace,
             is_ready(state, i),
             std::cmp::Reverse(crowded),
             std::cmp::Reverse((i.placed_at, i.id.clone())),
@@ -100,6 +103,40 @@ fn crowd(state: &State, app: &App, instance: &Instance) -> usize {
         .instances_of(app)
         .filter(|i| i.stage == Stage::Live && i.node == instance.node)
         .count()
+}
+
+/// Another one comes in an instance's place. It is asked for in vain when that is under way.
+pub(super) fn replace(step: &mut Step<'_>, id: &InstanceId) -> Result<Reply, ApiError> {
+    let instance = step.state.instances.get(id).cloned();
+    let instance = instance.ok_or_else(|| refuse::instance_not_found(id))?;
+    let why = match instance.stage {
+        _ if instance.is_over() => Some("it has ended, and another one comes in its place anyway"),
+        Stage::Live => None,
+        Stage::Starting => Some("it is on its way in; abort what brings it, or wait"),
+        Stage::Leaving | Stage::Ending => Some("it is on its way out"),
+    };
+    if let Some(why) = why {
+        return Err(refuse::conflict(format!(
+            "instance {id} is not replaced: {why}"
+        )));
+    }
+    if !instance.replace {
+        step.edit_instance(id, |i| i.replace = true);
+        let about = About {
+            app: Some(&instance.app),
+            instance: Some(id),
+            node: Some(&instance.node),
+            ..About::default()
+        };
+        let message = format!("instance {id} is to be replaced; it serves until then");
+        step.event(Level::Info, "instance_replaced", about, message);
+    }
+    Ok(Reply::Applied(ApplyReply {
+        app: instance.app.clone(),
+        version: instance.version,
+        deployment: None,
+        index: step.index,
+    }))
 }
 
 pub(super) fn heal(

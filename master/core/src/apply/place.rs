@@ -118,6 +118,7 @@ fn insert(
             ready: None,
             restarts: 0,
         },
+        replace: false,
     });
     announce(step, &app.name, &id, &placement.node, origin);
     id

@@ -26,6 +26,7 @@ impl fmt::Display for Command {
             } => write!(f, "roll {app} back to version {version}"),
             C::Rollback { app, .. } => write!(f, "roll {app} back"),
             C::Abort { deployment, .. } => write!(f, "abort deployment {deployment}"),
+            C::ReplaceInstance { instance, .. } => write!(f, "replace instance {instance}"),
             C::RegisterNode { info, boot, .. } => {
                 write!(f, "register node {} boot {boot}", info.node)
             }

@@ -37,6 +37,9 @@ pub struct Instance {
     pub left: Option<DocIndex>,
     /// What its node observed.
     pub facts: InstanceReport,
+    /// An operator wants another one in its place: it serves until that is ready, and counts as none meanwhile.
+    #[serde(default)]
+    pub replace: bool,
 }
 
 /// What the master does with an instance. Only forward, but for a deployment that is undone.

@@ -1,7 +1,7 @@
 //! Golden scenarios: a script of what people and faults do, and the readable plan that answers.
 //!
 //! One word per line and its arguments: `node NAME`, `apply APP key=value…`, `plan APP key=value…`, `scale APP N`, `restart|stop|start|delete|rollback APP`,
-//! `abort ID`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
+//! `abort ID`, `replace INSTANCE`, `run TIME`, `settle`, `kill INSTANCE`, `cut|mend|off|on|mute|unmute|blind|see|reboot NODE`, `open|sessions NODE INSTANCE N`,
 //! `zone NAME LABEL=VALUE… [settle=TIME]`, `unzone NAME`, `label NODE LABEL=VALUE…` (its daemon starts again with these), `show carried|zones|upstreams`,
 //! `reader NAME` (reads a registry outside; takes `cut|mend|mute|unmute|blind|see|end` and `open|sessions` as a node does), `registry URL`, `filled REVISION` (what its keeper says), `show registry`, `keep ZONE NAME HOST:PORT`, `drop ZONE NAME` (upstreams kept by hand),
 //! `elect`, `show deployment|ps|docs|history|events|apps APP`. `#` begins a comment.
@@ -99,6 +99,10 @@ impl Player {
                 at,
             },
             ["restart", name] => Command::Restart { app: app(name), at },
+            ["replace", id] => Command::ReplaceInstance {
+                instance: id.parse().unwrap(),
+                at,
+            },
             ["stop", name] => Command::StopApp { app: app(name), at },
             ["start", name] => Command::StartApp { app: app(name), at },
             ["delete", name] => Command::DeleteApp { app: app(name), at },
