@@ -130,6 +130,7 @@ impl Node {
             HubMessage::Registry { .. }
             | HubMessage::Logs(_)
             | HubMessage::LogsEnd { .. }
+            | HubMessage::Ask { .. }
             | HubMessage::Exec { .. } => return true,
         }
         self.sequence += 1;

@@ -1,5 +1,6 @@
 //! The agent's loop: receive, ask the core, store, carry out, report. It decides nothing itself.
 
+mod ask;
 mod deeds;
 mod exec;
 mod inputs;

@@ -6,6 +6,8 @@
 mod follow;
 #[path = "shell/leader.rs"]
 mod leader;
+#[path = "shell/operate.rs"]
+mod operate;
 #[path = "shell/stage.rs"]
 mod stage;
 

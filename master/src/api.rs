@@ -18,6 +18,7 @@ mod error;
 mod exec;
 mod logs;
 mod masters;
+mod nodes;
 mod query;
 mod registry;
 mod snapshot;
@@ -84,6 +85,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(exec::exec))
         .routes(routes!(cluster::restart))
         .routes(routes!(cluster::nodes))
+        .routes(routes!(nodes::orphans))
+        .routes(routes!(nodes::purge))
         .routes(routes!(zones::list))
         .routes(routes!(zones::put, zones::delete))
         .routes(routes!(

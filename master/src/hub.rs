@@ -6,6 +6,7 @@
 //!   session, so a lost frame is never missed; the newest session of a node wins.
 //! - **Never**: queues without a bound. Reports are coalesced, what is sent is derived, a reader that is too slow is cut off.
 
+mod ask;
 mod exec;
 mod frame;
 mod guard;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hancock_proto::ask::{Answer, Question};
 use hancock_proto::exec::Order;
 use hancock_proto::ids::{InstanceId, NodeId, Term};
 use hancock_tls::{Caller, LIFETIME, Role};
@@ -110,6 +112,16 @@ impl Sessions {
     pub(crate) fn logs(&self, node: &NodeId, wanted: Wanted) -> Option<LogStream> {
         let session = self.open().get(node).cloned()?;
         session.logs(wanted)
+    }
+
+    /// Asks a node and waits for its answer. None: the node has no session. Err: for people.
+    pub(crate) async fn ask(
+        &self,
+        node: &NodeId,
+        question: Question,
+    ) -> Option<Result<Answer, String>> {
+        let session = self.open().get(node).cloned()?;
+        Some(session.ask(question).await)
     }
 
     /// Has a node run a command inside an instance. None: the node has no session, or too much to do.

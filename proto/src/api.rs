@@ -386,6 +386,15 @@ pub struct RegistryRequest {
     pub url: RegistryUrl,
 }
 
+/// Remove what another cluster left on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PurgeRequest {
+    /// That cluster.
+    pub cluster: ClusterId,
+}
+
 /// Which registry is in force, and the switch under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ask::{Answer, Question};
 use crate::assignment::Assignment;
 use crate::exec::{FromCommand, ToCommand};
 use crate::ids::{BootId, Generation, InstanceId, NodeId, Revision, ZoneName};
@@ -24,6 +25,13 @@ pub enum AgentMessage {
     Offer(Offer),
     /// A piece of an instance's log, answering [`HubMessage::Logs`].
     Logs(LogChunk),
+    /// Answers a question.
+    Answer {
+        /// The question.
+        id: u64,
+        /// The answer, or why there is none.
+        answer: Result<Answer, String>,
+    },
     /// What a command run inside an instance says.
     Exec {
         /// The command.
@@ -83,6 +91,13 @@ pub enum HubMessage {
     LogsEnd {
         /// The request.
         id: u64,
+    },
+    /// A question, to be answered once.
+    Ask {
+        /// Chosen by the leader, unique within the session.
+        id: u64,
+        /// What is asked.
+        question: Question,
     },
     /// Run a command inside an instance, and what to tell it.
     Exec {

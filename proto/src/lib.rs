@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod app;
+pub mod ask;
 pub mod assignment;
 pub mod event;
 pub mod exec;

@@ -11,12 +11,16 @@ use std::time::Duration;
 
 use hancock_proto::api::{
     AddServerRequest, ApiError, AppDetail, AppSummary, ApplyReply, DeleteUpstreamRequest,
-    DeploymentView, InstanceView, MasterView, NodeView, PlanReply, RegistryRequest, RegistryView,
-    RollbackRequest, ScaleRequest, StatusView, TopLine, UpstreamView, VersionInfo, ZoneView,
+    DeploymentView, InstanceView, MasterView, NodeView, PlanReply, PurgeRequest, RegistryRequest,
+    RegistryView, RollbackRequest, ScaleRequest, StatusView, TopLine, UpstreamView, VersionInfo,
+    ZoneView,
 };
 use hancock_proto::app::AppSpec;
+use hancock_proto::ask::Orphan;
 use hancock_proto::event::Event;
-use hancock_proto::ids::{AppName, DeploymentId, InstanceId, LogIndex, Version, ZoneName};
+use hancock_proto::ids::{
+    AppName, ClusterId, DeploymentId, InstanceId, LogIndex, NodeId, Version, ZoneName,
+};
 use hancock_proto::registry::RegistryUrl;
 use hancock_proto::service::ServiceName;
 use hancock_proto::zone::Zone;
@@ -43,6 +47,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 const ELECTION: Duration = Duration::from_secs(5);
 /// Time between two tries while there is no leader.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Longest a node may take to end and remove what is not its own.
+const PURGE: Duration = Duration::from_secs(120);
 
 /// Longest one of several masters may take beyond what it was asked to wait: then the next one is asked.
 const ANSWER_OF_ONE: Duration = Duration::from_secs(10);
@@ -227,6 +234,23 @@ impl Client {
     /// All nodes.
     pub async fn nodes(&self) -> Result<Vec<NodeView>, ClientError> {
         self.get("/v1/nodes").await
+    }
+
+    /// What is on a node that no assignment knows.
+    pub async fn orphans(&self, node: &NodeId) -> Result<Vec<Orphan>, ClientError> {
+        self.get(&format!("/v1/nodes/{node}/orphans")).await
+    }
+
+    /// Removes what another cluster left on a node, which may take a while; what was removed.
+    pub async fn purge(
+        &self,
+        node: &NodeId,
+        cluster: &ClusterId,
+    ) -> Result<Vec<Orphan>, ClientError> {
+        let path = format!("/v1/nodes/{node}/purge");
+        let cluster = cluster.clone();
+        let body = PurgeRequest { cluster };
+        self.call(Method::POST, &path, Some(&body), PURGE).await
     }
 
     /// Events after number `after`; waits up to `wait` for the first.

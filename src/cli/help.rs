@@ -20,7 +20,8 @@ Apps:
 
 Cluster:
   status       How everything is, on one page
-  node         list · show: machines, what they have and what is used
+  node         list · show · orphans · purge: machines, what they have, what
+               is used, and what nobody knows there
   zone         list · create · delete · upstreams · add · delete-upstream
                pick · top: sets of nodes and what their balancers carry
   registry     show · set: where balancers outside read upstream documents
@@ -84,6 +85,7 @@ milliseconds since 1970.
   instance restart     ApplyReply
   node list            [NodeView]
   node show            NodeView
+  node orphans, purge  [{node, cluster, instance, app, version, running, own}]
   zone list            [ZoneView]
   zone create          ZoneView
   zone delete, add, delete-upstream

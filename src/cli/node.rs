@@ -1,5 +1,6 @@
 //! `hancock node`: machines, what they have and what is used.
 
+mod orphans;
 mod show;
 
 use std::process::ExitCode;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use hancock_proto::api::NodeView;
-use hancock_proto::ids::NodeId;
+use hancock_proto::ids::{ClusterId, NodeId};
 use hancock_proto::resources::NodeInfo;
 
 use super::Context;
@@ -24,6 +25,19 @@ pub enum Command {
         /// Name of the node
         node: NodeId,
     },
+    /// List what runs or is left on nodes and no assignment knows
+    Orphans {
+        /// Name of the node; all that are alive otherwise
+        node: Option<NodeId>,
+    },
+    /// End and remove what another cluster, which is gone, left on a node
+    Purge {
+        /// Name of the node
+        node: NodeId,
+        /// That cluster, as `node orphans` shows it
+        #[arg(long, value_name = "ID")]
+        cluster: ClusterId,
+    },
 }
 
 /// Runs one of them.
@@ -35,6 +49,8 @@ pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCod
                 .out
                 .print(&nodes, |nodes| text(nodes, &context.out))?;
         }
+        Command::Orphans { node } => orphans::list(context, node.as_ref()).await?,
+        Command::Purge { node, cluster } => orphans::purge(context, node, cluster).await?,
         Command::Show { node } => {
             let nodes = context.client.nodes().await?;
             let Some(found) = nodes.iter().find(|n| n.info.node == *node) else {

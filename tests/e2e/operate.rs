@@ -1,6 +1,6 @@
 //! What an operator does with a running app, and what the balancer then answers.
 
-use hancock_proto::api::VersionInfo;
+use hancock_proto::api::{StatusView, VersionInfo};
 use hancock_proto::ids::Version;
 use hancock_testkit::wait_for;
 
@@ -129,6 +129,44 @@ fn a_rollback_goes_to_the_last_good_version() {
         shown.contains("failed") && shown.contains("successful"),
         "{shown}"
     );
+}
+
+#[test]
+fn what_a_lost_cluster_left_is_found_and_removed() {
+    let mut world = World::serving(Runtime::Process);
+    let cluster = world.ask::<StatusView>("/v1/status").unwrap().cluster;
+    let before = world.processes("web", 3);
+    world.crash();
+    // Masters and journal are gone; what runs goes on.
+    for lost in ["master", "agent", "balancer"] {
+        std::fs::remove_dir_all(world.data_dir.join(lost)).unwrap();
+    }
+    world.up(&[]);
+    world.apply(&Spec::web(Runtime::Process).app("new").replicas(1));
+    let listed = world.run(&["node", "orphans"]).ok();
+    for (id, process) in &before {
+        assert!(process.is_alive() && listed.contains(id), "{listed}");
+    }
+    let node = world.node.clone();
+    let line = format!("hancock node purge {node} --cluster {cluster}");
+    assert!(listed.contains(&line), "{listed}");
+    let own = world.ask::<StatusView>("/v1/status").unwrap().cluster;
+    let purge = |cluster: &str| world.run(&["node", "purge", &node, "--cluster", cluster]);
+    let refused = purge(own.as_str()).fails(4);
+    assert!(refused.contains("the node's own"), "{refused}");
+    let removed = purge(cluster.as_str()).ok();
+    assert!(
+        before.iter().all(|(id, _)| removed.contains(id)),
+        "{removed}"
+    );
+    assert!(before.iter().all(|(_, process)| !process.is_alive()));
+    assert_eq!(world.run(&["node", "orphans"]).ok(), "no orphans\n");
+    assert!(
+        purge(cluster.as_str())
+            .ok()
+            .starts_with("nothing of cluster")
+    );
+    world.wait_answer("new", "v1");
 }
 
 #[test]

@@ -231,6 +231,14 @@ impl Loop {
                 }
             }
             HubMessage::Exec { id, word } => self.exec(id, word),
+            HubMessage::Ask { id, question } => {
+                let (runtime, owner) = (Arc::clone(&self.runtime), self.node.owner());
+                let assignment = self.node.assignment();
+                if let Some(open) = self.link.open() {
+                    open.questions
+                        .begin(runtime, assignment, owner, (id, question));
+                }
+            }
         }
     }
 

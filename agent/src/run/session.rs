@@ -18,6 +18,7 @@ use crate::journal::Record;
 use crate::link::{LinkError, MasterLink, Session};
 
 use super::Input;
+use super::ask::Questions;
 use super::exec::Commands;
 use super::logs::Requests;
 
@@ -49,6 +50,7 @@ pub(super) struct Open {
     pump: JoinHandle<()>,
     pub(super) logs: Requests,
     pub(super) commands: Commands,
+    pub(super) questions: Questions,
 }
 
 impl Drop for Open {
@@ -93,12 +95,14 @@ impl Link {
         let pump = tokio::spawn(pump(reports, session.out.clone()));
         let logs = Requests::new(session.out.clone());
         let commands = Commands::new(session.out.clone());
+        let questions = Questions::new(session.out.clone());
         self.state = State::Open(Open {
             session,
             report,
             pump,
             logs,
             commands,
+            questions,
         });
     }
 

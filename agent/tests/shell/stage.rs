@@ -10,7 +10,9 @@ use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::{Agent, AgentError, Options, detect};
 use hancock_balancer::{Counts, LocalInstance};
 use hancock_proto::app::{Container, Limits, PortProtocol, PullPolicy, Resources, Restart};
+use hancock_proto::ask::{Answer, Question};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
+use hancock_proto::exec::{FromCommand, Order, ToCommand};
 use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::{AppName, Generation, InstanceId, Term, Version};
 use hancock_proto::registry::{Fence, RegistryUrl};
@@ -95,6 +97,8 @@ pub struct Stage {
     pub outside: Fake,
     /// The newest report.
     pub report: Report,
+    /// Pieces of output heard of each command.
+    pub outputs: BTreeMap<u64, usize>,
     pub term: u64,
     pub restart: Restart,
     pub command: Vec<String>,
@@ -136,6 +140,7 @@ impl Stage {
             folder,
             outside,
             report,
+            outputs: BTreeMap::new(),
             term: 1,
             restart: Restart::default(),
             command: vec!["serve".into()],
@@ -232,6 +237,55 @@ impl Stage {
     pub async fn receive(&mut self) -> AgentMessage {
         let message = tokio::time::timeout(DEADLINE, self.session.receive.recv()).await;
         message.expect("a message").expect("an open session")
+    }
+
+    /// Asks; what was answered, as instance, whether it runs, whether it is the node's own.
+    pub async fn ask(
+        &mut self,
+        ask: u64,
+        question: Question,
+    ) -> Result<Vec<(InstanceId, bool, bool)>, String> {
+        self.send(HubMessage::Ask { id: ask, question }).await;
+        loop {
+            if let AgentMessage::Answer { id, answer } = self.receive().await {
+                assert_eq!(id, ask);
+                let Answer::Orphans { orphans, .. } = answer?;
+                let orphans = orphans.into_iter();
+                return Ok(orphans.map(|o| (o.instance, o.running, o.own)).collect());
+            }
+        }
+    }
+
+    /// Asks for a command in the first instance.
+    pub async fn begin(&mut self, id: u64, command: &[&str]) {
+        let order = Order {
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            stdin: false,
+            tty: None,
+        };
+        let instance = self::id(1);
+        let word = ToCommand::Begin { instance, order };
+        self.send(HubMessage::Exec { id, word }).await;
+    }
+
+    /// As [`Stage::begin`], and waits until it runs.
+    pub async fn exec(&mut self, id: u64, command: &[&str]) {
+        self.begin(id, command).await;
+        assert_eq!(self.heard(id).await, FromCommand::Begun);
+    }
+
+    /// The next word of a command; what others print meanwhile is counted.
+    pub async fn heard(&mut self, wanted: u64) -> FromCommand {
+        loop {
+            if let AgentMessage::Exec { id, word } = self.receive().await {
+                if matches!(word, FromCommand::Output { .. }) {
+                    *self.outputs.entry(id).or_default() += 1;
+                }
+                if id == wanted {
+                    return word;
+                }
+            }
+        }
     }
 
     /// Waits for a report that fits.

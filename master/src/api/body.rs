@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use hancock_proto::app::AppSpec;
-use hancock_proto::ids::{AppName, DeploymentId, ZoneName};
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId, NodeId, ZoneName};
 use serde::de::DeserializeOwned;
 use utoipa::openapi::Required as Presence;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -99,6 +99,34 @@ impl FromRequestParts<Api> for Zone {
     }
 }
 
+/// The instance named in the path.
+pub(super) struct Instance(pub(super) InstanceId);
+
+impl FromRequestParts<Api> for Instance {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        let text = path_part(parts, api).await?;
+        let name = text.parse();
+        name.map(Self)
+            .map_err(|e: hancock_proto::ids::InvalidName| Failure::malformed(e.to_string()))
+    }
+}
+
+/// The node named in the path.
+pub(super) struct Node(pub(super) NodeId);
+
+impl FromRequestParts<Api> for Node {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Failure> {
+        let text = path_part(parts, api).await?;
+        let name = text.parse();
+        name.map(Self)
+            .map_err(|e: hancock_proto::ids::InvalidName| Failure::malformed(e.to_string()))
+    }
+}
+
 /// The deployment named in the path.
 pub(super) struct Deployment(pub(super) DeploymentId);
 
@@ -123,6 +151,18 @@ impl IntoParams for App {
 impl IntoParams for Zone {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![in_path::<ZoneName>("zone", "The zone.")]
+    }
+}
+
+impl IntoParams for Instance {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![in_path::<InstanceId>("instance", "The instance.")]
+    }
+}
+
+impl IntoParams for Node {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![in_path::<NodeId>("node", "The node.")]
     }
 }
 

@@ -3,15 +3,16 @@
 use std::str::FromStr;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use hancock_master_core::{Command, view};
 use hancock_proto::api::{ApplyReply, InstanceView, NodeView, StatusView};
 use hancock_proto::event::Event;
-use hancock_proto::ids::{AppName, InstanceId};
+use hancock_proto::ids::AppName;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::body::Instance;
 use super::error::Failure;
 use super::query::{After, Patience, Query, Stale};
 use super::writer::Writer;
@@ -63,12 +64,12 @@ pub(super) async fn instances(
     path = "/v1/instances/{instance}/restart",
     operation_id = "restart_instance",
     tag = "cluster",
-    params(("instance" = InstanceId, Path, description = "The instance."), Writer),
+    params(Instance, Writer),
     responses((status = 200, body = ApplyReply), (status = 404), (status = 409))
 )]
 pub(super) async fn restart(
     Writer(api): Writer,
-    Path(instance): Path<InstanceId>,
+    Instance(instance): Instance,
 ) -> Answer<ApplyReply> {
     let at = api.deps.now();
     let command = Command::ReplaceInstance { instance, at };

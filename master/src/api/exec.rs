@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::Path;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,6 +16,7 @@ use hancock_proto::report::Life;
 use tokio::sync::mpsc;
 
 use super::Api;
+use super::body::Instance;
 use super::error::Failure;
 use super::writer::Asker;
 use crate::audit;
@@ -44,14 +45,16 @@ const MAX_MESSAGE: usize = 1 << 20;
     path = "/v1/instances/{instance}/exec",
     operation_id = "exec",
     tag = "cluster",
-    params(("instance" = InstanceId, Path, description = "The instance.")),
+    params(Instance),
     responses((status = 101, description = "The connection is a WebSocket now."), (status = 404), (status = 409))
 )]
 pub(super) async fn exec(
     Asker(api): Asker,
-    Path(instance): Path<InstanceId>,
-    upgrade: WebSocketUpgrade,
+    Instance(instance): Instance,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
+    let upgrade =
+        upgrade.map_err(|e| Failure::malformed(format!("this path speaks WebSocket: {e}")))?;
     let node = place(&api, &instance).await?;
     let upgrade = upgrade.max_message_size(MAX_MESSAGE);
     Ok(upgrade.on_upgrade(move |socket| async move {

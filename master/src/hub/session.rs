@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hancock_master_core::{Command, Reply, State, assignment, chosen, registry_news};
+use hancock_proto::ask::{Answer, Question};
 use hancock_proto::exec::{Order, ToCommand};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::ids::{Generation, InstanceId, NodeId, Revision, Term};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::ask::Questions;
 use super::exec::{Command as Running, Commands};
 use super::logs::{LogStream, Requests, Wanted};
 use super::{Sessions, elsewhere, frame};
@@ -36,6 +38,7 @@ const EXTRA: usize = 64;
 pub(super) struct Attached {
     requests: Arc<Requests>,
     commands: Arc<Commands>,
+    questions: Arc<Questions>,
     extra: mpsc::Sender<HubMessage>,
     ended: CancellationToken,
 }
@@ -47,6 +50,10 @@ impl Attached {
 
     pub(super) fn logs(&self, wanted: Wanted) -> Option<LogStream> {
         self.requests.open(wanted, self.extra.clone())
+    }
+
+    pub(super) async fn ask(&self, question: Question) -> Result<Answer, String> {
+        self.questions.ask(question, &self.extra).await
     }
 
     pub(super) fn exec(&self, instance: InstanceId, order: Order) -> Option<Running> {
@@ -122,6 +129,7 @@ impl Session {
         let attached = Arc::new(Attached {
             requests: Arc::default(),
             commands: Arc::default(),
+            questions: Arc::default(),
             extra,
             ended: self.deps.stop.child_token(),
         });
@@ -141,6 +149,7 @@ impl Session {
         };
         attached.requests.clear();
         attached.commands.clear();
+        attached.questions.clear();
         if self.sessions.detach(&node, &attached) {
             self.deps.view().disconnected(&node, self.deps.now());
             self.deps.nudge();
@@ -222,6 +231,7 @@ impl Session {
                         drop(attached.extra.try_send(HubMessage::LogsEnd { id }));
                     }
                 }
+                AgentMessage::Answer { id, answer } => attached.questions.deliver(id, answer),
                 AgentMessage::Exec { id, word } => {
                     if !attached.commands.deliver(id, word) {
                         let word = ToCommand::End;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hancock_master::HubService;
 use hancock_proto::app::Resources;
+use hancock_proto::ask::{Answer, Orphan, Question};
 use hancock_proto::assignment::{Assignment, Desired};
 use hancock_proto::exec::{FromCommand, ToCommand};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage, LogChunk, LogLine, LogRequest, Stream};
@@ -227,6 +228,7 @@ impl Machine {
             }
             HubMessage::Logs(request) => return self.logs(&request).await,
             HubMessage::LogsEnd { .. } | HubMessage::Masters { .. } => return,
+            HubMessage::Ask { id, question } => return self.answer(id, &question).await,
             HubMessage::Exec { id, word } => return self.exec(id, word).await,
         };
         let mut seen = self.seen.lock().unwrap();
@@ -253,6 +255,28 @@ impl Machine {
             self.say(&AgentMessage::Logs(LogChunk { id, lines, end }))
                 .await;
         }
+    }
+
+    /// There is one orphan, of a cluster that is gone.
+    async fn answer(&self, id: u64, question: &Question) {
+        let cluster = "gone".parse().unwrap();
+        let own = matches!(question, Question::Purge { cluster: asked } if *asked != cluster);
+        let orphan = Orphan {
+            cluster,
+            instance: "web-9".parse().unwrap(),
+            app: "web".parse().unwrap(),
+            version: Version(1),
+            running: true,
+            own: false,
+        };
+        let answer = match own {
+            true => Err("it is the node's own".to_owned()),
+            false => Ok(Answer::Orphans {
+                orphans: vec![orphan],
+                more: 0,
+            }),
+        };
+        self.say(&AgentMessage::Answer { id, answer }).await;
     }
 
     /// Every program is `cat`: what is read is printed, and the end of the input is its end, with code 3.

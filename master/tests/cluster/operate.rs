@@ -129,3 +129,58 @@ async fn the_only_master_is_listed_and_stays() {
     .await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_answers_what_only_it_knows() {
+    let cluster = Cluster::start().await;
+    let api = cluster.api;
+    let away = send(api, "GET", "/v1/nodes/n1/orphans", None).await;
+    assert_eq!(away.status, 404, "{}", away.text());
+    let agent = Agent::connect(cluster.hub(), "n1", "b1").await;
+    wait_for_async("the node's answer", DEADLINE, || async {
+        let reply = send(api, "GET", "/v1/nodes/n1/orphans", None).await;
+        match reply.status {
+            200 if reply.text().contains("web-9") => Ok(()),
+            _ => Err(reply.text()),
+        }
+    })
+    .await;
+    let purge = async |cluster: &str| {
+        let body = json!({"cluster": cluster});
+        send(api, "POST", "/v1/nodes/n1/purge", Some(&body)).await
+    };
+    let removed = purge("gone").await;
+    assert_eq!(removed.status, 200, "{}", removed.text());
+    let refused = purge("other").await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(
+        refused.text().contains("node n1: it is the node's own"),
+        "{}",
+        refused.text()
+    );
+    agent.vanish();
+    wait_for_async("the end of the session", DEADLINE, || async {
+        let reply = purge("gone").await;
+        match reply.status {
+            409 if reply.text().contains("node_away") => Ok(()),
+            _ => Err(reply.text()),
+        }
+    })
+    .await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_run_is_refused_before_anything_is_upgraded() {
+    let cluster = Cluster::start().await;
+    let plain = send(cluster.api, "GET", "/v1/instances/web-1/exec", None).await;
+    assert_eq!(plain.status, 400, "{}", plain.text());
+    assert!(
+        plain.text().contains("speaks WebSocket"),
+        "{}",
+        plain.text()
+    );
+    let unknown = send(cluster.api, "POST", "/v1/instances/web-1/restart", None).await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text());
+    cluster.stop().await;
+}

@@ -124,6 +124,7 @@ impl World {
             | HubMessage::Masters { .. }
             | HubMessage::Logs(_)
             | HubMessage::LogsEnd { .. }
+            | HubMessage::Ask { .. }
             | HubMessage::Exec { .. } => {}
         }
         self.agent_turn(node);

@@ -182,7 +182,7 @@ impl World {
                 }
                 self.take_report(id);
             }
-            AgentMessage::Logs(_) | AgentMessage::Exec { .. } => {}
+            AgentMessage::Logs(_) | AgentMessage::Answer { .. } | AgentMessage::Exec { .. } => {}
         }
     }
 

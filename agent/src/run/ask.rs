@@ -1,0 +1,138 @@
+//! Answers the leader's questions, each in a task of its own with a deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hancock_agent_core::observed::{Observed, Owner};
+use hancock_proto::ask::{Answer, MAX_ENTRIES, Orphan, Question};
+use hancock_proto::assignment::Assignment;
+use hancock_proto::hub::AgentMessage;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::runtime::{ContainerRuntime, RuntimeError};
+
+/// Questions answered at the same time in one session.
+const MAX_QUESTIONS: usize = 8;
+
+/// Time one may take.
+const TIMEOUT: Duration = Duration::from_secs(110);
+
+/// Questions under way. All end with the session; what a removal has begun, the next one finds done.
+#[derive(Debug)]
+pub(super) struct Questions {
+    out: mpsc::Sender<AgentMessage>,
+    running: JoinSet<()>,
+}
+
+impl Questions {
+    pub(super) fn new(out: mpsc::Sender<AgentMessage>) -> Self {
+        let running = JoinSet::new();
+        Self { out, running }
+    }
+
+    /// `assignment` and `owner` None: no master told anything yet.
+    pub(super) fn begin(
+        &mut self,
+        runtime: Arc<dyn ContainerRuntime>,
+        assignment: Option<&Assignment>,
+        owner: Option<Owner>,
+        (id, question): (u64, Question),
+    ) {
+        while self.running.try_join_next().is_some() {}
+        let (Some(owner), Some(assignment)) = (owner, assignment) else {
+            return self.refuse(id, "this node has no assignment yet".to_owned());
+        };
+        if self.running.len() >= MAX_QUESTIONS {
+            let reason = format!("{MAX_QUESTIONS} questions are being answered; try again later");
+            return self.refuse(id, reason);
+        }
+        let assigned = assignment.instances.keys().cloned().collect();
+        let asked = Asked {
+            runtime,
+            owner,
+            assigned,
+        };
+        let out = self.out.clone();
+        self.running.spawn(async move {
+            let answered = tokio::time::timeout(TIMEOUT, asked.answer(question)).await;
+            let late = |_| {
+                Err(format!(
+                    "the node did not come to an end within {TIMEOUT:?}"
+                ))
+            };
+            let answer = answered.unwrap_or_else(late);
+            // The session is over: nobody is left to tell.
+            let _ = out.send(AgentMessage::Answer { id, answer }).await;
+        });
+    }
+
+    fn refuse(&self, id: u64, reason: String) {
+        let answer = Err(reason);
+        // Jammed as well: the asker's own deadline tells it.
+        let _ = self.out.try_send(AgentMessage::Answer { id, answer });
+    }
+}
+
+struct Asked {
+    runtime: Arc<dyn ContainerRuntime>,
+    owner: Owner,
+    assigned: std::collections::BTreeSet<hancock_proto::ids::InstanceId>,
+}
+
+impl Asked {
+    async fn answer(&self, question: Question) -> Result<Answer, String> {
+        let answer = match question {
+            Question::Orphans => self.orphans().await,
+            Question::Purge { cluster } if cluster == self.owner.cluster => {
+                return Err(format!(
+                    "cluster {cluster} is the node's own: what it does not know there is removed by itself"
+                ));
+            }
+            Question::Purge { cluster } => self.purge(cluster.as_str()).await,
+        };
+        answer.map_err(|error| error.to_string())
+    }
+
+    async fn orphans(&self) -> Result<Answer, RuntimeError> {
+        let orphans = self.nobodys().await?;
+        Ok(self.told(&orphans))
+    }
+
+    /// What carries this node's name. A container of another node is that node's business, also when it runs on the same machine.
+    async fn nobodys(&self) -> Result<Vec<Observed>, RuntimeError> {
+        let mut all = self.runtime.list().await?;
+        all.retain(|one| {
+            let known = one.owner == self.owner && self.assigned.contains(&one.instance);
+            one.owner.node == self.owner.node && !known
+        });
+        Ok(all)
+    }
+
+    async fn purge(&self, cluster: &str) -> Result<Answer, RuntimeError> {
+        let mut theirs = self.nobodys().await?;
+        theirs.retain(|one| one.owner.cluster.as_str() == cluster);
+        for one in &theirs {
+            let (owner, instance) = (&one.owner, &one.instance);
+            self.runtime.stop(owner, instance, &one.stop).await?;
+            self.runtime.remove(owner, instance).await?;
+            tracing::info!(cluster, %instance, "removed: its cluster was purged here");
+        }
+        Ok(self.told(&theirs))
+    }
+
+    fn told(&self, orphans: &[Observed]) -> Answer {
+        let told = orphans.iter().take(MAX_ENTRIES).map(|one| Orphan {
+            cluster: one.owner.cluster.clone(),
+            instance: one.instance.clone(),
+            app: one.app.clone(),
+            version: one.version,
+            running: one.is_running(),
+            own: one.owner == self.owner,
+        });
+        Answer::Orphans {
+            orphans: told.collect(),
+            more: orphans.len().saturating_sub(MAX_ENTRIES),
+        }
+    }
+}
