@@ -1,5 +1,7 @@
 //! Finds out what this machine is and has, and what of it is free just now.
 
+pub mod network;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -218,11 +220,12 @@ fn disk_free(path: &Path) -> Size {
     }))
 }
 
-/// What is free just now; processor time needs two looks, see [`Processor`].
+/// What is free just now; processor time and what the network carries need two looks, see [`Processor`] and [`network::Meter`].
 pub fn offer(info: &NodeInfo, data_dir: &Path) -> Offer {
     Offer {
         load: load(),
         cpu_free: None,
+        network: None,
         memory_free: memory("MemAvailable:"),
         disk_free: disk_free(data_dir),
         ports_in_use: ports_in_use(info.ports),

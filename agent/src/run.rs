@@ -32,7 +32,7 @@ use hancock_agent_core::search::Search;
 
 use crate::agent::Options;
 use crate::balancer::LocalBalancer;
-use crate::detect::Processor;
+use crate::detect::{Processor, network};
 use crate::journal::{Journal, Record};
 use crate::link::MasterLink;
 use crate::runtime::{ContainerRuntime, RuntimeError};
@@ -108,6 +108,7 @@ pub(crate) struct Loop {
     reporting: Reporting,
     traffic: traffic::Meter,
     processor: Processor,
+    network: network::Meter,
     /// When the core wants to be asked again.
     wake_at: Option<Timestamp>,
     /// When a failed write of the journal is tried again.
@@ -155,6 +156,7 @@ impl Loop {
             reporting: Reporting::default(),
             traffic: traffic::Meter::default(),
             processor: Processor::default(),
+            network: network::Meter::default(),
             limits: Limits::default(),
             listing: Listing::default(),
             tasks: JoinSet::new(),

@@ -87,6 +87,9 @@ pub struct Offer {
     /// Processor time nobody used since the offer before; None: this is the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_free: Option<Cpu>,
+    /// What went over the machine's network since the offer before; None: this is the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// Free memory.
     pub memory_free: Size,
     /// Free disk.
@@ -97,6 +100,16 @@ pub struct Offer {
     /// What the node's balancer carried since the offer before: the busiest services and those with failing peers, [`MOST_TRAFFIC`] at most.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub traffic: BTreeMap<ServiceName, Traffic>,
+}
+
+/// What a machine's own interfaces carry, all together, in bits per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Network {
+    /// Into the machine.
+    pub received: u64,
+    /// Out of it.
+    pub sent: u64,
 }
 
 /// Most services an offer tells the traffic of.

@@ -87,6 +87,19 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// Bits per second in the unit that reads best.
+pub fn rate(bits: u64) -> String {
+    let units = [
+        (1_000_000_000, "Gbit/s"),
+        (1_000_000, "Mbit/s"),
+        (1000, "kbit/s"),
+    ];
+    match units.iter().find(|(size, _)| bits >= *size) {
+        Some((size, unit)) => format!("{:.1} {unit}", bits as f64 / *size as f64),
+        None => format!("{bits} bit/s"),
+    }
+}
+
 /// Thousandths of a core as cores.
 pub fn cores(millicores: u64) -> String {
     format!("{}", millicores as f64 / 1000.0)
@@ -105,6 +118,11 @@ mod tests {
         let sizes = [0, 1023, 64 << 20, 3 << 29].map(bytes);
         assert_eq!(sizes, ["0 B", "1023 B", "64 MiB", "1.5 GiB"]);
         assert_eq!(cores(1500), "1.5");
+        let rates = [999, 1500, 20_000_000, 3_400_000_000].map(rate);
+        assert_eq!(
+            rates,
+            ["999 bit/s", "1.5 kbit/s", "20.0 Mbit/s", "3.4 Gbit/s"]
+        );
     }
 
     #[test]

@@ -81,7 +81,8 @@ fn a_command_runs_as_if_it_ran_here(runtime: Runtime) {
         [Some(126), Some(127)].contains(&missing.code),
         "{missing:?}"
     );
-    assert!(format!("{missing:?}").contains("no such"), "{missing:?}");
+    let told = format!("{}{}", missing.out, missing.err).to_lowercase();
+    assert!(told.contains("no such file"), "{told}");
     let nobody = world.run(&["exec", "nobody", "true"]).fails(125);
     assert!(
         nobody.contains("neither an instance nor an app"),

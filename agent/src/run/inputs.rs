@@ -76,6 +76,7 @@ impl Loop {
         if let Some(open) = self.link.open() {
             let mut offer = detect::offer(&self.options.info, &self.options.data_dir);
             offer.cpu_free = self.processor.free();
+            offer.network = self.network.since_last(Instant::now());
             offer.traffic = self.traffic.since(self.balancer.counts(), Instant::now());
             open.offer(AgentMessage::Offer(offer));
         }

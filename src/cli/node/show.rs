@@ -5,7 +5,7 @@ use hancock_proto::ids::Term;
 use hancock_proto::resources::{Offer, Uplink};
 
 use super::{heard, labels};
-use crate::cli::args::{bytes, cores};
+use crate::cli::args::{self, bytes, cores};
 use crate::cli::out::{Out, Tone};
 use crate::cli::table::harmless;
 
@@ -94,5 +94,13 @@ fn free(offer: &Offer) -> Vec<(&'static str, String)> {
         bytes(offer.memory_free.as_bytes()),
         bytes(offer.disk_free.as_bytes())
     );
-    vec![("load", format!("{:.2}", offer.load)), ("free now", free)]
+    let network = offer.network.map(|n| {
+        let (received, sent) = (args::rate(n.received), args::rate(n.sent));
+        format!("{received} in, {sent} out")
+    });
+    vec![
+        ("load", format!("{:.2}", offer.load)),
+        ("free now", free),
+        ("network", network.unwrap_or_default()),
+    ]
 }
