@@ -75,6 +75,17 @@ pub trait ContainerRuntime: Send + Sync {
     /// It may still run.
     async fn kill(&self, owner: &Owner, instance: &InstanceId) -> Result<(), RuntimeError>;
 
+    /// Sends it a signal (like "SIGHUP") at once, and does not wait for what comes of it.
+    ///
+    /// # Errors
+    /// It does not run, or there is no such signal.
+    async fn signal(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        signal: &str,
+    ) -> Result<(), RuntimeError>;
+
     /// Removes what an ended instance left, logs included. One that is not there is fine.
     ///
     /// # Errors

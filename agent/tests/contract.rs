@@ -52,6 +52,7 @@ contract![
     suite::an_exit_is_noticed_with_its_code,
     suite::a_stop_is_polite_then_hard,
     suite::a_kill_is_at_once,
+    suite::a_signal_is_sent_and_not_waited_for,
     suite::it_starts_again_and_keeps_its_log,
     suite::removal_leaves_nothing,
     suite::another_runtime_finds_what_runs,

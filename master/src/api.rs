@@ -84,6 +84,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(cluster::instances))
         .routes(routes!(exec::exec))
         .routes(routes!(cluster::restart))
+        .routes(routes!(nodes::signal))
         .routes(routes!(cluster::nodes))
         .routes(routes!(nodes::orphans))
         .routes(routes!(nodes::purge))

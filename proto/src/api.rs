@@ -395,6 +395,16 @@ pub struct PurgeRequest {
     pub cluster: ClusterId,
 }
 
+/// Send an instance a signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignalRequest {
+    /// Like "SIGHUP".
+    #[cfg_attr(feature = "schema", schema(example = "SIGHUP"))]
+    pub signal: String,
+}
+
 /// Which registry is in force, and the switch under way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -18,6 +18,13 @@ pub enum Question {
         /// That cluster.
         cluster: ClusterId,
     },
+    /// Send an instance a signal; what comes of it is the app's business, and the agent's when it ends.
+    Signal {
+        /// The instance.
+        instance: InstanceId,
+        /// Like "SIGHUP".
+        signal: String,
+    },
 }
 
 /// Answers a [`Question`].
@@ -32,6 +39,8 @@ pub enum Answer {
         #[serde(default)]
         more: usize,
     },
+    /// It was done.
+    Done,
 }
 
 /// A container, or process, that carries this node's name and that no assignment knows.

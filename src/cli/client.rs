@@ -12,8 +12,8 @@ use std::time::Duration;
 use hancock_proto::api::{
     AddServerRequest, ApiError, AppDetail, AppSummary, ApplyReply, DeleteUpstreamRequest,
     DeploymentView, InstanceView, MasterView, NodeView, PlanReply, PurgeRequest, RegistryRequest,
-    RegistryView, RollbackRequest, ScaleRequest, StatusView, TopLine, UpstreamView, VersionInfo,
-    ZoneView,
+    RegistryView, RollbackRequest, ScaleRequest, SignalRequest, StatusView, TopLine, UpstreamView,
+    VersionInfo, ZoneView,
 };
 use hancock_proto::app::AppSpec;
 use hancock_proto::ask::Orphan;
@@ -229,6 +229,14 @@ impl Client {
     pub async fn restart_instance(&self, id: &InstanceId) -> Result<ApplyReply, ClientError> {
         let path = format!("/v1/instances/{id}/restart");
         self.send(Method::POST, &path, None::<&()>).await
+    }
+
+    /// A signal for an instance.
+    pub async fn signal_instance(&self, id: &InstanceId, signal: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/instances/{id}/signal");
+        let signal = signal.to_owned();
+        self.send(Method::POST, &path, Some(&SignalRequest { signal }))
+            .await
     }
 
     /// All nodes.

@@ -14,7 +14,7 @@ Apps:
                rollback · scale · restart · stop · start · delete
   deployment   status · abort: a new version on its way in
   ps           Instances: where they run and how they are
-  instance     list · show · restart: one of them
+  instance     list · show · restart · kill: one of them
   logs         What an app's instances print
   exec         A command inside an instance, also on a terminal
 
@@ -83,6 +83,7 @@ milliseconds since 1970.
   ps, instance list    [InstanceView]
   instance show        InstanceView
   instance restart     ApplyReply
+  instance kill        {done}
   node list            [NodeView]
   node show            NodeView
   node orphans, purge  [{node, cluster, instance, app, version, running, own}]

@@ -34,6 +34,14 @@ pub enum Command {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Send it a signal at once; when it ends of that, its node starts it again
+    Kill {
+        /// The instance
+        instance: InstanceId,
+        /// Which one, like HUP or SIGHUP
+        #[arg(long, short, value_name = "SIGNAL", default_value = "SIGKILL", value_parser = signal)]
+        signal: String,
+    },
 }
 
 /// Runs one of them.
@@ -54,9 +62,29 @@ pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCod
                 .out
                 .print(&found, |found| text(found, &context.out))?;
         }
+        Command::Kill { instance, signal } => {
+            context.client.signal_instance(instance, signal).await?;
+            let said = format!("{signal} sent to {instance}\n");
+            context
+                .out
+                .print(&serde_json::json!({"done": true}), |_| said)?;
+        }
         Command::Restart { instance, wait } => restart(context, instance, wait).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A signal's name, with or without its beginning.
+fn signal(text: &str) -> Result<String, String> {
+    let upper = text.to_ascii_uppercase();
+    let name = match upper.starts_with("SIG") {
+        true => upper,
+        false => format!("SIG{upper}"),
+    };
+    let known = name.parse::<nix::sys::signal::Signal>();
+    known
+        .map(|_| name)
+        .map_err(|_| format!("{text:?} is no signal; one is like HUP or SIGHUP"))
 }
 
 async fn restart(context: &Context, id: &InstanceId, wait: &WaitArgs) -> anyhow::Result<()> {

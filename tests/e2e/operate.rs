@@ -65,6 +65,20 @@ fn an_instance_is_replaced_without_a_gap(runtime: Runtime) {
     let shown = world.run(&["instance", "show", &after[0].0]).ok();
     assert!(shown.contains("serving"), "{shown}");
     load.stop().assert_none_failed();
+    // A signal that it does not survive is an end like any other: it is started again.
+    let next = after[0].0.as_str();
+    world.run(&["instance", "kill", next]).ok();
+    wait_for("another start", SOON, || {
+        let now = world.instances("web")?;
+        match now.iter().any(|i| i.id.as_str() == next && i.restarts == 1) {
+            true => Ok(()),
+            false => Err(format!("{now:?}")),
+        }
+    });
+    let wrong = world
+        .run(&["instance", "kill", "-s", "NONE", next])
+        .fails(2);
+    assert!(wrong.contains("no signal"), "{wrong}");
     let gone = world.run(&["instance", "restart", id]).fails(4);
     assert!(
         gone.contains("there is no instance") || gone.contains("on its way out"),

@@ -90,6 +90,10 @@ impl Asked {
                 ));
             }
             Question::Purge { cluster } => self.purge(cluster.as_str()).await,
+            Question::Signal { instance, signal } => {
+                let sent = self.runtime.signal(&self.owner, &instance, &signal).await;
+                sent.map(|()| Answer::Done)
+            }
         };
         answer.map_err(|error| error.to_string())
     }

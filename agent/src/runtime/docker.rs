@@ -246,6 +246,25 @@ impl ContainerRuntime for DockerRuntime {
         Ok(())
     }
 
+    async fn signal(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        signal: &str,
+    ) -> Result<(), RuntimeError> {
+        let docker = self.docker().await?;
+        let options = KillContainerOptions {
+            signal: signal.to_owned(),
+        };
+        let name = create::name(owner, instance);
+        match docker.kill_container(&name, Some(options)).await {
+            Err(error) if matches!(status(&error), Some(404 | 409)) => {
+                Err(RuntimeError::failed("signal", instance, "it does not run"))
+            }
+            outcome => outcome.map_err(|e| connect::error("signal", instance, e)),
+        }
+    }
+
     async fn remove(&self, owner: &Owner, instance: &InstanceId) -> Result<(), RuntimeError> {
         let docker = self.docker().await?;
         let options = RemoveContainerOptions {

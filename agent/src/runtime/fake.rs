@@ -332,6 +332,27 @@ impl ContainerRuntime for FakeRuntime {
         Ok(())
     }
 
+    async fn signal(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        signal: &str,
+    ) -> Result<(), RuntimeError> {
+        self.answering()?;
+        let failed = |why| RuntimeError::failed("signal", instance, why);
+        let Some(seen) = self.running(instance).filter(|s| s.owner == *owner) else {
+            return Err(failed("it does not run"));
+        };
+        let deaf = self.script_of(&seen.app).ends_after.is_none();
+        match signal {
+            "SIGKILL" => self.end(instance, None, Ending::Signal(9)),
+            "SIGTERM" if !deaf => self.end(instance, None, Ending::Code(0)),
+            "SIGTERM" | "SIGHUP" => {}
+            _ => return Err(failed("it is no signal")),
+        }
+        Ok(())
+    }
+
     async fn remove(&self, owner: &Owner, instance: &InstanceId) -> Result<(), RuntimeError> {
         self.answering()?;
         if self.running(instance).is_some() {

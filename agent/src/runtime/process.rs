@@ -173,6 +173,24 @@ impl ContainerRuntime for ProcessRuntime {
         }
     }
 
+    async fn signal(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        signal: &str,
+    ) -> Result<(), RuntimeError> {
+        let failed = |why: String| RuntimeError::failed("signal", instance, why);
+        let number =
+            limits::signal(signal).ok_or_else(|| failed(format!("{signal:?} is no signal")))?;
+        let folder = self.folder_of(owner, instance);
+        let running = folder.and_then(|folder| folder.running());
+        let app = running
+            .map(|running| running.app)
+            .filter(|app| app.is_alive());
+        let app = app.ok_or_else(|| failed("it does not run".to_owned()))?;
+        proc::signal_group(app, number).map_err(|e| failed(e.to_string()))
+    }
+
     async fn remove(&self, owner: &Owner, instance: &InstanceId) -> Result<(), RuntimeError> {
         let Some(folder) = self.folder_of(owner, instance) else {
             return Ok(());

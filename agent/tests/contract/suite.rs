@@ -118,6 +118,28 @@ pub async fn a_kill_is_at_once(bench: Bench) {
     bench.clear().await;
 }
 
+pub async fn a_signal_is_sent_and_not_waited_for(bench: Bench) {
+    let (spec, owner) = (bench.spec(1, Behave::Serve), bench.owner.clone());
+    let signal = |signal: &'static str| bench.runtime.signal(&owner, &spec.instance, signal);
+    signal("SIGTERM").await.expect_err("it is not there");
+    bench.start(&spec).await.unwrap();
+    logged(&bench, &spec.instance, "started").await;
+    signal("SIGNONE")
+        .await
+        .expect_err("there is no such signal");
+    let stranger = Owner {
+        cluster: "another".parse().unwrap(),
+        ..owner.clone()
+    };
+    let theirs = bench.runtime.signal(&stranger, &spec.instance, "SIGTERM");
+    theirs.await.expect_err("it is not theirs");
+    assert!(bench.seen(&spec.instance).await.unwrap().is_running());
+    signal("SIGTERM").await.unwrap();
+    assert_eq!(exited(&bench, &spec.instance).await, Ending::Code(0));
+    signal("SIGTERM").await.expect_err("it has ended");
+    bench.clear().await;
+}
+
 pub async fn it_starts_again_and_keeps_its_log(bench: Bench) {
     let spec = bench.spec(1, Behave::Exit(1));
     for run in 1..=2 {

@@ -249,7 +249,10 @@ impl Stage {
         loop {
             if let AgentMessage::Answer { id, answer } = self.receive().await {
                 assert_eq!(id, ask);
-                let Answer::Orphans { orphans, .. } = answer?;
+                let orphans = match answer? {
+                    Answer::Orphans { orphans, .. } => orphans,
+                    Answer::Done => Vec::new(),
+                };
                 let orphans = orphans.into_iter();
                 return Ok(orphans.map(|o| (o.instance, o.running, o.own)).collect());
             }

@@ -8,16 +8,15 @@ use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use hancock_master_core::view;
 use hancock_proto::exec::{ClientWord, FromCommand, MARKS, MAX_PIECE, MasterWord, Order};
 use hancock_proto::hub::Stream;
 use hancock_proto::ids::{InstanceId, NodeId};
-use hancock_proto::report::Life;
 use tokio::sync::mpsc;
 
 use super::Api;
 use super::body::Instance;
 use super::error::Failure;
+use super::nodes::place;
 use super::writer::Asker;
 use crate::audit;
 use crate::hub::Handle;
@@ -73,27 +72,6 @@ pub(super) async fn exec(
             drop(tokio::time::timeout(FAREWELL, farewell).await);
         }
     }))
-}
-
-/// The node on which it runs.
-async fn place(api: &Api, instance: &InstanceId) -> Result<NodeId, Failure> {
-    let found = api.read(|ctx| {
-        let all = view::instances(ctx, None);
-        all.into_iter().find(|i| i.id == *instance)
-    });
-    let missing = || {
-        let message =
-            format!("there is no instance {instance}; `hancock ps` shows those there are");
-        Failure::new("instance_not_found", message)
-    };
-    let found = found.await?.ok_or_else(missing)?;
-    match found.node {
-        Some(node) if !found.life.is_over() && found.life != Life::Pending => Ok(node),
-        _ => {
-            let message = format!("instance {instance} does not run: it is {}", found.life);
-            Err(Failure::new("not_running", message))
-        }
-    }
 }
 
 /// The last word for the client; None: it has gone.

@@ -1,12 +1,15 @@
-//! What is asked of one node, and answered by that node itself.
+//! What is asked of one node and answered by that node itself, and what is sent to an instance there.
 
 use axum::Json;
-use hancock_proto::api::PurgeRequest;
+use hancock_master_core::view;
+use hancock_proto::api::{PurgeRequest, SignalRequest};
 use hancock_proto::ask::{Answer, Orphan, Question};
-use hancock_proto::ids::NodeId;
+use hancock_proto::ids::{InstanceId, NodeId};
+use hancock_proto::report::Life;
 
 use super::Api;
-use super::body::{Node, Required};
+use super::body::{Instance, Node, Required};
+use super::describe::Nothing;
 use super::error::Failure;
 use super::writer::Asker;
 use crate::audit;
@@ -49,6 +52,50 @@ pub(super) async fn purge(
     Ok(Json(removed))
 }
 
+/// Sends an instance a signal at once. When it ends of that, its node starts it again, as after any end. An answer that was lost does not tell
+/// whether the signal was sent: look before it is sent again.
+#[utoipa::path(
+    post,
+    path = "/v1/instances/{instance}/signal",
+    operation_id = "signal_instance",
+    tag = "cluster",
+    params(Instance),
+    request_body = SignalRequest,
+    responses((status = 200, body = Nothing), (status = 404), (status = 409))
+)]
+pub(super) async fn signal(
+    Asker(api): Asker,
+    Instance(instance): Instance,
+    Required(SignalRequest { signal }): Required<SignalRequest>,
+) -> Result<Json<()>, Failure> {
+    let node = place(&api, &instance).await?;
+    let deed = format!("send {signal} to instance {instance} on node {node}");
+    ask(&api, &node, Question::Signal { instance, signal }).await?;
+    audit::done(&api.who, &deed);
+    Ok(Json(()))
+}
+
+/// The node on which an instance runs.
+pub(super) async fn place(api: &Api, instance: &InstanceId) -> Result<NodeId, Failure> {
+    let found = api.read(|ctx| {
+        let all = view::instances(ctx, None);
+        all.into_iter().find(|i| i.id == *instance)
+    });
+    let missing = || {
+        let message =
+            format!("there is no instance {instance}; `hancock ps` shows those there are");
+        Failure::new("instance_not_found", message)
+    };
+    let found = found.await?.ok_or_else(missing)?;
+    match found.node {
+        Some(node) if !found.life.is_over() && found.life != Life::Pending => Ok(node),
+        _ => {
+            let message = format!("instance {instance} does not run: it is {}", found.life);
+            Err(Failure::new("not_running", message))
+        }
+    }
+}
+
 async fn ask(api: &Api, node: &NodeId, question: Question) -> Result<Vec<Orphan>, Failure> {
     let known = api.read(|ctx| ctx.state.nodes.contains_key(node)).await?;
     if !known {
@@ -61,6 +108,8 @@ async fn ask(api: &Api, node: &NodeId, question: Question) -> Result<Vec<Orphan>
     };
     let answer = api.sessions.ask(node, question).await.ok_or_else(away)?;
     let refused = |why| Failure::new("conflict", format!("node {node}: {why}"));
-    let Answer::Orphans { orphans, .. } = answer.map_err(refused)?;
-    Ok(orphans)
+    match answer.map_err(refused)? {
+        Answer::Orphans { orphans, .. } => Ok(orphans),
+        Answer::Done => Ok(Vec::new()),
+    }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::out::Out;
-use crate::cli::table::Table;
+use crate::cli::table::{Cell, Table};
 
 /// An orphan with its place.
 #[derive(Serialize)]
@@ -30,9 +30,8 @@ pub(super) async fn list(context: &Context, node: Option<&NodeId>) -> anyhow::Re
         let orphans = context.client.orphans(&node).await?;
         found.extend(at(&node, orphans));
     }
-    context
-        .out
-        .print(&found, |found| text(found, "no orphans", &context.out))
+    let out = &context.out;
+    Ok(out.print(&found, |found| text(found, "no orphans", out))?)
 }
 
 pub(super) async fn purge(
@@ -43,12 +42,11 @@ pub(super) async fn purge(
     let removed = context.client.purge(node, cluster).await?;
     let removed: Vec<_> = at(node, removed).collect();
     let none = format!("nothing of cluster {cluster} is on node {node}");
-    context
-        .out
-        .print(&removed, |removed| match removed.is_empty() {
-            true => format!("{none}\n"),
-            false => format!("removed:\n{}", text(removed, "", &context.out)),
-        })
+    let out = &context.out;
+    Ok(out.print(&removed, |removed| match removed.is_empty() {
+        true => format!("{none}\n"),
+        false => format!("removed:\n{}", text(removed, "", out)),
+    })?)
 }
 
 fn at(node: &NodeId, orphans: Vec<Orphan>) -> impl Iterator<Item = Found> {
@@ -79,7 +77,7 @@ fn text(found: &[Found], none: &str, out: &Out) -> String {
             false => format!("hancock node purge {node} --cluster {}", orphan.cluster),
         };
         table.row([
-            node.into(),
+            Cell::from(node),
             (&orphan.cluster).into(),
             (&orphan.instance).into(),
             (&orphan.app).into(),
