@@ -55,7 +55,7 @@ fn run(victim: Victim) {
     }
 }
 
-/// In the node's network: the engine has no other.
+/// In the node's network, where its own balancer finds it as in production.
 fn spec(runtime: Runtime) -> Spec {
     Spec::web(runtime).more("container: {network: host}")
 }

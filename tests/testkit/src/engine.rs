@@ -1,5 +1,5 @@
-//! A Docker engine of a test's own, which it may kill: containerd and dockerd as two processes, containers outliving both. It has no bridge, so
-//! that it touches no network of the machine: its containers are in the node's network, or in none.
+//! A Docker engine of a test's own, which it may kill: containerd and dockerd as two processes, containers outliving both. Its bridge is its
+//! own too: an engine that is told to have none removes that of the machine's engine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +20,7 @@ pub fn missing() -> Option<String> {
     if !Uid::effective().is_root() {
         return Some("only root may start a Docker engine".to_owned());
     }
-    let programs = ["dockerd", "containerd", "docker"];
+    let programs = ["dockerd", "containerd", "docker", "ip"];
     programs
         .iter()
         .find_map(|program| fixture::missing(program))
@@ -33,7 +33,37 @@ pub struct Engine {
     _containerd: Daemon,
     _leftovers: Leftovers,
     _mounts: Mounts,
+    bridge: Bridge,
     dir: TempDir,
+}
+
+/// A bridge for one engine, by its name.
+#[derive(Debug)]
+struct Bridge(String);
+
+impl Bridge {
+    fn create() -> Self {
+        let number = std::process::id();
+        let bridge = Self(format!("hck{number}"));
+        let address = format!("198.19.{}.1/24", number % 256);
+        ip(&["link", "add", "name", &bridge.0, "type", "bridge"]);
+        ip(&["address", "add", &address, "dev", &bridge.0]);
+        bridge
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = Command::new("ip")
+            .args(["link", "delete", &self.0])
+            .status();
+    }
+}
+
+fn ip(args: &[&str]) {
+    let done = Command::new("ip").args(args).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "ip {args:?}: {said}");
 }
 
 /// What an engine that was killed left mounted below a folder, taken away on drop: without that the folder cannot be removed.
@@ -68,6 +98,7 @@ impl Engine {
             _containerd: containerd,
             _leftovers: Leftovers::of(dir.path()),
             _mounts: Mounts(dir.path().to_owned()),
+            bridge: Bridge::create(),
             dir,
         };
         engine.restart();
@@ -98,7 +129,8 @@ impl Engine {
             let _ = std::fs::remove_file(at(stale));
         }
         let mut command = Command::new("dockerd");
-        command.args(["--live-restore", "--bridge=none", "--iptables=false"]);
+        command.args(["--live-restore", "--iptables=false"]);
+        command.arg("--bridge").arg(&self.bridge.0);
         command.arg("--containerd").arg(at("containerd.sock"));
         command.arg("--data-root").arg(at("data"));
         command.arg("--exec-root").arg(at("exec"));
