@@ -1,6 +1,7 @@
 //! Agents as processes of their own, under several masters.
 
 pub(crate) mod node;
+mod keeping;
 
 use std::time::{Duration, Instant};
 
