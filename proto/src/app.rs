@@ -59,6 +59,9 @@ pub struct AppSpec {
     /// Readiness, the only gate for traffic. None: a TCP connect to the service's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<HealthCheck>,
+    /// When an instance whose checks fail is restarted. None: never because of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
     /// How a new version takes over.
     pub update: Update,
     /// How an instance ends.
@@ -218,6 +221,16 @@ pub enum CheckKind {
     Tcp,
     /// `GET path` answers as expected.
     Http,
+}
+
+/// When a running instance is restarted because of its checks. As many at the same time as may be missing (`update.max_unavailable`), at
+/// least one; a ready one never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Liveness {
+    /// Failed checks in a row.
+    pub after_failures: u32,
 }
 
 /// How a new version takes over.

@@ -14,6 +14,7 @@ mod etcd;
 mod failing;
 mod footprint;
 mod import;
+mod liveness;
 mod masters;
 mod operate;
 mod refuse;

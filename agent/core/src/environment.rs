@@ -163,6 +163,8 @@ mod tests {
             version: Version(3),
             desired: Desired::Running,
             check: None,
+            liveness: None,
+            restarts_asked: 0,
             run: RunSpec {
                 image: None,
                 command: vec!["serve".into(), "--port={{ port.http }}".into()],

@@ -9,6 +9,7 @@
 
 pub mod environment;
 pub mod instance;
+pub mod liveness;
 pub mod node;
 pub mod observed;
 pub mod ports;

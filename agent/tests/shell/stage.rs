@@ -97,6 +97,8 @@ pub struct Stage {
     pub report: Report,
     pub term: u64,
     pub restart: Restart,
+    /// Of every instance.
+    pub restarts_asked: u32,
     pub command: Vec<String>,
     /// Host port before the first instance's.
     pub ports: u16,
@@ -138,6 +140,7 @@ impl Stage {
             report,
             term: 1,
             restart: Restart::default(),
+            restarts_asked: 0,
             command: vec!["serve".into()],
             // Nothing in these tests listens; and nobody else does on such ports.
             ports: 900,
@@ -202,6 +205,8 @@ impl Stage {
             version: Version(1),
             desired,
             check: None,
+            liveness: None,
+            restarts_asked: self.restarts_asked,
             run: RunSpec {
                 image: None,
                 command: self.command.clone(),

@@ -74,6 +74,8 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let service = ports::services(&top.field("service"), &ports);
     let healthcheck = health::check(&top.field("healthcheck"), &ports);
     let judged = !service.is_empty() || healthcheck.is_some();
+    let fall = healthcheck.as_ref().map(|check| check.fall);
+    let liveness = health::liveness(&top.field("liveness"), judged.then_some(fall));
     let default = Update::judged(judged);
     let update = lifecycle::update(&top.field("update"), replicas, default);
     let stop = lifecycle::stop(&top.field("stop"));
@@ -97,6 +99,7 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
         ports: ports.list,
         service,
         healthcheck,
+        liveness,
         update,
         stop,
         placement,
@@ -109,7 +112,6 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
 fn later(top: &mut Section<'_>) {
     use Shape::{Flag, List, Span, Table, Text, Whole, Word};
     const SECRET: Shape = Shape::Either(&Text, &Table(&[("name", &Text), ("file", &Text)]));
-    const LIVENESS: Shape = Table(&[("after_failures", &Whole)]);
     const HOOK: Shape = Table(&[("command", &List(&Text)), ("timeout", &Span)]);
     const NOTIFY: Shape = Table(&[("on", &List(&Text)), ("webhook", &Text)]);
     const RESCHEDULE: Shape = Table(&[
@@ -146,8 +148,6 @@ fn later(top: &mut Section<'_>) {
     top.field("secrets").later("secrets", &List(&SECRET));
     top.field("depends_on")
         .later("dependencies between apps", &List(&Text));
-    top.field("liveness")
-        .later("restarts by failed checks", &LIVENESS);
     top.field("reschedule")
         .later("rescheduling rules of an app's own", &RESCHEDULE);
     top.field("disconnect")

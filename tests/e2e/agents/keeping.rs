@@ -93,8 +93,8 @@ fn a_node_that_lost_its_power_serves_without_a_master(runtime: Runtime) {
     });
 }
 
-/// A container with our labels, made by somebody else.
-fn plant(image: &str, cluster: &str, node: &str, instance: &str) -> String {
+/// A container with our labels that no agent started.
+fn plant(image: &str, cluster: &str, node: &str, instance: &str, name: &str) -> String {
     let labels = [
         format!("hancock.cluster={cluster}"),
         format!("hancock.node={node}"),
@@ -105,7 +105,7 @@ fn plant(image: &str, cluster: &str, node: &str, instance: &str) -> String {
         "hancock.grace-period=1s".to_owned(),
         "hancock.ports=".to_owned(),
     ];
-    let mut args = vec!["run", "--detach", "--network", "none"];
+    let mut args = vec!["run", "--detach", "--network", "none", "--name", name];
     for label in &labels {
         args.extend(["--label", label]);
     }
@@ -131,8 +131,15 @@ fn orphans_go_after_their_time_and_strangers_stay() {
     let status: hancock_proto::api::StatusView = ask(&cluster, "/v1/status").unwrap();
     cluster.crash(0);
     node.crash();
-    let orphan = plant(image, status.cluster.as_str(), &node.name, "web-777");
-    let stranger = plant(image, "another", &node.name, "web-778");
+    let ours = docker::containers(&format!("hancock.node={}", node.name)).unwrap();
+    let name = docker::inspect(&ours[0], "{{.Name}}").unwrap();
+    let id = before[0].0.id.as_str();
+    let plant = |cluster: &str, instance: &str| {
+        let named = name.trim_start_matches('/').replace(id, instance);
+        plant(image, cluster, &node.name, instance, &named)
+    };
+    let orphan = plant(status.cluster.as_str(), "web-777");
+    let stranger = plant("another", "web-778");
     let runs = |id: &str| docker::pid(id).is_some();
     // A stored assignment that lacks it is no reason: the masters may know better.
     node.spawn();

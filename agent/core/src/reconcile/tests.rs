@@ -321,6 +321,35 @@ fn two_claims_on_one_port_are_told_apart() {
     );
 }
 
+/// Once for each wish, counted like a restart of its own; what the daemon knew of wishes survives it.
+#[test]
+fn one_asked_to_restart_does_so_once() {
+    let mut world = up([(1, Running)]);
+    let ask = |world: &mut World, wishes: u32| {
+        let mut one = assigned(20_000, Running);
+        one.restarts_asked = wishes;
+        world.node.assign(assignment([(id(1), one)].into()));
+    };
+    for wishes in 1..=3 {
+        ask(&mut world, wishes);
+        assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Stop)]);
+        assert_eq!(life(&world, 1), Life::Starting);
+        world.settle();
+        assert_eq!(life(&world, 1), Life::Running);
+        assert_eq!(world.plan.reports[&id(1)].restarts, wishes);
+        world.restart(false);
+        world.list();
+        assert!(world.plan().is_empty(), "the wish was taken before");
+        ask(&mut world, wishes);
+        assert!(world.plan().is_empty());
+    }
+    // Used up: another node may do better.
+    ask(&mut world, 4);
+    world.plan();
+    world.settle();
+    assert_eq!(life(&world, 1), Life::Failed);
+}
+
 #[test]
 fn an_unknown_placeholder_is_rejected_with_its_name() {
     let mut world = World::new();

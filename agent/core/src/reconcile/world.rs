@@ -37,6 +37,8 @@ pub(super) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
         version: Version(1),
         desired,
         check: None,
+        liveness: None,
+        restarts_asked: 0,
         run: RunSpec {
             image: None,
             command: vec!["serve".into(), "{{ port.http }}".into()],
@@ -197,7 +199,8 @@ impl World {
             Action::Prepare(_) => assert_eq!(wanted, Some(&Desired::Running)),
             Action::Stop(..) | Action::Kill(_) => {
                 // A last start that was told to have failed may have come about all the same.
-                let given_up = self.node.instances[id].is_over();
+                let known = &self.node.instances[id];
+                let given_up = known.is_over() || known.memory.asked > 0;
                 let wanted = wanted.filter(|_| !given_up);
                 assert_ne!(wanted, Some(&Desired::Running), "wanted: {action:?}");
                 self.check_orphan(id);

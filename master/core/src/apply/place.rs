@@ -107,6 +107,8 @@ fn insert(
         ending_at: None,
         joined: DocIndex(0),
         left: None,
+        restarts_asked: 0,
+        asked_after: None,
         facts: InstanceReport {
             version,
             life: Life::Placed,
@@ -114,6 +116,7 @@ fn insert(
             reason: None,
             ready: None,
             restarts: 0,
+            ailing: false,
         },
     });
     announce(step, &app.name, &id, &placement.node, origin);

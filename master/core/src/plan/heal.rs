@@ -16,6 +16,7 @@ pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
     let Some(spec) = app.live_spec().filter(|_| !app.stopped) else {
         return;
     };
+    restart_ailing(turn, app, spec);
     let hopeless = hopeless(turn, app, spec);
     let coming: Vec<&Instance> = replacements(turn, app)
         .filter(|i| !hopeless.contains(&i.id))
@@ -35,6 +36,27 @@ pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
     let missing = (spec.replicas as usize).saturating_sub(live + coming.len());
     if missing > 0 && !is_switching(turn, app) {
         replace(turn, app, spec, missing, &coming);
+    }
+}
+
+/// Instances whose checks fail for too long are asked to restart, those first that were restarted least. Never one that is ready, and only as
+/// many as may be missing at the same time, those included that are not ready yet: a check that fails everywhere must not take down
+/// everything at once.
+fn restart_ailing<'a>(turn: &mut Turn<'a>, app: &'a App, spec: &AppSpec) {
+    let heard = |i: &&Instance| turn.view.is_alive(&i.node, turn.now);
+    let (mut ailing, rest): (Vec<_>, Vec<_>) = turn.live(app).partition(|i| i.is_ailing());
+    let down = rest.iter().filter(|i| !is_ready(turn.state, i)).count();
+    let may = (spec.update.max_unavailable.max(1) as usize).saturating_sub(down);
+    ailing.retain(heard);
+    ailing.sort_by_key(|i| (i.facts.restarts, i.placed_at, i.id.clone()));
+    ailing.truncate(may);
+    if !ailing.is_empty() {
+        let (instances, at) = (ids(ailing), turn.now);
+        turn.propose(Command::RestartAiling {
+            app: app.name.clone(),
+            instances,
+            at,
+        });
     }
 }
 

@@ -17,7 +17,7 @@ use hancock_proto::units::Span;
 use hancock_proto::upstream::Server;
 use hancock_proto::zone::Zone;
 
-use crate::world::{Outsider, World};
+use crate::world::{Outsider, Running, World};
 
 /// Runs a script; everything that happened, as text.
 pub fn run(text: &str) -> String {
@@ -70,7 +70,8 @@ impl Player {
             ["run", time] => self.world.run(time.parse::<Span>().unwrap().duration()),
             ["settle"] => self.settle(),
             ["elect"] => self.world.elect(),
-            ["kill", instance] => self.kill(instance),
+            ["kill", instance] => self.change(instance, |i| i.killed = true),
+            ["ail", instance] => self.change(instance, |i| i.ails = true),
             ["taken", node, port] => {
                 let taken = &mut self.world.node(node).taken;
                 taken.insert(port.parse().unwrap());
@@ -188,11 +189,11 @@ impl Player {
         self.world.hello(&id.parse().unwrap());
     }
 
-    fn kill(&mut self, instance: &str) {
+    fn change(&mut self, instance: &str, change: impl Fn(&mut Running)) {
         let id: InstanceId = instance.parse().unwrap();
         for node in self.world.nodes.values_mut() {
             if let Some(instance) = node.instances.get_mut(&id) {
-                instance.killed = true;
+                change(instance);
             }
         }
     }

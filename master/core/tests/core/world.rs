@@ -19,7 +19,7 @@ use hancock_proto::resources::Offer;
 use hancock_proto::time::Timestamp;
 
 pub use balancer::Balancer;
-pub use node::Node;
+pub use node::{Node, Running};
 pub use readers::Outsider;
 
 /// Time between two rounds of the world.

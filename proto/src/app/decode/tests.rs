@@ -323,9 +323,9 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "not supported yet",
     ),
     (
-        r#"{"liveness": {"after_failures": 10}}"#,
+        r#"{"service": [], "liveness": {"after_failures": 10}}"#,
         "liveness",
-        "not supported yet",
+        "nothing is checked",
     ),
     (
         r#"{"update": {"strategy": "canary"}}"#,
