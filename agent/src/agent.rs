@@ -16,6 +16,9 @@ use crate::link::MasterLink;
 use crate::run::{Loop, Stop};
 use crate::runtime::ContainerRuntime;
 
+/// Time between lists of a runtime that tells of no change.
+pub const LIST_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What an agent needs to start.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -29,6 +32,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Time between offers.
     pub offer_interval: Duration,
+    /// The runtime is listed at least this often: it tells of changes by itself, and a notice may be lost all the same.
+    pub list_interval: Duration,
     /// Opens registries outside of the masters.
     pub registries: Opener,
     /// Time a container of this node that no assignment knows is left alone, with a master in reach.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use hancock_proto::assignment::Assignment;
 use hancock_proto::ids::{InstanceId, Revision};
+use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use hancock_agent_core::instance;
@@ -40,6 +41,9 @@ pub struct Record {
     /// Where the masters are, HOST:PORT, as the leader last said.
     #[serde(default)]
     pub masters: Vec<String>,
+    /// When a master was heard last, some seconds early; kept where an instance must stop without contact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Timestamp>,
 }
 
 /// Why a journal cannot be used.

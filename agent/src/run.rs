@@ -40,9 +40,6 @@ use session::Link;
 
 pub use outside::Chosen;
 
-/// The runtime is listed at least this often, because a notice of change may be lost.
-const LIST_INTERVAL: Duration = Duration::from_secs(10);
-
 /// Time one list may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -106,6 +103,8 @@ pub(crate) struct Loop {
     reporting: Reporting,
     traffic: traffic::Meter,
     processor: Processor,
+    /// The leader of the open session has sent what this node shall run.
+    assigned: bool,
     /// When the core wants to be asked again.
     wake_at: Option<Timestamp>,
     /// When a failed write of the journal is tried again.
@@ -139,7 +138,8 @@ impl Loop {
             record.assignment.clone(),
             record.instances.clone(),
         )
-        .with_orphan_grace(options.orphan_grace);
+        .with_orphan_grace(options.orphan_grace)
+        .heard_last(record.contact);
         let search = Search::new(options.masters.clone(), record.masters.clone());
         let mut watcher = Watcher::new();
         // The balancer serves these from an earlier run; a list may prove them gone.
@@ -157,6 +157,7 @@ impl Loop {
             listing: Listing::default(),
             tasks: JoinSet::new(),
             stored: record.clone(),
+            assigned: false,
             wake_at: None,
             store_again: None,
             options,
@@ -207,7 +208,7 @@ impl Loop {
         let now = now();
         let times = [self.wake_at, self.listing.next, self.store_again];
         let next = times.into_iter().flatten().min();
-        Instant::now() + next.map_or(LIST_INTERVAL, |at| at.since(now))
+        Instant::now() + next.map_or(self.options.list_interval, |at| at.since(now))
     }
 }
 

@@ -70,6 +70,9 @@ pub struct AppSpec {
     pub placement: Placement,
     /// What happens on the node when an instance ends by itself.
     pub restart: Restart,
+    /// What happens when its node does not hear the masters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnect: Option<Disconnect>,
     /// Host folders mounted into the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
@@ -314,6 +317,16 @@ pub struct Restart {
     pub delay: Span,
     /// Longest delay.
     pub max_delay: Span,
+}
+
+/// What happens when an instance's node does not hear the masters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Disconnect {
+    /// Its node stops it after this time without contact, and the masters replace it no sooner than that is certain: for what must not
+    /// run twice. It starts again when the masters are heard, if they still want it there.
+    pub stop_after: Span,
 }
 
 /// A host folder mounted into a container.

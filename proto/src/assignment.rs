@@ -40,6 +40,9 @@ pub struct AssignedInstance {
     /// When its node asks to restart it because of that check. None: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Liveness>,
+    /// It is stopped after this time without contact to the masters, and not started before there is some. None: it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<Span>,
     /// How often it was asked to be restarted; its node restarts it once for a higher number than it knows.
     #[serde(default)]
     pub restarts_asked: u32,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hancock_agent::link::dial::Dial;
 use hancock_agent::link::grpc::GrpcLink;
-use hancock_agent::{Agent, ORPHAN_GRACE, Options, detect};
+use hancock_agent::{Agent, LIST_INTERVAL, ORPHAN_GRACE, Options, detect};
 use hancock_balancer::{Balancer, Handle};
 use hancock_proto::ids::NodeId;
 use hancock_proto::resources::{NodeInfo, PortRange, Uplink};
@@ -147,6 +147,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         masters: args.masters.clone(),
         data_dir: folder,
         offer_interval: OFFER_INTERVAL,
+        list_interval: LIST_INTERVAL,
         registries,
         orphan_grace: args.orphan_grace.map_or(ORPHAN_GRACE, Span::duration),
     };

@@ -2,6 +2,8 @@
 
 pub(crate) mod node;
 mod keeping;
+mod keeping;
+pub(crate) mod node;
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +34,7 @@ fn ask<T: DeserializeOwned>(cluster: &Cluster, path: &str) -> Result<T, String> 
 
 /// Waits until `count` nodes have been heard by the leader of now; gives them.
 #[track_caller]
-fn wait_nodes(cluster: &Cluster, count: usize) -> Vec<NodeView> {
+pub fn wait_nodes(cluster: &Cluster, count: usize) -> Vec<NodeView> {
     wait_for("nodes with the leader", LATE, || {
         let nodes: Vec<NodeView> = ask(cluster, "/v1/nodes")?;
         let heard = |n: &&NodeView| n.state == "alive" && n.heard_ms.is_some();
@@ -46,7 +48,7 @@ fn wait_nodes(cluster: &Cluster, count: usize) -> Vec<NodeView> {
 
 /// Waits until `count` instances of `app` serve; gives each with its process.
 #[track_caller]
-fn wait_serving(cluster: &Cluster, app: &str, count: usize) -> Vec<(InstanceView, Process)> {
+pub fn wait_serving(cluster: &Cluster, app: &str, count: usize) -> Vec<(InstanceView, Process)> {
     wait_for("serving instances", LATE, || {
         let all: Vec<InstanceView> = ask(cluster, &format!("/v1/instances?app={app}"))?;
         let mut there: Vec<_> = all.into_iter().filter(|i| !i.life.is_over()).collect();

@@ -20,6 +20,7 @@ mod operate;
 mod refuse;
 mod rollout;
 mod runtime;
+mod single;
 mod spec;
 mod start;
 mod streams;

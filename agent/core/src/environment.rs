@@ -164,6 +164,7 @@ mod tests {
             desired: Desired::Running,
             check: None,
             liveness: None,
+            stop_after: None,
             restarts_asked: 0,
             run: RunSpec {
                 image: None,

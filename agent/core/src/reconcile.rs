@@ -86,6 +86,8 @@ impl Node {
             for id in self.known() {
                 self.step(&id, now, &mut plan);
             }
+            let ends = self.contact_ends(now);
+            plan.wake_at = plan.wake_at.into_iter().chain(ends).min();
         }
         plan.reports = self.reports();
         plan

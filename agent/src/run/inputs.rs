@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::detect;
 use crate::runtime::{ContainerRuntime, LogQuery, RuntimeError};
 
-use super::{Chosen, Input, LIST_INTERVAL, LIST_TIMEOUT, Loop, Output, now};
+use super::{Chosen, Input, LIST_TIMEOUT, Loop, Output, now};
 
 /// Log lines kept with the reason of a failure.
 const TAIL: usize = 5;
@@ -48,6 +48,7 @@ impl Loop {
             Input::Opened(Ok(session)) => {
                 tracing::info!("session with the master opened");
                 self.link.opened(session);
+                self.assigned = false;
                 self.reporting.send_again();
                 self.offer();
             }
@@ -73,6 +74,10 @@ impl Loop {
 
     pub(super) fn offer(&mut self) {
         if let Some(open) = self.link.open() {
+            // A stream that is dead without saying so is noticed within seconds, which the masters allow for.
+            if self.assigned {
+                self.node.in_contact(now());
+            }
             let mut offer = detect::offer(&self.options.info, &self.options.data_dir);
             offer.cpu_free = self.processor.free();
             offer.traffic = self.traffic.since(self.balancer.counts(), Instant::now());
@@ -107,7 +112,7 @@ impl Loop {
             return;
         }
         (self.listing.under_way, self.listing.wanted) = (true, false);
-        self.listing.next = Some(now() + LIST_INTERVAL);
+        self.listing.next = Some(now() + self.options.list_interval);
         let (stamp, runtime) = (self.node.begin_list(), Arc::clone(&self.runtime));
         self.tasks.spawn(async move {
             let list = match tokio::time::timeout(LIST_TIMEOUT, runtime.list()).await {
@@ -253,6 +258,8 @@ impl Loop {
             tracing::info!(%generation, instances = assignment.instances.len(), "assignment stored");
         }
         self.node.assign(assignment);
+        self.assigned = true;
+        self.node.in_contact(now());
     }
 
     pub(super) fn apply(&mut self, applies: Vec<Apply>) {

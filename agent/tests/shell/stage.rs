@@ -99,6 +99,8 @@ pub struct Stage {
     pub restart: Restart,
     /// Of every instance.
     pub restarts_asked: u32,
+    /// Of every instance.
+    pub stop_after: Option<Span>,
     pub command: Vec<String>,
     /// Host port before the first instance's.
     pub ports: u16,
@@ -141,6 +143,7 @@ impl Stage {
             term: 1,
             restart: Restart::default(),
             restarts_asked: 0,
+            stop_after: None,
             command: vec!["serve".into()],
             // Nothing in these tests listens; and nobody else does on such ports.
             ports: 900,
@@ -206,6 +209,7 @@ impl Stage {
             desired,
             check: None,
             liveness: None,
+            stop_after: self.stop_after,
             restarts_asked: self.restarts_asked,
             run: RunSpec {
                 image: None,
@@ -281,6 +285,7 @@ fn options(folder: &tempfile::TempDir, boot: u32, outside: &Fake) -> Options {
         data_dir: folder.path().to_owned(),
         offer_interval: Duration::from_millis(200),
         orphan_grace: ORPHAN_GRACE,
+        list_interval: Duration::from_secs(2),
         registries: Opener::new(open),
     }
 }

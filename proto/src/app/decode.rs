@@ -81,6 +81,7 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let stop = lifecycle::stop(&top.field("stop"));
     let placement = lifecycle::placement(&top.field("placement"));
     let restart = lifecycle::restart(&top.field("restart"));
+    let disconnect = lifecycle::disconnect(&top.field("disconnect"));
     let volumes = lifecycle::volumes(&top.field("volumes"));
     later(&mut top);
     top.end();
@@ -104,6 +105,7 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
         stop,
         placement,
         restart,
+        disconnect,
         volumes,
     })
 }
@@ -119,19 +121,6 @@ fn later(top: &mut Section<'_>) {
         ("max_delay", &Span),
         ("unlimited", &Flag),
         ("attempts", &Whole),
-    ]);
-    const DISCONNECT: Shape = Table(&[
-        ("lost_after", &Span),
-        ("replace", &Flag),
-        (
-            "reconcile",
-            &Word(&[
-                "keep_original",
-                "keep_replacement",
-                "best_score",
-                "longest_running",
-            ]),
-        ),
     ]);
     const CRON: Shape = Table(&[
         ("schedule", &Text),
@@ -150,8 +139,6 @@ fn later(top: &mut Section<'_>) {
         .later("dependencies between apps", &List(&Text));
     top.field("reschedule")
         .later("rescheduling rules of an app's own", &RESCHEDULE);
-    top.field("disconnect")
-        .later("rules for cut-off nodes", &DISCONNECT);
     top.field("hooks").later("hooks", &hooks);
     top.field("notify").later("notifications", &List(&NOTIFY));
     top.field("cron").later("cron jobs", &CRON);

@@ -38,6 +38,7 @@ pub(super) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
         desired,
         check: None,
         liveness: None,
+        stop_after: None,
         restarts_asked: 0,
         run: RunSpec {
             image: None,

@@ -14,7 +14,7 @@ use super::zones;
 use crate::command::{MasterDeed, Reply};
 use crate::desired::is_ready;
 use crate::refuse;
-use crate::state::{Assigned, Instance, Node, NodeState, Phase, Stage};
+use crate::state::{Assigned, Instance, Node, NodeState, Phase, Stage, State};
 
 pub(super) fn init(step: &mut Step<'_>, cluster: &ClusterId) -> Result<Reply, ApiError> {
     if let Some(have) = &step.state.cluster {
@@ -165,7 +165,8 @@ fn replace_starting(step: &mut Step<'_>, node: &NodeId) {
     for d in early {
         let here = |id: &&InstanceId| {
             let known = step.state.instances.get(*id);
-            known.is_some_and(|i| i.node == *node)
+            // One that must not run twice is given up by its deployment's deadline, not replaced.
+            known.is_some_and(|i| i.node == *node && !must_stop(step.state, i))
         };
         let stranded: Vec<_> = d.new.iter().filter(here).cloned().collect();
         if stranded.is_empty() {
@@ -179,6 +180,13 @@ fn replace_starting(step: &mut Step<'_>, node: &NodeId) {
             d.phase = Phase::Placing;
         });
     }
+}
+
+/// Whether its node stops it without contact.
+fn must_stop(state: &State, instance: &Instance) -> bool {
+    let app = state.apps.get(&instance.app);
+    let rules = app.and_then(|a| a.spec(instance.rules));
+    rules.is_some_and(|r| r.disconnect.is_some())
 }
 
 pub(super) fn report(

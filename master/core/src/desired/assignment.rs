@@ -57,6 +57,7 @@ pub(crate) fn assigned(state: &State, instance: &Instance) -> Option<AssignedIns
             after_failures: rule.after_failures,
             start: rules.update.healthy_deadline,
         }),
+        stop_after: rules.disconnect.map(|rule| rule.stop_after),
         restarts_asked: instance.restarts_asked,
     })
 }

@@ -1,6 +1,7 @@
 //! Keeps live apps whole: replacements for what has failed or is lost, surplus away.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use hancock_proto::app::AppSpec;
 use hancock_proto::ids::InstanceId;
@@ -10,7 +11,10 @@ use crate::apply::{effect, is_replacement};
 use crate::command::{Command, Purpose};
 use crate::desired::is_ready;
 use crate::schedule::Demand;
-use crate::state::{App, Instance, Phase};
+use crate::state::{App, Instance, Phase, Stage};
+
+/// Time a node may take to notice that it is cut off, and that its clock may be behind in a stop.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
 
 pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
     let Some(spec) = app.live_spec().filter(|_| !app.stopped) else {
@@ -33,10 +37,30 @@ pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
         return;
     }
     align(turn, app, &coming);
-    let missing = (spec.replicas as usize).saturating_sub(live + coming.len());
+    let writing = may_run_on(turn, app);
+    let missing = (spec.replicas as usize).saturating_sub(live + coming.len() + writing);
     if missing > 0 && !is_switching(turn, app) {
         replace(turn, app, spec, missing, &coming);
     }
+}
+
+/// How many instances on lost nodes must not run twice and are not certain to have stopped. Their nodes count the silence from when they
+/// noticed it.
+fn may_run_on<'a>(turn: &mut Turn<'a>, app: &'a App) -> usize {
+    let state = turn.state;
+    let live = state.instances_of(app).map(|i| &**i);
+    let lost = live.filter(|i| i.stage == Stage::Live && !i.is_over() && state.is_lost(&i.node));
+    let mut count = 0;
+    for instance in lost {
+        let rules = app.spec(instance.rules);
+        let stop = rules.and_then(|r| Some((r.disconnect?.stop_after, r.stop.grace_period)));
+        if let Some((after, grace)) = stop {
+            let silent = turn.view.last_contact(&instance.node);
+            let certain = silent + after.duration() + grace.duration() + STOP_MARGIN;
+            count += usize::from(!turn.due(certain));
+        }
+    }
+    count
 }
 
 /// Instances whose checks fail for too long are asked to restart, those first that were restarted least. Never one that is ready, and only as

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::view::{self, Context};
-use hancock_proto::app::{AppSpec, Balance, Service, ServiceProtocol};
+use hancock_proto::app::{AppSpec, Balance, Disconnect, Service, ServiceProtocol};
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId, Revision, ZoneName};
 use hancock_proto::report::Draining;
 use hancock_proto::units::Span;
@@ -338,6 +338,7 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
         "hold" => spec.update.hold_unconfirmed = span(),
         "drain" => spec.stop.drain_timeout = span(),
         "sessions" => spec.stop.session_drain_timeout = span(),
+        "stop_after" => spec.disconnect = Some(Disconnect { stop_after: span() }),
         "max_per_node" => spec.placement.max_per_node = Some(value.parse().unwrap()),
         "ready" | "never" | "crash" | "reject" => {
             let name = key.to_ascii_uppercase();
