@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::balancer::LocalBalancer;
 use crate::journal::{Journal, JournalError};
 use crate::link::MasterLink;
-use crate::run::{Loop, Stop};
+use crate::run::{Hygiene, Loop, Stop};
 use crate::runtime::ContainerRuntime;
 
 /// Time between lists of a runtime that tells of no change.
@@ -36,6 +36,8 @@ pub struct Options {
     pub list_interval: Duration,
     /// Opens registries outside of the masters.
     pub registries: Opener,
+    /// What may lie on the disk.
+    pub hygiene: Hygiene,
     /// Time a container of this node that no assignment knows is left alone, with a master in reach.
     pub orphan_grace: Duration,
 }

@@ -12,6 +12,7 @@ use hancock_proto::ids::{InstanceId, Revision};
 use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use hancock_agent_core::images::Shelf;
 use hancock_agent_core::instance;
 use hancock_agent_core::session;
 
@@ -41,6 +42,9 @@ pub struct Record {
     /// Where the masters are, HOST:PORT, as the leader last said.
     #[serde(default)]
     pub masters: Vec<String>,
+    /// Images that instances here were made of.
+    #[serde(default)]
+    pub images: Shelf,
     /// When a master was heard last, some seconds early; kept where an instance must stop without contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<Timestamp>,

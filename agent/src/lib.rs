@@ -19,3 +19,4 @@ mod run;
 
 pub use agent::{Agent, AgentError, LIST_INTERVAL, Options};
 pub use hancock_agent_core::node::ORPHAN_GRACE;
+pub use run::Hygiene;

@@ -7,6 +7,7 @@ mod outside;
 mod parking;
 mod reporting;
 mod session;
+mod tidying;
 mod traffic;
 mod turn;
 
@@ -39,6 +40,7 @@ use reporting::Reporting;
 use session::Link;
 
 pub use outside::Chosen;
+pub use tidying::Hygiene;
 
 /// Time one list may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,6 +63,8 @@ enum Output {
         deed: Deed,
         outcome: Result<Option<Observed>, Failure>,
     },
+    /// The images were looked at.
+    Tidied(tidying::Tidied),
     /// A list ended; `told`: the last log lines of exits were fetched.
     Listed {
         stamp: Stamp,
@@ -101,6 +105,7 @@ pub(crate) struct Loop {
     limits: Limits,
     listing: Listing,
     reporting: Reporting,
+    tidying: tidying::Tidying,
     traffic: traffic::Meter,
     processor: Processor,
     /// The leader of the open session has sent what this node shall run.
@@ -151,6 +156,7 @@ impl Loop {
         Self {
             link: Link::new(link, search),
             reporting: Reporting::default(),
+            tidying: tidying::Tidying::default(),
             traffic: traffic::Meter::default(),
             processor: Processor::default(),
             limits: Limits::default(),

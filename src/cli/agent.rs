@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hancock_agent::link::dial::Dial;
 use hancock_agent::link::grpc::GrpcLink;
-use hancock_agent::{Agent, LIST_INTERVAL, ORPHAN_GRACE, Options, detect};
+use hancock_agent::{Agent, Hygiene, LIST_INTERVAL, ORPHAN_GRACE, Options, detect};
 use hancock_balancer::{Balancer, Handle};
 use hancock_proto::ids::NodeId;
 use hancock_proto::resources::{NodeInfo, PortRange, Uplink};
@@ -87,6 +87,12 @@ pub struct Args {
     /// Time a container of this node that no master knows is left alone [default: 1m]
     #[arg(long, value_name = "TIME")]
     orphan_grace: Option<Span>,
+    /// Versions of an app whose images stay on the node [default: 2]
+    #[arg(long, value_name = "COUNT")]
+    keep_images: Option<usize>,
+    /// Percent of the disk that may be used before unused images go, and before nothing new is started [default: 95]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    disk_watermark: Option<u8>,
     #[command(flatten)]
     balancer: balancer::Args,
 }
@@ -148,6 +154,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         data_dir: folder,
         offer_interval: OFFER_INTERVAL,
         list_interval: LIST_INTERVAL,
+        hygiene: args.hygiene(),
         registries,
         orphan_grace: args.orphan_grace.map_or(ORPHAN_GRACE, Span::duration),
     };
@@ -206,6 +213,8 @@ impl Args {
             overcommit: self.overcommit.or(file.overcommit),
             runtime: self.runtime.or(file.runtime),
             orphan_grace: self.orphan_grace.or(file.orphan_grace),
+            keep_images: self.keep_images.or(file.keep_images),
+            disk_watermark: self.disk_watermark.or(file.disk_watermark),
             balancer: self.balancer.over(file.balancer),
         }
     }
@@ -227,6 +236,14 @@ impl Args {
             ports: self.instance_ports.unwrap_or(detect::DEFAULT_PORTS),
             listens: self.balancer.listens(),
             data_dir: self.balancer.data_dir("node"),
+        }
+    }
+
+    fn hygiene(&self) -> Hygiene {
+        let usual = Hygiene::default();
+        Hygiene {
+            keep_images: self.keep_images.unwrap_or(usual.keep_images),
+            disk_watermark: self.disk_watermark.unwrap_or(usual.disk_watermark),
         }
     }
 

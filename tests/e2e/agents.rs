@@ -1,7 +1,5 @@
 //! Agents as processes of their own, under several masters.
 
-pub(crate) mod node;
-mod keeping;
 mod keeping;
 pub(crate) mod node;
 

@@ -8,6 +8,7 @@
 //! - **Never**: waits, reads a clock, draws a random number, opens anything.
 
 pub mod environment;
+pub mod images;
 pub mod instance;
 pub mod liveness;
 pub mod node;

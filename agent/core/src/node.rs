@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired};
 use hancock_proto::ids::{InstanceId, NodeId};
+use hancock_proto::report::Life;
 use hancock_proto::time::Timestamp;
 
 use crate::environment::PortSide;
@@ -40,6 +41,8 @@ pub struct Node {
     orphan_grace: Duration,
     /// When a master was heard last; None: never, as far as is known.
     contact: Option<Timestamp>,
+    /// Why nothing new may be put on the disk.
+    disk_full: Option<String>,
 }
 
 /// A point in the order of deeds and lists.
@@ -79,7 +82,18 @@ impl Node {
             orphans: BTreeMap::new(),
             orphan_grace: ORPHAN_GRACE,
             contact: None,
+            disk_full: None,
         }
+    }
+
+    /// How the disk is. With a reason nothing is started here that was not up before; what is here goes on, and comes back after a fall.
+    pub fn disk(&mut self, full: Option<String>) {
+        self.disk_full = full;
+    }
+
+    pub(crate) fn disk_refuses(&self, instance: &Instance) -> Option<&String> {
+        let new = instance.memory.restarts == 0 && instance.memory.life <= Life::Pulling;
+        self.disk_full.as_ref().filter(|_| new)
     }
 
     /// The same, with the last contact its journal remembers.

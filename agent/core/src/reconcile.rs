@@ -182,7 +182,13 @@ impl Node {
         now: Timestamp,
     ) -> Option<Action> {
         match deed {
-            Deed::Prepare => Some(Action::Prepare(self.spec(id, instance)?)),
+            Deed::Prepare => {
+                if let Some(full) = self.disk_refuses(instance) {
+                    instance.reject(full.clone());
+                    return None;
+                }
+                Some(Action::Prepare(self.spec(id, instance)?))
+            }
             Deed::Start => {
                 self.ports_free(id, instance, now)?;
                 Some(Action::Start(self.spec(id, instance)?))

@@ -56,7 +56,10 @@ impl Loop {
             Input::RuntimeChanged => {
                 (self.listing.wanted, self.listing.failures) = (true, 0);
             }
-            Input::Offer => self.offer(),
+            Input::Offer => {
+                self.offer();
+                self.tidy();
+            }
             Input::Due if self.listing.next.is_some_and(|at| at <= now()) => self.list(),
             // The turn that follows does what is due.
             Input::Due | Input::BalancerChanged | Input::Stop(_) => {}
@@ -102,6 +105,7 @@ impl Loop {
                 }
                 self.node.done(&instance, deed, outcome, now());
             }
+            Output::Tidied(tidied) => self.tidied(tidied),
             Output::Listed { stamp, list, told } => self.listed(stamp, list, told),
         }
     }
@@ -250,6 +254,7 @@ impl Loop {
         }
         let generation = assignment.generation;
         self.record.assignment = Some(assignment.clone());
+        self.record.images.note(&assignment);
         if !self.store() {
             self.record = before;
             return self.link.close(Outcome::Lost);

@@ -10,6 +10,7 @@ mod image;
 mod logs;
 mod observe;
 mod pull;
+mod store;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 use hancock_agent_core::environment::{PortSide, StartSpec};
 use hancock_agent_core::observed::{Observed, Owner, StopRule};
 
+use super::images::ImageStore;
 use super::{ContainerRuntime, Lines, LogQuery, RuntimeError};
 use connect::{Connection, status};
 
@@ -228,6 +230,10 @@ impl ContainerRuntime for DockerRuntime {
 
     fn changes(&self) -> notice::Receiver<u64> {
         self.shared.changes.subscribe()
+    }
+
+    fn image_store(&self) -> Option<&dyn ImageStore> {
+        Some(self)
     }
 
     async fn logs(

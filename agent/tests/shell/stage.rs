@@ -7,7 +7,7 @@ use std::time::Duration;
 use hancock_agent::balancer::LocalBalancer;
 use hancock_agent::link::channel::{ChannelLink, HubSession};
 use hancock_agent::runtime::ContainerRuntime;
-use hancock_agent::{Agent, AgentError, Options, detect};
+use hancock_agent::{Agent, AgentError, Hygiene, Options, detect};
 use hancock_balancer::{Counts, LocalInstance};
 use hancock_proto::app::{Resources, Restart};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
@@ -285,6 +285,10 @@ fn options(folder: &tempfile::TempDir, boot: u32, outside: &Fake) -> Options {
         data_dir: folder.path().to_owned(),
         offer_interval: Duration::from_millis(200),
         orphan_grace: ORPHAN_GRACE,
+        hygiene: Hygiene {
+            disk_watermark: 100,
+            ..Hygiene::default()
+        },
         list_interval: Duration::from_secs(2),
         registries: Opener::new(open),
     }

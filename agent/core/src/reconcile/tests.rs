@@ -414,6 +414,28 @@ fn what_is_stored_of_the_contact_is_never_newer() {
 }
 
 #[test]
+fn a_full_disk_refuses_what_is_new_and_keeps_what_is_there() {
+    let mut world = up([(1, Running)]);
+    world.node.disk(Some("disk full: 97 % are used".into()));
+    world.assign(BTreeMap::from([(id(1), Running), (id(2), Running)]));
+    assert!(world.plan().is_empty());
+    assert_eq!(
+        (life(&world, 1), life(&world, 2)),
+        (Life::Running, Life::Rejected)
+    );
+    let reason = world.plan.reports[&id(2)].reason.clone();
+    assert_eq!(reason.as_deref(), Some("disk full: 97 % are used"));
+    // One that falls comes back, also after the daemon began anew.
+    world.exit(&id(1), Ending::Code(1));
+    world.restart(false);
+    world.node.disk(Some("disk full: 97 % are used".into()));
+    world.list();
+    world.plan();
+    world.settle();
+    assert_eq!(life(&world, 1), Life::Running);
+}
+
+#[test]
 fn an_unknown_placeholder_is_rejected_with_its_name() {
     let mut world = World::new();
     let mut wrong = assigned(20_000, Running);

@@ -16,7 +16,7 @@ use crate::node::{Node, ORPHAN_GRACE, Stamp};
 use crate::observed::{Ending, Exit, Observed, Owner, State, StopRule};
 use crate::reconcile::{Action, Plan};
 
-pub(super) fn id(n: u64) -> InstanceId {
+pub(crate) fn id(n: u64) -> InstanceId {
     InstanceId::new(&"web".parse().unwrap(), n)
 }
 
@@ -31,7 +31,7 @@ pub(super) fn owner() -> Owner {
     }
 }
 
-pub(super) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
+pub(crate) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
     AssignedInstance {
         app: "web".parse().unwrap(),
         version: Version(1),
@@ -61,7 +61,7 @@ pub(super) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
     }
 }
 
-pub(super) fn assignment(instances: BTreeMap<InstanceId, AssignedInstance>) -> Assignment {
+pub(crate) fn assignment(instances: BTreeMap<InstanceId, AssignedInstance>) -> Assignment {
     Assignment {
         cluster: owner().cluster,
         term: Term(1),
