@@ -265,6 +265,7 @@ impl Loop {
         self.node.assign(assignment);
         self.assigned = true;
         self.node.in_contact(now());
+        self.tidy_soon();
     }
 
     pub(super) fn apply(&mut self, applies: Vec<Apply>) {

@@ -77,6 +77,11 @@ impl Loop {
         });
     }
 
+    /// What is wanted has changed, and with it perhaps which images are.
+    pub(super) fn tidy_soon(&mut self) {
+        self.tidying.next = None;
+    }
+
     pub(super) fn tidied(&mut self, tidied: Tidied) {
         self.tidying.under_way = false;
         if tidied.folder.is_some() {
@@ -88,7 +93,7 @@ impl Loop {
         }
         if !tidied.removed.is_empty() {
             // There may be more, as long as the disk is full.
-            self.tidying.next = None;
+            self.tidy_soon();
         }
         self.look_at_disk();
     }

@@ -171,6 +171,102 @@ fn orphans_go_after_their_time_and_strangers_stay() {
     assert_eq!((after[0].1, after[0].0.restarts), (before[0].1, 0));
 }
 
+/// Images of `name` that are there, by tag.
+fn tags(name: &str) -> Vec<String> {
+    let all = docker::run(&["images", "--format", "{{.Tag}}", name]).unwrap();
+    let mut tags: Vec<_> = all.lines().map(str::to_owned).collect();
+    tags.sort();
+    tags
+}
+
+/// Another image of the demo app.
+fn image(of: &str, name: &str) {
+    let container = docker::run(&["create", of]).unwrap();
+    let label = format!("LABEL name={name}");
+    docker::run(&["commit", "--change", &label, &container, name]).unwrap();
+    docker::run(&["rm", &container]).unwrap();
+}
+
+/// Removes the images named so, on drop.
+struct Images(String);
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        for tag in tags(&self.0) {
+            if let Err(error) = docker::run(&["image", "rm", &format!("{}:{tag}", self.0)]) {
+                eprintln!("{error}");
+            }
+        }
+    }
+}
+
+/// The images of the newest versions stay; what no app of the node was made of is not its business.
+#[test]
+fn images_of_old_versions_go() {
+    let Some(runtime) = Runtime::Docker.or_skip() else {
+        return;
+    };
+    let demo = runtime.image().unwrap();
+    let cluster = Cluster::start(1);
+    let name = format!("hancock-test-tidy-{}", std::process::id());
+    let _images = Images(name.clone());
+    for tag in ["1", "2", "3", "4", "stranger"] {
+        image(demo, &format!("{name}:{tag}"));
+    }
+    let mut node = Node::alone(runtime, &cluster.join, cluster.agents(0));
+    node.spawn();
+    wait_nodes(&cluster, 1);
+    for version in 1..=4 {
+        let mut spec = Spec::web(runtime)
+            .replicas(1)
+            .version(&format!("v{version}"));
+        spec.image = Some(format!("{name}:{version}"));
+        let file = node.write("web.yaml", &spec.text());
+        cluster.ask(&["app", "apply", &file, "--wait"]).ok();
+    }
+    wait_for("old images to be gone", LATE, || match tags(&name) {
+        left if left == ["3", "4", "stranger"] => Ok(()),
+        left => Err(format!("{left:?}")),
+    });
+    cluster.ask(&["app", "rollback", "web", "--wait"]).ok();
+    wait_serving(&cluster, "web", 1);
+    assert_eq!(tags(&name), ["3", "4", "stranger"]);
+}
+
+#[test]
+fn a_full_disk_is_told_and_takes_nothing_new() {
+    let cluster = Cluster::start(1);
+    let mut node = Node::alone(Runtime::Process, &cluster.join, cluster.agents(0));
+    node.spawn();
+    wait_nodes(&cluster, 1);
+    let file = node.write("web.yaml", &Spec::web(Runtime::Process).replicas(1).text());
+    cluster.ask(&["app", "apply", &file, "--wait"]).ok();
+    let before = wait_serving(&cluster, "web", 1);
+    node.terminate();
+    // Every disk is fuller than that.
+    node.add("disk-watermark = 1\n");
+    node.spawn();
+    wait_nodes(&cluster, 1);
+    let other = Spec::web(Runtime::Process).app("other").replicas(1);
+    let file = node.write("other.yaml", &other.text());
+    let told = cluster.ask(&["app", "apply", &file, "--wait"]).fails(1);
+    assert!(
+        told.contains("disk full:") && told.contains("disk-watermark"),
+        "{told}"
+    );
+    // What is there stays, and comes back when it falls.
+    assert_eq!(wait_serving(&cluster, "web", 1)[0].1, before[0].1);
+    before[0].1.signal(Signal::SIGKILL);
+    wait_for("it to be back", LATE, || {
+        let now = wait_serving(&cluster, "web", 1);
+        if now[0].1 != before[0].1 {
+            Ok(())
+        } else {
+            Err("the old one")
+        }
+    });
+}
+
 /// The master gives out a port of which it cannot know that another program has it: the node says no, and the next turn finds a place.
 #[test]
 fn what_a_node_rejects_is_placed_elsewhere_at_once() {

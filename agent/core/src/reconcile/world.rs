@@ -212,7 +212,8 @@ impl World {
 
     /// What was not told to stop is stopped after its time only, unless it had ended already as far as its node knew.
     fn check_orphan(&self, id: &InstanceId) {
-        let unknown = !self.wanted.contains_key(id);
+        let assignment = self.node.assignment();
+        let unknown = assignment.is_none_or(|a| !a.instances.contains_key(id));
         let over = self.node.instances[id].is_over();
         let told = self.told_to_stop.contains(id) || self.node.parking || over;
         let spared = self.let_go.get(id);
