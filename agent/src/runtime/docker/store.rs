@@ -64,7 +64,8 @@ impl ImageStore for DockerRuntime {
 fn spellings(name: &str) -> Vec<String> {
     let short = name.strip_suffix(":latest").unwrap_or(name);
     let first = short.split('/').next().unwrap_or_default();
-    let anywhere = short.contains('/') && first.contains(['.', ':']) || first == "localhost";
+    let named = first.contains(['.', ':']) || first == "localhost";
+    let anywhere = short.contains('/') && named;
     let mut all = vec![name.to_owned(), short.to_owned()];
     if !anywhere {
         for spelt in [name, short] {
