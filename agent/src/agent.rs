@@ -13,8 +13,11 @@ use tokio::task::JoinHandle;
 use crate::balancer::LocalBalancer;
 use crate::journal::{Journal, JournalError};
 use crate::link::MasterLink;
-use crate::run::{Loop, Stop};
+use crate::run::{Hygiene, Loop, Stop};
 use crate::runtime::ContainerRuntime;
+
+/// Time between lists of a runtime that tells of no change.
+pub const LIST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What an agent needs to start.
 #[derive(Debug, Clone)]
@@ -29,8 +32,12 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Time between offers.
     pub offer_interval: Duration,
+    /// The runtime is listed at least this often: it tells of changes by itself, and a notice may be lost all the same.
+    pub list_interval: Duration,
     /// Opens registries outside of the masters.
     pub registries: Opener,
+    /// What may lie on the disk.
+    pub hygiene: Hygiene,
     /// Time a container of this node that no assignment knows is left alone, with a master in reach.
     pub orphan_grace: Duration,
 }

@@ -220,6 +220,16 @@ fn disk_free(path: &Path) -> Size {
     }))
 }
 
+/// Percent of the disk of `path` that are used, as those see it who are not root; None: that cannot be said.
+pub fn disk_used(path: &Path) -> Option<u8> {
+    let there = path.ancestors().find(|p| p.exists())?;
+    let stat = nix::sys::statvfs::statvfs(there).ok()?;
+    let used = stat.blocks().saturating_sub(stat.blocks_free());
+    let all = used.saturating_add(stat.blocks_available());
+    let percent = used.saturating_mul(100).checked_div(all)?;
+    u8::try_from(percent).ok()
+}
+
 /// What is free just now; processor time and what the network carries need two looks, see [`Processor`] and [`network::Meter`].
 pub fn offer(info: &NodeInfo, data_dir: &Path) -> Offer {
     Offer {

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use hancock_proto::assignment::Assignment;
 use hancock_proto::ids::{InstanceId, Revision};
+use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use hancock_agent_core::images::Shelf;
 use hancock_agent_core::instance;
 use hancock_agent_core::session;
 
@@ -40,6 +42,12 @@ pub struct Record {
     /// Where the masters are, HOST:PORT, as the leader last said.
     #[serde(default)]
     pub masters: Vec<String>,
+    /// Images that instances here were made of.
+    #[serde(default)]
+    pub images: Shelf,
+    /// When a master was heard last, some seconds early; kept where an instance must stop without contact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Timestamp>,
 }
 
 /// Why a journal cannot be used.

@@ -17,5 +17,6 @@ pub mod runtime;
 mod agent;
 mod run;
 
-pub use agent::{Agent, AgentError, Options};
+pub use agent::{Agent, AgentError, LIST_INTERVAL, Options};
 pub use hancock_agent_core::node::ORPHAN_GRACE;
+pub use run::Hygiene;

@@ -9,6 +9,7 @@ mod outside;
 mod parking;
 mod reporting;
 mod session;
+mod tidying;
 mod traffic;
 mod turn;
 
@@ -41,9 +42,7 @@ use reporting::Reporting;
 use session::Link;
 
 pub use outside::Chosen;
-
-/// The runtime is listed at least this often, because a notice of change may be lost.
-const LIST_INTERVAL: Duration = Duration::from_secs(10);
+pub use tidying::Hygiene;
 
 /// Time one list may take.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,6 +65,8 @@ enum Output {
         deed: Deed,
         outcome: Result<Option<Observed>, Failure>,
     },
+    /// The images were looked at.
+    Tidied(tidying::Tidied),
     /// A list ended; `told`: the last log lines of exits were fetched.
     Listed {
         stamp: Stamp,
@@ -106,8 +107,11 @@ pub(crate) struct Loop {
     limits: Limits,
     listing: Listing,
     reporting: Reporting,
+    tidying: tidying::Tidying,
     traffic: traffic::Meter,
     processor: Processor,
+    /// The leader of the open session has sent what this node shall run.
+    assigned: bool,
     network: network::Meter,
     /// When the core wants to be asked again.
     wake_at: Option<Timestamp>,
@@ -142,7 +146,8 @@ impl Loop {
             record.assignment.clone(),
             record.instances.clone(),
         )
-        .with_orphan_grace(options.orphan_grace);
+        .with_orphan_grace(options.orphan_grace)
+        .heard_last(record.contact);
         let search = Search::new(options.masters.clone(), record.masters.clone());
         let mut watcher = Watcher::new();
         // The balancer serves these from an earlier run; a list may prove them gone.
@@ -154,6 +159,7 @@ impl Loop {
         Self {
             link: Link::new(link, search),
             reporting: Reporting::default(),
+            tidying: tidying::Tidying::default(),
             traffic: traffic::Meter::default(),
             processor: Processor::default(),
             network: network::Meter::default(),
@@ -161,6 +167,7 @@ impl Loop {
             listing: Listing::default(),
             tasks: JoinSet::new(),
             stored: record.clone(),
+            assigned: false,
             wake_at: None,
             store_again: None,
             options,
@@ -211,7 +218,7 @@ impl Loop {
         let now = now();
         let times = [self.wake_at, self.listing.next, self.store_again];
         let next = times.into_iter().flatten().min();
-        Instant::now() + next.map_or(LIST_INTERVAL, |at| at.since(now))
+        Instant::now() + next.map_or(self.options.list_interval, |at| at.since(now))
     }
 }
 

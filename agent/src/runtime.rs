@@ -4,6 +4,7 @@ pub mod docker;
 pub mod exec;
 pub mod fake;
 mod given;
+pub mod images;
 pub mod process;
 
 use std::pin::Pin;
@@ -101,6 +102,11 @@ pub trait ContainerRuntime: Send + Sync {
     /// Bumped when a list would answer something else, and after the runtime was away. May be bumped too often, and may miss something:
     /// whoever watches it lists now and then anyway.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Its images. None: it has none.
+    fn image_store(&self) -> Option<&dyn images::ImageStore> {
+        None
+    }
 
     /// An instance's log.
     ///

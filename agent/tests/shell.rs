@@ -118,6 +118,48 @@ async fn orphans_go_after_a_while_and_strangers_stay() {
 }
 
 #[tokio::test]
+async fn one_asked_to_restart_is_stopped_and_started_once() {
+    let (engine, runtime) = fake();
+    let mut stage = Stage::new(runtime).await;
+    stage.assign(1, [(1, Running)]).await;
+    stage.lives(&[(1, Life::Running)]).await;
+    stage.restarts_asked = 1;
+    stage.assign(2, [(1, Running)]).await;
+    stage
+        .reported("its restart", |r| {
+            let one = &r.instances[&id(1)];
+            one.restarts == 1 && one.life == Life::Running
+        })
+        .await;
+    stage.assign(3, [(1, Running)]).await;
+    stage.reported("the same", |r| r.generation.0 == 3).await;
+    assert_eq!((engine.starts().len(), engine.stops().len()), (2, 1));
+}
+
+/// It may be replaced elsewhere meanwhile: down without a master, back with one, and never started by a journal alone.
+#[tokio::test]
+async fn a_single_writer_ends_without_a_master() {
+    let (engine, runtime) = fake();
+    let mut stage = Stage::new(runtime.clone()).await;
+    stage.stop_after = Some(Span::seconds(1));
+    stage.assign(1, [(1, Running)]).await;
+    stage.lives(&[(1, Life::Running)]).await;
+    stage.link.cut(true);
+    stage.restart_agent(runtime).await;
+    wait_for("its end", || !engine.is_running(&id(1))).await;
+    assert_eq!(engine.stops(), [id(1)]);
+    stage.link.cut(false);
+    stage.next_session().await;
+    assert!(
+        !engine.is_running(&id(1)),
+        "nobody said yet that it is wanted"
+    );
+    stage.assign(1, [(1, Running)]).await;
+    stage.lives(&[(1, Life::Running)]).await;
+    assert_eq!(stage.report.instances[&id(1)].restarts, 0);
+}
+
+#[tokio::test]
 async fn a_slow_start_delays_no_other() {
     let (engine, runtime) = fake();
     let script = Script {

@@ -72,6 +72,9 @@ pub struct AppSpec {
     /// Readiness, the only gate for traffic. None: a TCP connect to the service's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<HealthCheck>,
+    /// When an instance whose checks fail is restarted. None: never because of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
     /// How a new version takes over.
     pub update: Update,
     /// How an instance ends.
@@ -80,6 +83,9 @@ pub struct AppSpec {
     pub placement: Placement,
     /// What happens on the node when an instance ends by itself.
     pub restart: Restart,
+    /// What happens when its node does not hear the masters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnect: Option<Disconnect>,
     /// What is mounted into the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
@@ -274,6 +280,16 @@ pub enum CheckKind {
     Http,
 }
 
+/// When a running instance is restarted because of its checks. As many at the same time as may be missing (`update.max_unavailable`), at
+/// least one; a ready one never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Liveness {
+    /// Failed checks in a row.
+    pub after_failures: u32,
+}
+
 /// How a new version takes over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -355,6 +371,16 @@ pub struct Restart {
     pub delay: Span,
     /// Longest delay.
     pub max_delay: Span,
+}
+
+/// What happens when an instance's node does not hear the masters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Disconnect {
+    /// Its node stops it after this time without contact, and the masters replace it no sooner than that is certain: for what must not
+    /// run twice. It starts again when the masters are heard, if they still want it there.
+    pub stop_after: Span,
 }
 
 impl AppSpec {

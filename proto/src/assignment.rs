@@ -39,6 +39,24 @@ pub struct AssignedInstance {
     /// How the node's own balancer judges readiness. None: ready as soon as it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// When its node asks to restart it because of that check. None: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
+    /// It is stopped after this time without contact to the masters, and not started before there is some. None: it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<Span>,
+    /// How often it was asked to be restarted; its node restarts it once for a higher number than it knows.
+    #[serde(default)]
+    pub restarts_asked: u32,
+}
+
+/// When a running instance is as good as dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Liveness {
+    /// Failed checks in a row, once it was ready.
+    pub after_failures: u32,
+    /// Time it has to become ready after a start.
+    pub start: Span,
 }
 
 /// What the master wants of an instance.

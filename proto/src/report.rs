@@ -57,6 +57,9 @@ pub struct InstanceReport {
     pub ready: Option<Condition>,
     /// Starts after the first one.
     pub restarts: u32,
+    /// It runs and its checks fail for longer than its liveness allows: it waits to be asked to restart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ailing: bool,
 }
 
 /// An instance's life, which only goes forward; a restart on the node is `starting` again within the same life's `running` column

@@ -16,7 +16,7 @@ use hancock_agent::link::dial::Dial;
 use hancock_agent::link::grpc::GrpcLink;
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::runtime::docker::Registries;
-use hancock_agent::{Agent, ORPHAN_GRACE, Options, detect};
+use hancock_agent::{Agent, Hygiene, LIST_INTERVAL, ORPHAN_GRACE, Options, detect};
 use hancock_balancer::{Balancer, Handle};
 use hancock_proto::ids::NodeId;
 use hancock_proto::resources::{NodeInfo, PortRange, Uplink};
@@ -95,6 +95,12 @@ pub struct Args {
     /// Time a container of this node that no master knows is left alone [default: 1m]
     #[arg(long, value_name = "TIME")]
     orphan_grace: Option<Span>,
+    /// Versions of an app whose images stay on the node [default: 2]
+    #[arg(long, value_name = "COUNT")]
+    keep_images: Option<usize>,
+    /// Percent of the disk that may be used before unused images go, and before nothing new is started [default: 95]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    disk_watermark: Option<u8>,
     /// Run containers that ask for every privilege over this node
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     allow_privileged: Option<bool>,
@@ -164,6 +170,8 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
         masters: args.masters.clone(),
         data_dir: folder,
         offer_interval: OFFER_INTERVAL,
+        list_interval: LIST_INTERVAL,
+        hygiene: args.hygiene(),
         registries,
         orphan_grace: args.orphan_grace.map_or(ORPHAN_GRACE, Span::duration),
     };
@@ -306,6 +314,8 @@ impl Args {
             overcommit: self.overcommit.or(file.overcommit),
             runtime: self.runtime.or(file.runtime),
             orphan_grace: self.orphan_grace.or(file.orphan_grace),
+            keep_images: self.keep_images.or(file.keep_images),
+            disk_watermark: self.disk_watermark.or(file.disk_watermark),
             allow_privileged: self.allow_privileged.or(file.allow_privileged),
             docker_config: self.docker_config.or(file.docker_config),
             balancer: self.balancer.over(file.balancer),
@@ -329,6 +339,14 @@ impl Args {
             ports: self.instance_ports.unwrap_or(detect::DEFAULT_PORTS),
             listens: self.balancer.listens(),
             data_dir: self.balancer.data_dir("node"),
+        }
+    }
+
+    fn hygiene(&self) -> Hygiene {
+        let usual = Hygiene::default();
+        Hygiene {
+            keep_images: self.keep_images.unwrap_or(usual.keep_images),
+            disk_watermark: self.disk_watermark.unwrap_or(usual.disk_watermark),
         }
     }
 

@@ -274,7 +274,8 @@ impl Args {
     /// # Errors
     /// A file that is named cannot be read or written.
     pub(super) fn check(&self) -> anyhow::Result<()> {
-        (self.token()?, self.access()?);
+        self.token()?;
+        self.access()?;
         Ok(())
     }
 

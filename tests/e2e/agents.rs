@@ -1,5 +1,6 @@
 //! Agents as processes of their own, under several masters.
 
+mod keeping;
 pub(crate) mod node;
 
 use std::time::{Duration, Instant};

@@ -206,6 +206,9 @@ mod tests {
             version: Version(3),
             desired: Desired::Running,
             check: None,
+            liveness: None,
+            stop_after: None,
+            restarts_asked: 0,
             run: RunSpec {
                 image: None,
                 pull_policy: PullPolicy::Missing,

@@ -12,6 +12,9 @@ mod restart;
 #[cfg(test)]
 mod tests;
 
+/// Why an instance is down that was asked to restart.
+const ASKED: &str = "was asked to restart";
+
 /// What of an instance survives a restart of the daemon. Stored before what it allows is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
@@ -29,6 +32,9 @@ pub struct Memory {
     pub restarts: u32,
     /// Restarts that still count against the attempts; oldest first, bounded.
     pub recent: Vec<Timestamp>,
+    /// The master's wishes for a restart that were taken.
+    #[serde(default)]
+    pub asked: u32,
 }
 
 /// Where an instance stands.
@@ -47,6 +53,8 @@ pub enum Phase {
     },
     /// Up, as far as is known.
     Up,
+    /// It is being stopped, to be started again.
+    Restarting,
     /// It is being stopped.
     Stopping,
     /// Ended as wanted.
@@ -148,7 +156,24 @@ impl Instance {
             reason: None,
             restarts: 0,
             recent: Vec::new(),
+            asked: 0,
         })
+    }
+
+    /// The same, after so many wishes for a restart that do not concern it.
+    pub fn asked(mut self, wishes: u32) -> Self {
+        self.memory.asked = wishes;
+        self
+    }
+
+    /// The master asked for so many restarts in all. One that is not up gets a new start anyway.
+    pub fn asked_to_restart(&mut self, wishes: u32) {
+        if wishes > self.memory.asked {
+            self.memory.asked = wishes;
+            if self.memory.phase == Phase::Up {
+                self.memory.phase = Phase::Restarting;
+            }
+        }
     }
 
     /// One the daemon knew before it restarted.
@@ -182,7 +207,7 @@ impl Instance {
             (Phase::Waiting { .. } | Phase::Ordered { .. }, Some(State::Running { .. })) => {
                 self.memory.phase = Phase::Up;
             }
-            (Phase::Up | Phase::Stopping, Some(State::Running { .. })) => {}
+            (Phase::Up | Phase::Restarting | Phase::Stopping, Some(State::Running { .. })) => {}
             (Phase::Up, Some(State::Exited(exit))) => self.ended(exit, want, now),
             (Phase::Ordered { at }, Some(State::Exited(exit))) if exit.at >= at => {
                 self.ended(exit, want, now);
@@ -192,6 +217,7 @@ impl Instance {
             (Phase::Up, Some(State::Created) | None) => {
                 self.down("disappeared from the runtime", want, now);
             }
+            (Phase::Restarting, _) => self.down(ASKED, want, now),
             (Phase::Stopping, _) => self.stopped(want, now),
             (Phase::Waiting { .. } | Phase::Stopped | Phase::Failed | Phase::Rejected, _) => {}
         }
@@ -217,10 +243,12 @@ impl Instance {
             }
             // Decided by the next list, which is asked for whenever an outcome is open.
             (Phase::Ordered { .. }, Want::Run(_) | Want::Park) => Next::Nothing,
-            (Phase::Up, Want::Stop | Want::Leave | Want::Park) => {
+            (Phase::Up, Want::Stop | Want::Leave | Want::Park)
+            | (Phase::Restarting, Want::Stop | Want::Leave | Want::Spare(_) | Want::Park) => {
                 self.memory.phase = Phase::Stopping;
                 self.stop(now)
             }
+            (Phase::Restarting, Want::Run(_)) => self.stop(now),
             (Phase::Stopping, _) => self.stop(now),
             (Phase::Stopped | Phase::Failed | Phase::Rejected, Want::Spare(until)) => {
                 until.map_or(Next::Nothing, Next::Wait)
@@ -302,8 +330,10 @@ impl Instance {
             (Deed::Prepare | Deed::Start, Err(failure)) => self.not_started(failure, want, now),
             (Deed::Stop | Deed::Kill, Ok(())) => {
                 self.settle();
-                if self.memory.phase == Phase::Stopping {
-                    self.stopped(want, now);
+                match self.memory.phase {
+                    Phase::Stopping => self.stopped(want, now),
+                    Phase::Restarting => self.down(ASKED, want, now),
+                    _ => {}
                 }
             }
             (Deed::Remove, Ok(())) => self.settle(),
@@ -386,7 +416,7 @@ impl Instance {
                 Life::Pulling
             }
             Phase::Waiting { .. } if self.memory.life < Life::Pulling => Life::Placed,
-            Phase::Waiting { .. } | Phase::Ordered { .. } => Life::Starting,
+            Phase::Waiting { .. } | Phase::Ordered { .. } | Phase::Restarting => Life::Starting,
             Phase::Up => Life::Running,
             Phase::Stopping => Life::Stopping,
             Phase::Stopped => Life::Stopped,

@@ -8,7 +8,9 @@
 //! - **Never**: waits, reads a clock, draws a random number, opens anything.
 
 pub mod environment;
+pub mod images;
 pub mod instance;
+pub mod liveness;
 pub mod node;
 pub mod observed;
 pub mod ports;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired};
 use hancock_proto::ids::{InstanceId, NodeId};
+use hancock_proto::report::Life;
 use hancock_proto::time::Timestamp;
 
 use crate::environment::PortSide;
@@ -39,6 +40,10 @@ pub struct Node {
     /// Containers of ours that nobody knows, since when.
     orphans: BTreeMap<InstanceId, Timestamp>,
     orphan_grace: Duration,
+    /// When a master was heard last; None: never, as far as is known.
+    contact: Option<Timestamp>,
+    /// Why nothing new may be put on the disk.
+    disk_full: Option<String>,
     /// How many starts may begin.
     pub(crate) starts: Starts,
 }
@@ -79,8 +84,62 @@ impl Node {
             heard: false,
             orphans: BTreeMap::new(),
             orphan_grace: ORPHAN_GRACE,
+            contact: None,
+            disk_full: None,
             starts: Starts::default(),
         }
+    }
+
+    /// How the disk is. With a reason nothing is started here that was not up before; what is here goes on, and comes back after a fall.
+    pub fn disk(&mut self, full: Option<String>) {
+        self.disk_full = full;
+    }
+
+    pub(crate) fn disk_refuses(&self, instance: &Instance) -> Option<&String> {
+        let new = instance.memory.restarts == 0 && instance.memory.life <= Life::Pulling;
+        self.disk_full.as_ref().filter(|_| new)
+    }
+
+    /// The same, with the last contact its journal remembers.
+    pub fn heard_last(mut self, contact: Option<Timestamp>) -> Self {
+        self.contact = contact;
+        self
+    }
+
+    /// A master that sent its assignment is still there.
+    pub fn in_contact(&mut self, now: Timestamp) {
+        self.contact = Some(now);
+    }
+
+    /// What of the last contact has to be stored: it may be some seconds old, which stops an instance sooner, never later. None: nothing
+    /// here asks for it.
+    pub fn contact_to_store(&self, stored: Option<Timestamp>) -> Option<Timestamp> {
+        let assigned = self.assignment.iter().flat_map(|a| a.instances.values());
+        let shortest = assigned.filter_map(|a| a.stop_after).min()?;
+        let fresh = self.contact?;
+        let age = shortest.duration() / 4;
+        Some(
+            stored
+                .filter(|s| *s <= fresh && fresh.since(*s) < age)
+                .unwrap_or(fresh),
+        )
+    }
+
+    /// When the first instance has to stop for want of contact.
+    pub(crate) fn contact_ends(&self, now: Timestamp) -> Option<Timestamp> {
+        let assigned = self.assignment.iter().flat_map(|a| a.instances.values());
+        let contact = self.contact?;
+        let ends = assigned.filter_map(|a| Some(contact + a.stop_after?.duration()));
+        ends.filter(|at| *at > now).min()
+    }
+
+    /// Whether it must not run just now: it may be replaced elsewhere, as far as this node knows.
+    fn is_cut_off(&self, assigned: &AssignedInstance, now: Timestamp) -> bool {
+        assigned.stop_after.is_some_and(|after| {
+            // A clock set back says nothing: neither that it is early.
+            let silent = |heard: Timestamp| heard > now || now >= heard + after.duration();
+            self.contact.is_none_or(silent)
+        })
     }
 
     /// The same with another grace period for orphans.
@@ -305,6 +364,7 @@ impl Node {
         match assigned {
             Some(a) if a.desired == Desired::Stopped => Want::Stop,
             Some(_) if self.parking => Want::Park,
+            Some(a) if self.is_cut_off(a, now) => Want::Park,
             Some(a) => Want::Run(&a.run.restart),
             None => self.unassigned(id, now),
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_proto::assignment::Desired;
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::InstanceReport;
 use hancock_proto::time::Timestamp;
@@ -20,6 +21,10 @@ mod properties;
 mod tests;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+pub(crate) mod samples {
+    pub(crate) use super::world::{assigned, assignment, id};
+}
 
 /// How long a start waits before it looks again whether its ports are free.
 const PORT_RETRY: Duration = Duration::from_millis(200);
@@ -81,6 +86,8 @@ impl Node {
             for id in self.known() {
                 self.step(&id, now, &mut plan);
             }
+            let ends = self.contact_ends(now);
+            plan.wake_at = plan.wake_at.into_iter().chain(ends).min();
         }
         plan.reports = self.reports();
         plan
@@ -106,6 +113,7 @@ impl Node {
         let Some(mut instance) = self.take(id, seen.as_ref(), now) else {
             return;
         };
+        self.take_wish(id, &mut instance);
         let next = self.next(id, &mut instance, seen.as_ref(), now);
         if let Next::Do(deed) = next {
             plan.actions
@@ -132,7 +140,18 @@ impl Node {
             .or_else(|| seen.map(|o| o.version));
         match self.instances.remove(id) {
             Some(known) => Some(known),
-            None => version.map(|v| Instance::new(v, now)),
+            None => {
+                // What was asked of one that is new here was asked of no start of this node's.
+                let asked = assigned.map_or(0, |a| a.restarts_asked);
+                version.map(|v| Instance::new(v, now).asked(asked))
+            }
+        }
+    }
+
+    fn take_wish(&self, id: &InstanceId, instance: &mut Instance) {
+        let assigned = self.assignment.as_ref().and_then(|a| a.instances.get(id));
+        if let Some(assigned) = assigned.filter(|a| a.desired == Desired::Running) {
+            instance.asked_to_restart(assigned.restarts_asked);
         }
     }
 
@@ -163,7 +182,13 @@ impl Node {
         now: Timestamp,
     ) -> Option<Action> {
         match deed {
-            Deed::Prepare => Some(Action::Prepare(self.spec(id, instance)?)),
+            Deed::Prepare => {
+                if let Some(full) = self.disk_refuses(instance) {
+                    instance.reject(full.clone());
+                    return None;
+                }
+                Some(Action::Prepare(self.spec(id, instance)?))
+            }
             Deed::Start => {
                 self.ports_free(id, instance, now)?;
                 self.may_start(instance, now)?;
@@ -235,6 +260,7 @@ impl Node {
             reason: outage.or(memory.reason.as_ref()).cloned(),
             ready: None,
             restarts: memory.restarts,
+            ailing: false,
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::detect;
 use crate::runtime::{ContainerRuntime, LogQuery, RuntimeError};
 
-use super::{Chosen, Input, LIST_INTERVAL, LIST_TIMEOUT, Loop, Output, now};
+use super::{Chosen, Input, LIST_TIMEOUT, Loop, Output, now};
 
 /// Log lines kept with the reason of a failure.
 const TAIL: usize = 5;
@@ -49,6 +49,7 @@ impl Loop {
             Input::Opened(Ok(session)) => {
                 tracing::info!("session with the master opened");
                 self.link.opened(session);
+                self.assigned = false;
                 self.reporting.send_again();
                 self.offer();
             }
@@ -56,7 +57,10 @@ impl Loop {
             Input::RuntimeChanged => {
                 (self.listing.wanted, self.listing.failures) = (true, 0);
             }
-            Input::Offer => self.offer(),
+            Input::Offer => {
+                self.offer();
+                self.tidy();
+            }
             Input::Due if self.listing.next.is_some_and(|at| at <= now()) => self.list(),
             // The turn that follows does what is due.
             Input::Due | Input::BalancerChanged | Input::Stop(_) => {}
@@ -74,6 +78,10 @@ impl Loop {
 
     pub(super) fn offer(&mut self) {
         if let Some(open) = self.link.open() {
+            // A stream that is dead without saying so is noticed within seconds, which the masters allow for.
+            if self.assigned {
+                self.node.in_contact(now());
+            }
             let mut offer = detect::offer(&self.options.info, &self.options.data_dir);
             offer.cpu_free = self.processor.free();
             offer.network = self.network.since_last(Instant::now());
@@ -99,6 +107,7 @@ impl Loop {
                 }
                 self.node.done(&instance, deed, outcome, now());
             }
+            Output::Tidied(tidied) => self.tidied(tidied),
             Output::Listed { stamp, list, told } => self.listed(stamp, list, told),
         }
     }
@@ -109,7 +118,7 @@ impl Loop {
             return;
         }
         (self.listing.under_way, self.listing.wanted) = (true, false);
-        self.listing.next = Some(now() + LIST_INTERVAL);
+        self.listing.next = Some(now() + self.options.list_interval);
         let (stamp, runtime) = (self.node.begin_list(), Arc::clone(&self.runtime));
         self.tasks.spawn(async move {
             let list = match tokio::time::timeout(LIST_TIMEOUT, runtime.list()).await {
@@ -269,6 +278,7 @@ impl Loop {
         }
         let generation = assignment.generation;
         self.record.assignment = Some(assignment.clone());
+        self.record.images.note(&assignment);
         if !self.store() {
             self.record = before;
             return self.link.close(Outcome::Lost);
@@ -277,6 +287,9 @@ impl Loop {
             tracing::info!(%generation, instances = assignment.instances.len(), "assignment stored");
         }
         self.node.assign(assignment);
+        self.assigned = true;
+        self.node.in_contact(now());
+        self.tidy_soon();
     }
 
     pub(super) fn apply(&mut self, applies: Vec<Apply>) {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hancock_agent_core::environment::PortSide;
+use hancock_agent_core::liveness::Pulse;
 use hancock_balancer::LocalInstance;
 use hancock_proto::assignment::{AssignedInstance, Check};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::{Condition, InstanceReport, Life, Report};
 use hancock_proto::time::Timestamp;
 
-use super::Loop;
+use super::{Loop, now};
 
 /// What was told last.
 #[derive(Debug, Default)]
@@ -19,6 +20,7 @@ pub(super) struct Reporting {
     /// None: the session has not had one yet.
     last: Option<Report>,
     watched: BTreeMap<InstanceId, LocalInstance>,
+    pulse: Pulse,
 }
 
 impl Reporting {
@@ -46,6 +48,7 @@ impl Loop {
     /// Reports, when something changed since the session's last report. Coalesced: only the newest waits to be sent.
     pub(super) fn report(&mut self, mut instances: BTreeMap<InstanceId, InstanceReport>) {
         self.judge(&mut instances);
+        self.feel_pulse(&mut instances);
         let follows = self.follows();
         let Some(open) = self.link.open() else {
             return;
@@ -80,6 +83,17 @@ impl Loop {
                 .is_none_or(|a| a.check.is_some());
             report.ready = ready(report, checked, verdicts.get(id));
         }
+    }
+}
+
+impl Loop {
+    /// Tells which instances ail, and comes back when another one will.
+    fn feel_pulse(&mut self, instances: &mut BTreeMap<InstanceId, InstanceReport>) {
+        let Some(assignment) = self.node.assignment() else {
+            return;
+        };
+        let again = self.reporting.pulse.judge(assignment, instances, now());
+        self.wake_at = self.wake_at.into_iter().chain(again).min();
     }
 }
 

@@ -17,6 +17,7 @@ impl Loop {
         let plan = self.node.plan(now);
         self.wake_at = plan.wake_at;
         self.record.instances = self.node.memory();
+        self.record.contact = self.node.contact_to_store(self.record.contact);
         self.store();
         self.carry_out(plan);
         if self.node.needs_list() {

@@ -17,6 +17,7 @@ mod process;
 mod progress;
 mod pull;
 mod registries;
+mod store;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -40,6 +41,7 @@ use tokio::task::JoinHandle;
 use hancock_agent_core::environment::{PortSide, StartSpec};
 use hancock_agent_core::observed::{Observed, Owner, StopRule};
 
+use super::images::ImageStore;
 use super::{ContainerRuntime, Exec, Lines, LogQuery, RuntimeError};
 use connect::{Connection, status};
 
@@ -287,6 +289,10 @@ impl ContainerRuntime for DockerRuntime {
 
     fn changes(&self) -> notice::Receiver<u64> {
         self.shared.changes.subscribe()
+    }
+
+    fn image_store(&self) -> Option<&dyn ImageStore> {
+        Some(self)
     }
 
     async fn logs(

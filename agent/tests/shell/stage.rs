@@ -7,7 +7,7 @@ use std::time::Duration;
 use hancock_agent::balancer::LocalBalancer;
 use hancock_agent::link::channel::{ChannelLink, HubSession};
 use hancock_agent::runtime::ContainerRuntime;
-use hancock_agent::{Agent, AgentError, Options, detect};
+use hancock_agent::{Agent, AgentError, Hygiene, Options, detect};
 use hancock_balancer::{Counts, LocalInstance};
 use hancock_proto::app::{Container, Limits, PortProtocol, PullPolicy, Resources, Restart};
 use hancock_proto::ask::{Answer, Question};
@@ -101,6 +101,10 @@ pub struct Stage {
     pub outputs: BTreeMap<u64, usize>,
     pub term: u64,
     pub restart: Restart,
+    /// Of every instance.
+    pub restarts_asked: u32,
+    /// Of every instance.
+    pub stop_after: Option<Span>,
     pub command: Vec<String>,
     /// Host port before the first instance's.
     pub ports: u16,
@@ -143,6 +147,8 @@ impl Stage {
             outputs: BTreeMap::new(),
             term: 1,
             restart: Restart::default(),
+            restarts_asked: 0,
+            stop_after: None,
             command: vec!["serve".into()],
             // Nothing in these tests listens; and nobody else does on such ports.
             ports: 900,
@@ -207,6 +213,9 @@ impl Stage {
             version: Version(1),
             desired,
             check: None,
+            liveness: None,
+            stop_after: self.stop_after,
+            restarts_asked: self.restarts_asked,
             run: RunSpec {
                 image: None,
                 pull_policy: PullPolicy::Missing,
@@ -339,6 +348,11 @@ fn options(folder: &tempfile::TempDir, boot: u32, outside: &Fake) -> Options {
         data_dir: folder.path().to_owned(),
         offer_interval: Duration::from_millis(200),
         orphan_grace: ORPHAN_GRACE,
+        hygiene: Hygiene {
+            disk_watermark: 100,
+            ..Hygiene::default()
+        },
+        list_interval: Duration::from_secs(2),
         registries: Opener::new(open),
     }
 }

@@ -95,6 +95,7 @@ fn turn(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiError> {
         C::Promote { deployment, .. } => promote::promote(step, *deployment),
         C::Heal { app, join, .. } => heal::heal(step, app, join),
         C::Discard { app, instances, .. } => heal::discard(step, app, instances),
+        C::RestartAiling { app, instances, .. } => heal::restart_ailing(step, app, instances),
         C::FinishDeployment {
             deployment,
             holding,

@@ -194,6 +194,15 @@ pub enum Command {
         /// The leader's clock.
         at: Timestamp,
     },
+    /// Instances whose checks fail for too long are asked to restart.
+    RestartAiling {
+        /// The app.
+        app: AppName,
+        /// Which of its instances.
+        instances: BTreeSet<InstanceId>,
+        /// The leader's clock.
+        at: Timestamp,
+    },
     /// The registry holds an app's documents of this index.
     Published {
         /// The app.
@@ -466,6 +475,7 @@ impl Command {
             | C::Promote { at, .. }
             | C::Heal { at, .. }
             | C::Discard { at, .. }
+            | C::RestartAiling { at, .. }
             | C::Published { at, .. }
             | C::BeginDrain { at, .. }
             | C::StopInstances { at, .. }

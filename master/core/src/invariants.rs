@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hancock_proto::assignment::PortBinding;
+use hancock_proto::time::Timestamp;
 
 use crate::desired;
-use crate::state::{App, Phase, Stage, State};
+use crate::leader::LeaderView;
+use crate::plan;
+use crate::state::{App, Index, Phase, Stage, State};
 
 /// Everything that is wrong with a state; empty when it is sound.
 pub fn check(state: &State) -> Vec<String> {
@@ -17,8 +20,19 @@ pub fn check(state: &State) -> Vec<String> {
     }
     instances(state, &mut wrong);
     assignments(state, &mut wrong);
+    if state.index != Index::derive(state) {
+        wrong.push("the index is not what follows from the state".to_owned());
+    }
     ports(state, &mut wrong);
     wrong
+}
+
+/// Everything that is wrong with a leader's turn.
+pub fn check_turn(state: &State, view: &LeaderView, now: Timestamp) -> Vec<String> {
+    let passed = plan::passed_over(state, view, now).into_iter();
+    passed
+        .map(|app| format!("a turn passes over {app} and has something to do for it"))
+        .collect()
 }
 
 /// The app's set of instances is exactly those that say so.

@@ -355,6 +355,7 @@ fn vanished(known: &InstanceReport, now: Timestamp) -> InstanceReport {
         since: now,
         reason: Some("its node does not know it any more".to_owned()),
         ready: None,
+        ailing: false,
         ..known.clone()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hancock_proto::ids::{ClusterId, DocIndex, Generation, LogIndex, Revision};
 
-use crate::state::{App, Choosing, Deployment, Instance, Kept, Node, State};
+use crate::state::{App, Choosing, Deployment, Index, Instance, Kept, Node, State};
 
 /// More than any cluster writes between a snapshot and its return, and a million leaps fit.
 pub const LEAP: u64 = 1_000_000_000;
@@ -35,6 +35,7 @@ impl State {
         leap_kept(&mut self.kept);
         self.registry.leap(LEAP);
         leap_choice(self);
+        self.index = Index::derive(self);
     }
 }
 

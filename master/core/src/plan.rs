@@ -48,14 +48,8 @@ pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan
     let mut turn = Turn::new(state, view, now);
     nodes::plan(&mut turn);
     registry::plan(&mut turn);
-    for app in state.apps.values() {
-        let before = turn.commands.len();
-        cutovers::plan(&mut turn, app);
-        deployments::plan(&mut turn, app);
-        // What was just planned may change what is missing: healing has the next turn, which follows at once.
-        if turn.commands.len() == before {
-            heal::plan(&mut turn, app);
-        }
+    for app in busy(state) {
+        one(&mut turn, app);
     }
     Plan {
         commands: turn.commands,
@@ -64,13 +58,42 @@ pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan
     }
 }
 
+/// Apps with something under way or missing: a turn has nothing to do for any other.
+fn busy(state: &State) -> impl Iterator<Item = &App> {
+    let names = state.index.busy.iter();
+    names.filter_map(|name| state.apps.get(name)).map(|a| &**a)
+}
+
+fn one<'a>(turn: &mut Turn<'a>, app: &'a App) {
+    let before = turn.commands.len();
+    cutovers::plan(turn, app);
+    deployments::plan(turn, app);
+    // What was just planned may change what is missing: healing has the next turn, which follows at once.
+    if turn.commands.len() == before {
+        heal::plan(turn, app);
+    }
+}
+
+/// Apps that a turn would pass over and has something to do for: none.
+pub(crate) fn passed_over(state: &State, view: &LeaderView, now: Timestamp) -> Vec<AppName> {
+    let idle = state.apps.values();
+    let idle = idle.filter(|app| !state.index.busy.iter().any(|name| *name == app.name));
+    let has_work = |app: &&App| {
+        let mut turn = Turn::new(state, view, now);
+        one(&mut turn, app);
+        !turn.commands.is_empty() || turn.wake_at.is_some()
+    };
+    let passed = idle.map(|app| &**app).filter(has_work);
+    passed.map(|app| app.name.clone()).collect()
+}
+
 fn publications(state: &State) -> Vec<Publication> {
     let kept = state.kept.unpublished().map(|(index, batch)| Publication {
         app: batch.app.clone(),
         index,
         batch,
     });
-    let behind = state.apps.values().filter(|a| !a.routes.is_published());
+    let behind = busy(state).filter(|a| !a.routes.is_published());
     behind
         .filter_map(|app| {
             Some(Publication {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::desired;
-use crate::state::State;
+use crate::state::{Index, State};
 
 /// Format written by this version.
 pub const FORMAT: u32 = 1;
@@ -75,4 +75,5 @@ fn rebuild(state: &mut State) {
             Arc::make_mut(node).assigned = assigned;
         }
     }
+    state.index = Index::derive(state);
 }

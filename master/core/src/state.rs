@@ -6,6 +6,7 @@
 mod app;
 mod choosing;
 mod deployment;
+mod index;
 mod instance;
 mod kept;
 mod node;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use app::{App, AppVersion, Cutover, Elsewhere, LettingGo, Routes};
 pub use choosing::{Choosing, Switch};
 pub use deployment::{Deployment, Kind, Phase};
+pub(crate) use index::{Index, Tally};
 pub use instance::{Instance, Origin, Stage};
 pub use kept::{Kept, KeptUpstream};
 pub use node::{Assigned, Node, NodeState, Released};
@@ -82,6 +84,9 @@ pub struct State {
     pub last_deployment: u64,
     /// Highest number given to an event; never used again.
     pub last_event: u64,
+    /// Who has what, maintained; derived when a snapshot is read.
+    #[serde(skip)]
+    pub(crate) index: Index,
 }
 
 impl State {

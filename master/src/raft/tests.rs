@@ -83,11 +83,9 @@ async fn state_comes_back_after_a_crash_and_after_a_clean_end() {
 
 /// The state without the index of the newest entry, which a new term raises.
 fn same(state: &State) -> State {
-    let applied = LogIndex(0);
-    State {
-        applied,
-        ..state.clone()
-    }
+    let mut same = state.clone();
+    same.applied = LogIndex(0);
+    same
 }
 
 #[tokio::test]

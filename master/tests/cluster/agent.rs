@@ -343,6 +343,7 @@ impl Machine {
                         reason: "as told".into(),
                     }),
                     restarts: 0,
+                    ailing: false,
                 };
                 let have = lives.entry(id.clone()).or_insert_with(|| now.clone());
                 let same_ready = have.ready.as_ref().map(|c| c.value) == Some(ready);

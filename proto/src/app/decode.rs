@@ -82,11 +82,14 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let service = ports::services(&top.field("service"), &ports);
     let healthcheck = health::check(&top.field("healthcheck"), &ports);
     let judged = !service.is_empty() || healthcheck.is_some();
+    let fall = healthcheck.as_ref().map(|check| check.fall);
+    let liveness = health::liveness(&top.field("liveness"), judged.then_some(fall));
     let default = Update::judged(judged);
     let update = lifecycle::update(&top.field("update"), replicas, default);
     let stop = lifecycle::stop(&top.field("stop"));
     let placement = lifecycle::placement(&top.field("placement"));
     let restart = lifecycle::restart(&top.field("restart"));
+    let disconnect = lifecycle::disconnect(&top.field("disconnect"));
     let volumes = storage::volumes(&top.field("volumes"));
     let files = storage::files(&top.field("files"), &ports);
     let container = container::container(&top.field("container"), &ports);
@@ -110,10 +113,12 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
         ports: ports.list,
         service,
         healthcheck,
+        liveness,
         update,
         stop,
         placement,
         restart,
+        disconnect,
         volumes,
         files,
         container,
@@ -131,7 +136,6 @@ fn beside(top: &mut Section<'_>) {
 fn later(top: &mut Section<'_>) {
     use Shape::{Flag, List, Span, Table, Text, Whole, Word};
     const SECRET: Shape = Shape::Either(&Text, &Table(&[("name", &Text), ("file", &Text)]));
-    const LIVENESS: Shape = Table(&[("after_failures", &Whole)]);
     const HOOK: Shape = Table(&[("command", &List(&Text)), ("timeout", &Span)]);
     const NOTIFY: Shape = Table(&[("on", &List(&Text)), ("webhook", &Text)]);
     const RESCHEDULE: Shape = Table(&[
@@ -139,19 +143,6 @@ fn later(top: &mut Section<'_>) {
         ("max_delay", &Span),
         ("unlimited", &Flag),
         ("attempts", &Whole),
-    ]);
-    const DISCONNECT: Shape = Table(&[
-        ("lost_after", &Span),
-        ("replace", &Flag),
-        (
-            "reconcile",
-            &Word(&[
-                "keep_original",
-                "keep_replacement",
-                "best_score",
-                "longest_running",
-            ]),
-        ),
     ]);
     const CRON: Shape = Table(&[
         ("schedule", &Text),
@@ -168,12 +159,8 @@ fn later(top: &mut Section<'_>) {
     top.field("secrets").later("secrets", &List(&SECRET));
     top.field("depends_on")
         .later("dependencies between apps", &List(&Text));
-    top.field("liveness")
-        .later("restarts by failed checks", &LIVENESS);
     top.field("reschedule")
         .later("rescheduling rules of an app's own", &RESCHEDULE);
-    top.field("disconnect")
-        .later("rules for cut-off nodes", &DISCONNECT);
     top.field("hooks").later("hooks", &hooks);
     top.field("notify").later("notifications", &List(&NOTIFY));
     top.field("cron").later("cron jobs", &CRON);

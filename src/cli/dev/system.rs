@@ -9,7 +9,7 @@ use anyhow::Context;
 use hancock_agent::link::grpc::GrpcLink;
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::runtime::docker::DockerRuntime;
-use hancock_agent::{Agent, ORPHAN_GRACE, Options as AgentOptions, detect};
+use hancock_agent::{Agent, Hygiene, LIST_INTERVAL, ORPHAN_GRACE, Options as AgentOptions, detect};
 use hancock_balancer::{Balancer, Options as BalancerOptions, TcpOptions};
 use hancock_master::{Master, Options as MasterOptions};
 use hancock_proto::ids::{BootId, NodeId};
@@ -248,6 +248,8 @@ async fn start_agent(
         boot,
         data_dir: dir,
         offer_interval: OFFER_INTERVAL,
+        list_interval: LIST_INTERVAL,
+        hygiene: Hygiene::default(),
         orphan_grace: ORPHAN_GRACE,
         registries,
     };

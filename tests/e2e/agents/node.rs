@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use hancock_testkit::Daemon;
 use hancock_testkit::daemon::Leftovers;
 use hancock_testkit::port::{local, quiet_port};
 use hancock_testkit::proc::Process;
 use hancock_testkit::wait::wait_for;
+use hancock_testkit::{Daemon, docker, proc};
 use nix::sys::signal::Signal;
 
 use crate::masters::cluster::LATE;
+use crate::runtime::Runtime;
 use crate::world::{BINARY, finish};
 
 /// Host ports of one node: enough for two generations of an app.
@@ -23,27 +24,46 @@ const PORTS: u16 = 12;
 pub struct Node {
     daemon: Option<Daemon>,
     _leftovers: Leftovers,
+    containers: Option<Containers>,
+    /// Its name.
+    pub name: String,
+    /// The first of its host ports.
+    pub first_port: u16,
     /// Where end users' requests enter.
     pub http: SocketAddr,
     dir: tempfile::TempDir,
 }
 
 impl Node {
-    /// A node that knows one master; nothing is started.
+    /// A node of plain processes that knows one master; nothing is started.
     pub fn new(name: &str, token: &str, master: SocketAddr) -> Self {
+        Self::of(Runtime::Process, name, token, master)
+    }
+
+    /// A node with a name no other test has, by which its containers are found again whatever becomes of the test.
+    pub fn alone(runtime: Runtime, token: &str, master: SocketAddr) -> Self {
+        let name = format!("e2e-{}-{}", std::process::id(), quiet_port());
+        Self::of(runtime, &name, token, master)
+    }
+
+    fn of(runtime: Runtime, name: &str, token: &str, master: SocketAddr) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [http, admin, stream] = std::array::from_fn(|_| local(quiet_port()));
         let first = quiet_range();
         let data = dir.path().join("data");
         let text = format!(
-            "node = {name:?}\nmasters = [\"{master}\"]\njoin-token = {token:?}\nruntime = \"process\"\ndata-dir = {data:?}\nhttp = \"{http}\"\n\
+            "node = {name:?}\nmasters = [\"{master}\"]\njoin-token = {token:?}\nruntime = {:?}\ndata-dir = {data:?}\nhttp = \"{http}\"\n\
              admin = \"{admin}\"\nstream-admin = \"{stream}\"\ninstance-ports = \"{first}-{}\"\n",
+            runtime.flag(),
             first + PORTS - 1
         );
         fs::write(dir.path().join("agent.toml"), text).unwrap();
         Self {
             daemon: None,
             _leftovers: Leftovers::of(dir.path()),
+            containers: (runtime == Runtime::Docker).then(|| Containers(name.to_owned())),
+            name: name.to_owned(),
+            first_port: first,
             http,
             dir,
         }
@@ -77,6 +97,33 @@ impl Node {
 
     fn daemon(&mut self) -> &mut Daemon {
         self.daemon.as_mut().unwrap()
+    }
+
+    /// The agent stands still, or goes on.
+    pub fn signal(&mut self, signal: Signal) {
+        self.daemon().signal(signal);
+    }
+
+    /// Every host port instances may get.
+    pub fn ports(&self) -> std::ops::Range<u16> {
+        self.first_port..self.first_port + PORTS
+    }
+
+    /// Everything on the machine ends at once, as when it loses its power.
+    pub fn lose_power(&mut self) {
+        self.daemon = None;
+        if let Some(containers) = &self.containers {
+            containers.kill();
+        }
+        wait_for("everything to be gone", LATE, || {
+            let left = proc::belonging_to(self.dir());
+            left.iter().for_each(|p| p.signal(Signal::SIGKILL));
+            if left.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{left:?}"))
+            }
+        });
     }
 
     /// `hancock agent upgrade`, which must succeed.
@@ -130,6 +177,28 @@ impl Node {
         let path = self.dir().join(name);
         fs::write(&path, text).unwrap();
         path.display().to_string()
+    }
+}
+
+/// Containers of a node, removed on drop.
+struct Containers(String);
+
+impl Containers {
+    fn label(&self) -> String {
+        format!("hancock.node={}", self.0)
+    }
+
+    fn kill(&self) {
+        for id in docker::containers(&self.label()).unwrap() {
+            // One that has ended already is no failure.
+            let _ = docker::run(&["kill", &id]);
+        }
+    }
+}
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        docker::remove_all(&self.label());
     }
 }
 

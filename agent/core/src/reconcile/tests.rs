@@ -352,6 +352,130 @@ fn two_claims_on_one_port_are_told_apart() {
     );
 }
 
+/// Once for each wish, counted like a restart of its own; what the daemon knew of wishes survives it.
+#[test]
+fn one_asked_to_restart_does_so_once() {
+    let mut world = up([(1, Running)]);
+    let ask = |world: &mut World, wishes: u32| {
+        let mut one = assigned(20_000, Running);
+        one.restarts_asked = wishes;
+        world.node.assign(assignment([(id(1), one)].into()));
+    };
+    let come_up = |world: &mut World| {
+        for _ in 0..20 {
+            while !world.under_way.is_empty() {
+                world.finish(0, End::Done);
+            }
+            world.list();
+            world.plan();
+            world.now = world.now + Duration::from_secs(1);
+        }
+    };
+    for wishes in 1..=3 {
+        ask(&mut world, wishes);
+        assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Stop)]);
+        assert_eq!(life(&world, 1), Life::Starting);
+        come_up(&mut world);
+        assert_eq!(life(&world, 1), Life::Running);
+        assert_eq!(world.plan.reports[&id(1)].restarts, wishes);
+        world.restart(false);
+        world.list();
+        assert!(world.plan().is_empty(), "the wish was taken before");
+        ask(&mut world, wishes);
+        assert!(world.plan().is_empty());
+    }
+    // Used up: another node may do better.
+    ask(&mut world, 4);
+    world.plan();
+    come_up(&mut world);
+    assert_eq!(life(&world, 1), Life::Failed);
+}
+
+/// A single writer: it may be replaced elsewhere, so it ends without contact and comes back with it, uncounted.
+#[test]
+fn one_that_must_not_run_twice_stops_without_contact() {
+    let mut world = World::new();
+    let hear = |world: &mut World| {
+        let mut one = assigned(20_000, Running);
+        one.stop_after = Some(hancock_proto::units::Span::seconds(30));
+        world.node.assign(assignment([(id(1), one)].into()));
+        world.node.in_contact(world.now);
+    };
+    hear(&mut world);
+    world.list();
+    world.wanted = BTreeMap::from([(id(1), Running)]);
+    world.plan();
+    for _ in 0..2 {
+        world.finish(0, End::Done);
+        world.plan();
+    }
+    assert_eq!(life(&world, 1), Life::Running);
+    let silence = world.now + Duration::from_secs(30);
+    assert_eq!(world.plan.wake_at, Some(silence));
+    world.now = silence - Duration::from_millis(1);
+    assert!(world.plan().is_empty());
+    // From here on it is not wanted.
+    world.wanted.clear();
+    world.now = silence;
+    assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Stop)]);
+    world.finish(0, End::Done);
+    assert!(world.plan().is_empty());
+    // Nor is it started by a daemon that has not heard a master yet, whatever the journal says of last time.
+    let heard = world.node.contact_to_store(None);
+    world.restart(false);
+    world.node = world.node.clone().heard_last(heard);
+    world.list();
+    assert!(world.plan().is_empty());
+    world.wanted = BTreeMap::from([(id(1), Running)]);
+    hear(&mut world);
+    assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Prepare)]);
+    world.finish(0, End::Done);
+    world.plan();
+    world.finish(0, End::Done);
+    world.plan();
+    let report = &world.plan.reports[&id(1)];
+    assert_eq!((report.life, report.restarts), (Life::Running, 0));
+}
+
+#[test]
+fn what_is_stored_of_the_contact_is_never_newer() {
+    let mut world = World::new();
+    assert_eq!(world.node.contact_to_store(None), None);
+    let mut one = assigned(20_000, Running);
+    one.stop_after = Some(hancock_proto::units::Span::seconds(40));
+    world.node.assign(assignment([(id(1), one)].into()));
+    let begun = world.now;
+    world.node.in_contact(begun);
+    assert_eq!(world.node.contact_to_store(None), Some(begun));
+    world.node.in_contact(begun + Duration::from_secs(9));
+    assert_eq!(world.node.contact_to_store(Some(begun)), Some(begun));
+    let later = begun + Duration::from_secs(10);
+    world.node.in_contact(later);
+    assert_eq!(world.node.contact_to_store(Some(begun)), Some(later));
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_new_and_keeps_what_is_there() {
+    let mut world = up([(1, Running)]);
+    world.node.disk(Some("disk full: 97 % are used".into()));
+    world.assign(BTreeMap::from([(id(1), Running), (id(2), Running)]));
+    assert!(world.plan().is_empty());
+    assert_eq!(
+        (life(&world, 1), life(&world, 2)),
+        (Life::Running, Life::Rejected)
+    );
+    let reason = world.plan.reports[&id(2)].reason.clone();
+    assert_eq!(reason.as_deref(), Some("disk full: 97 % are used"));
+    // One that falls comes back, also after the daemon began anew.
+    world.exit(&id(1), Ending::Code(1));
+    world.restart(false);
+    world.node.disk(Some("disk full: 97 % are used".into()));
+    world.list();
+    world.plan();
+    world.settle();
+    assert_eq!(life(&world, 1), Life::Running);
+}
+
 #[test]
 fn an_unknown_placeholder_is_rejected_with_its_name() {
     let mut world = World::new();

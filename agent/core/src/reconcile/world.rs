@@ -16,7 +16,7 @@ use crate::node::{Node, ORPHAN_GRACE, Stamp};
 use crate::observed::{Ending, Exit, Observed, Owner, State, StopRule};
 use crate::reconcile::{Action, Plan};
 
-pub(super) fn id(n: u64) -> InstanceId {
+pub(crate) fn id(n: u64) -> InstanceId {
     InstanceId::new(&"web".parse().unwrap(), n)
 }
 
@@ -31,12 +31,15 @@ pub(super) fn owner() -> Owner {
     }
 }
 
-pub(super) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
+pub(crate) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
     AssignedInstance {
         app: "web".parse().unwrap(),
         version: Version(1),
         desired,
         check: None,
+        liveness: None,
+        stop_after: None,
+        restarts_asked: 0,
         run: RunSpec {
             image: None,
             pull_policy: PullPolicy::Missing,
@@ -64,7 +67,7 @@ pub(super) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
     }
 }
 
-pub(super) fn assignment(instances: BTreeMap<InstanceId, AssignedInstance>) -> Assignment {
+pub(crate) fn assignment(instances: BTreeMap<InstanceId, AssignedInstance>) -> Assignment {
     Assignment {
         cluster: owner().cluster,
         term: Term(1),
@@ -203,7 +206,8 @@ impl World {
             Action::Prepare(_) => assert_eq!(wanted, Some(&Desired::Running)),
             Action::Stop(..) | Action::Kill(_) => {
                 // A last start that was told to have failed may have come about all the same.
-                let given_up = self.node.instances[id].is_over();
+                let known = &self.node.instances[id];
+                let given_up = known.is_over() || known.memory.asked > 0;
                 let wanted = wanted.filter(|_| !given_up);
                 assert_ne!(wanted, Some(&Desired::Running), "wanted: {action:?}");
                 self.check_orphan(id);
@@ -214,7 +218,8 @@ impl World {
 
     /// What was not told to stop is stopped after its time only, unless it had ended already as far as its node knew.
     fn check_orphan(&self, id: &InstanceId) {
-        let unknown = !self.wanted.contains_key(id);
+        let assignment = self.node.assignment();
+        let unknown = assignment.is_none_or(|a| !a.instances.contains_key(id));
         let over = self.node.instances[id].is_over();
         let told = self.told_to_stop.contains(id) || self.node.parking || over;
         let spared = self.let_go.get(id);

@@ -14,7 +14,7 @@ use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_agent_core::environment::StartSpec;
 use hancock_agent_core::observed::{Ending, Exit, Observed, Owner, State, StopRule};
 
-use super::create::{APP, CLUSTER, GRACE, INSTANCE, NODE, PORTS, SIGNAL, VERSION};
+use super::create::{self, APP, CLUSTER, GRACE, INSTANCE, NODE, PORTS, SIGNAL, VERSION};
 use super::{RuntimeError, connect, inspect};
 
 /// Ended containers looked at side by side.
@@ -58,7 +58,14 @@ async fn look(docker: &Docker, one: ContainerSummary) -> Result<Option<Observed>
             }
         }
     };
-    Ok(facts(&one.labels.unwrap_or_default(), state))
+    let seen = facts(&one.labels.unwrap_or_default(), state);
+    // Deeds go by the name: one that has our labels and another name was made by somebody else, and could not be reached.
+    let names = one.names.unwrap_or_default();
+    let named = |seen: &Observed| {
+        let name = create::name(&seen.owner, &seen.instance);
+        names.iter().any(|n| n.trim_start_matches('/') == name)
+    };
+    Ok(seen.filter(named))
 }
 
 fn facts(labels: &HashMap<String, String>, state: State) -> Option<Observed> {

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use bollard::query_parameters::EventsOptions;
 use futures::StreamExt;
+use hancock_proto::time::{Clock, SystemClock};
 
 use super::{RuntimeError, Shared, connect, observe};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Seconds of events that are told again after each connect.
+const OVERLAP: u64 = 2;
 
 /// The engine tells of an end before its own list shows it: the list is asked for again after each of these.
 const AGAIN: [Duration; 3] = [
@@ -42,6 +46,13 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     }
 }
 
+/// Unix time so many seconds ago, as the engine on this machine tells it.
+fn seconds_ago(seconds: u64) -> String {
+    (SystemClock.now().0 / 1000)
+        .saturating_sub(seconds)
+        .to_string()
+}
+
 async fn follow(shared: &Shared, pause: &mut Duration) -> Result<(), RuntimeError> {
     let docker = shared.connection.docker().await?;
     // It answers: its next loss is news again.
@@ -50,12 +61,13 @@ async fn follow(shared: &Shared, pause: &mut Duration) -> Result<(), RuntimeErro
     filters.insert("type".to_owned(), vec!["container".to_owned()]);
     filters.insert("event".to_owned(), ACTIONS.map(str::to_owned).to_vec());
     let options = EventsOptions {
+        // The stream is begun by its first poll: from a little earlier on, nothing falls between it and the list.
+        since: Some(seconds_ago(OVERLAP)),
         filters: Some(filters),
         ..EventsOptions::default()
     };
     let mut events = Box::pin(docker.events(Some(options)));
-    // What happened while nobody followed is in the list that this asks for. The stream is begun by its first poll, so a change
-    // between the two may be missed; whoever watches lists now and then anyway.
+    // What happened while nobody followed is in the list that this asks for.
     shared.notify();
     let mut again: &[Duration] = &[];
     loop {

@@ -173,7 +173,7 @@ fn create(step: &mut Step<'_>, spec: &Arc<AppSpec>) {
         heal_after: Timestamp::default(),
         volumes: BTreeMap::new(),
     };
-    step.state.apps.insert(spec.app.clone(), Arc::new(app));
+    step.insert_app(app);
     applied(step, &spec.app, Version(1));
 }
 

@@ -9,7 +9,7 @@ use hancock_proto::ids::AppName;
 use hancock_proto::service::{ServiceKind, ServiceName};
 
 use crate::refuse;
-use crate::state::{App, Instance, State};
+use crate::state::State;
 
 /// Refuses a spec that claims what is another's.
 pub(super) fn check(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
@@ -20,16 +20,19 @@ pub(super) fn check(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
 /// Two apps claiming one host or listen port are refused here, so that every name has one writer.
 fn names(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
     let wanted = spec.names();
+    let owners = wanted.iter().flat_map(|name| {
+        let others = state.index.names.of(name).filter(|a| **a != spec.app);
+        others.map(move |other| (other, name))
+    });
+    let owners: BTreeSet<(&AppName, &ServiceName)> = owners.collect();
     let mut first: Option<(ServiceName, AppName)> = None;
     let mut problems = Vec::new();
-    for other in state.apps.values().filter(|a| a.name != spec.app) {
-        for name in claimed(state, other).intersection(&wanted) {
-            problems.push(Problem {
-                path: "service".to_owned(),
-                message: format!("{} belongs to app {}", spoken(name), other.name),
-            });
-            first.get_or_insert((name.clone(), other.name.clone()));
-        }
+    for (other, name) in owners {
+        problems.push(Problem {
+            path: "service".to_owned(),
+            message: format!("{} belongs to app {other}", spoken(name)),
+        });
+        first.get_or_insert((name.clone(), other.clone()));
     }
     for (name, kept) in state
         .kept
@@ -63,50 +66,37 @@ pub(crate) fn spoken(name: &ServiceName) -> String {
 
 /// The app that has a name, had it a moment ago, or is about to have it.
 pub(crate) fn owner(state: &State, name: &ServiceName) -> Option<AppName> {
-    let mut apps = state.apps.values();
-    let app = apps.find(|app| claimed(state, app).contains(name))?;
-    Some(app.name.clone())
-}
-
-/// Every name an app has, had a moment ago, or is about to have.
-fn claimed(state: &State, app: &App) -> BTreeSet<ServiceName> {
-    let names = specs(state, app).flat_map(AppSpec::names);
-    names.chain(app.routes.names.iter().cloned()).collect()
-}
-
-/// Every spec an app runs by, did a moment ago, or is about to.
-pub(super) fn specs<'a>(state: &'a State, app: &'a App) -> impl Iterator<Item = &'a AppSpec> {
-    let now = [app.wanted_spec(), app.live_spec(), app.routed_spec()];
-    let coming = state.active_of(app).filter_map(|d| app.spec(d.version));
-    now.into_iter().flatten().chain(coming).map(|spec| &**spec)
+    state.index.names.of(name).next().cloned()
 }
 
 /// Ports balancers listen on, or are about to, with their apps.
 pub(crate) fn listens(state: &State) -> BTreeMap<u16, AppName> {
-    let mut all = BTreeMap::new();
-    for app in state.apps.values() {
-        for name in claimed(state, app) {
-            if let ServiceKind::Tcp(port) = name.kind() {
-                all.insert(port, app.name.clone());
-            }
-        }
-    }
-    for name in state.kept.upstreams.keys() {
-        if let ServiceKind::Tcp(port) = name.kind() {
-            all.insert(port, AppName::by_hand());
-        }
-    }
-    all
+    let names = state.index.names.things();
+    let names = names.chain(state.kept.upstreams.keys());
+    let ports = names.filter_map(|name| match name.kind() {
+        ServiceKind::Tcp(port) => Some(port),
+        ServiceKind::Http(_) => None,
+    });
+    ports
+        .filter_map(|port| Some((port, listener(state, port)?)))
+        .collect()
+}
+
+/// Whose service listens on a port.
+pub(super) fn listener(state: &State, port: u16) -> Option<AppName> {
+    let name = ServiceName::tcp(port);
+    let kept = state.kept.upstreams.contains_key(&name);
+    let by_hand = kept.then(AppName::by_hand);
+    by_hand.or_else(|| state.index.names.of(&name).next_back().cloned())
 }
 
 /// A port that a balancer listens on cannot be an instance's on the same node.
 fn ports(state: &State, spec: &AppSpec) -> Result<(), ApiError> {
-    let listens = listens(state);
     for (i, port) in spec.ports.iter().enumerate() {
         let mut hosts = port.host.into_iter().flat_map(PortSpan::each);
-        let taken = hosts.find_map(|host| Some((host, listens.get(&host)?)));
+        let taken = hosts.find_map(|host| Some((host, listener(state, host)?)));
         if let Some((host, owner)) = taken {
-            let by = match *owner == AppName::by_hand() {
+            let by = match owner == AppName::by_hand() {
                 true => "an upstream kept by hand, which listens on it".to_owned(),
                 false => format!("app {owner}, whose service listens on it"),
             };
@@ -136,14 +126,12 @@ fn used_by(state: &State, spec: &AppSpec, port: u16) -> Option<String> {
 
 /// The same for whoever has no spec.
 pub(super) fn used(state: &State, port: u16) -> Option<String> {
-    let mut instances = state.instances.values();
-    let has = |i: &Instance| i.ports.iter().any(|p| p.hosts().any(|host| host == port));
-    if let Some(instance) = instances.find(|i| has(i)) {
+    let mut instances = state.index.ports.of(&port);
+    if let Some(instance) = instances.find_map(|id| state.instances.get(id)) {
         return Some(format!("instance {} on {}", instance.id, instance.node));
     }
-    let mut apps = state.apps.values();
-    let other = apps.find(|app| specs(state, app).any(|spec| has_fixed(spec, port)))?;
-    Some(format!("app {}, as a fixed host port", other.name))
+    let other = state.index.fixed.of(&port).next()?;
+    Some(format!("app {other}, as a fixed host port"))
 }
 
 fn has_fixed(spec: &AppSpec, port: u16) -> bool {

@@ -1,7 +1,6 @@
 //! Deployments begin, end and follow each other.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use hancock_proto::api::{ApiError, PlanAction};
 use hancock_proto::event::Level;
@@ -26,7 +25,7 @@ pub(super) fn request(
     step.state.last_deployment += 1;
     let id = DeploymentId(step.state.last_deployment);
     let queued = queued(step, id, name, version, kind);
-    step.state.deployments.insert(id, Arc::new(queued));
+    step.insert_deployment(queued);
     supersede(step, name, id);
     step.edit_app(name, |app| {
         app.active.push(id);
@@ -36,7 +35,6 @@ pub(super) fn request(
         }
     });
     advance(step, name);
-    sweep::deployments(step);
     id
 }
 
@@ -231,7 +229,7 @@ fn forget(step: &mut Step<'_>, name: &AppName) {
     for id in app.instances.iter() {
         sweep::remove(step, id);
     }
-    step.state.apps.remove(name);
+    step.remove_app(name);
     let about = About {
         app: Some(name),
         ..About::default()

@@ -243,6 +243,28 @@ pub(super) fn discard(
     Ok(Reply::Done)
 }
 
+/// They are asked once; their nodes count it like any other restart, and give up on what will not come up.
+pub(super) fn restart_ailing(
+    step: &mut Step<'_>,
+    name: &AppName,
+    instances: &BTreeSet<InstanceId>,
+) -> Result<Reply, ApiError> {
+    let ailing = |id: &InstanceId| {
+        let known = step.state.instances.get(id);
+        known.is_some_and(|i| i.app == *name && i.stage == Stage::Live && i.is_ailing())
+    };
+    if !instances.iter().all(ailing) {
+        return Err(refuse::outdated(format!("restart instances of {name}")));
+    }
+    for id in instances {
+        step.edit_instance(id, |i| {
+            i.restarts_asked = i.restarts_asked.saturating_add(1);
+            i.asked_after = Some(i.facts.restarts);
+        });
+    }
+    Ok(Reply::Done)
+}
+
 /// After the first failure at once, then 1 s, 2 s, 4 s… up to a minute.
 fn pause(failures: u32) -> Duration {
     match failures {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use hancock_proto::api::ApiError;
 use hancock_proto::event::Level;
-use hancock_proto::ids::{BootId, ClusterId, Generation, InstanceId, NodeId, Revision, Term};
+use hancock_proto::ids::{
+    BootId, ClusterId, DeploymentId, Generation, InstanceId, NodeId, Revision, Term,
+};
 use hancock_proto::report::{InstanceReport, Life};
 use hancock_proto::resources::NodeInfo;
 
@@ -14,7 +16,7 @@ use super::zones;
 use crate::command::{MasterDeed, Reply};
 use crate::desired::is_ready;
 use crate::refuse;
-use crate::state::{Assigned, Instance, Node, NodeState, Phase, Stage};
+use crate::state::{Assigned, Instance, Node, NodeState, Origin, Phase, Stage, State};
 
 pub(super) fn init(step: &mut Step<'_>, cluster: &ClusterId) -> Result<Reply, ApiError> {
     if let Some(have) = &step.state.cluster {
@@ -123,7 +125,7 @@ fn joined(step: &mut Step<'_>, id: &NodeId, how: &str) {
 
 pub(super) fn found(step: &mut Step<'_>, id: &NodeId) -> Result<Reply, ApiError> {
     if step.state.is_lost(id) {
-        set_state(step, id, NodeState::Alive)?;
+        step.set_node_state(id, NodeState::Alive)?;
         joined(step, id, "is back");
     }
     Ok(Reply::Done)
@@ -134,7 +136,7 @@ pub(super) fn lost(step: &mut Step<'_>, id: &NodeId) -> Result<Reply, ApiError> 
     if step.state.is_lost(id) {
         return Err(refuse::outdated(format!("lose node {id}")));
     }
-    set_state(step, id, NodeState::Lost)?;
+    step.set_node_state(id, NodeState::Lost)?;
     let about = About {
         node: Some(id),
         ..About::default()
@@ -145,40 +147,43 @@ pub(super) fn lost(step: &mut Step<'_>, id: &NodeId) -> Result<Reply, ApiError> 
     Ok(Reply::Done)
 }
 
-fn set_state(step: &mut Step<'_>, id: &NodeId, state: NodeState) -> Result<(), ApiError> {
-    let node = step.state.nodes.get_mut(id);
-    let node = node.ok_or_else(|| refuse::outdated(format!("node {id}")))?;
-    Arc::make_mut(node).state = state;
-    Ok(())
-}
-
 /// Deployments look for another place for what they were starting there.
 fn replace_starting(step: &mut Step<'_>, node: &NodeId) {
-    let early: Vec<_> = step
-        .state
-        .apps
-        .values()
-        .flat_map(|app| step.state.active_of(app))
-        .filter(|d| matches!(d.phase, Phase::Placing | Phase::Starting))
-        .cloned()
-        .collect();
-    for d in early {
-        let here = |id: &&InstanceId| {
-            let known = step.state.instances.get(*id);
-            known.is_some_and(|i| i.node == *node)
-        };
-        let stranded: Vec<_> = d.new.iter().filter(here).cloned().collect();
-        if stranded.is_empty() {
-            continue;
+    for (id, stranded) in starting(step.state, node) {
+        for instance in &stranded {
+            step.end_instance(instance);
         }
-        for id in &stranded {
-            step.end_instance(id);
-        }
-        step.edit_deployment(d.id, |d| {
+        step.edit_deployment(id, |d| {
             d.new.retain(|id| !stranded.contains(id));
             d.phase = Phase::Placing;
         });
     }
+}
+
+/// Whether its node stops it without contact.
+fn must_stop(state: &State, instance: &Instance) -> bool {
+    let app = state.apps.get(&instance.app);
+    let rules = app.and_then(|a| a.spec(instance.rules));
+    rules.is_some_and(|r| r.disconnect.is_some())
+}
+
+/// Instances on a node that deployments have brought and not promoted.
+fn starting(state: &State, node: &NodeId) -> BTreeMap<DeploymentId, BTreeSet<InstanceId>> {
+    let mut starting: BTreeMap<DeploymentId, BTreeSet<InstanceId>> = BTreeMap::new();
+    let here = state.nodes.get(node).into_iter();
+    for id in here.flat_map(|node| node.assigned.keys()) {
+        // One that must not run twice is given up by its deployment's deadline, not replaced.
+        let known = state.instances.get(id).filter(|i| !must_stop(state, i));
+        let Some(Origin::Deployment(deployment)) = known.map(|i| i.origin) else {
+            continue;
+        };
+        let known = state.deployments.get(&deployment);
+        let early = known.filter(|d| matches!(d.phase, Phase::Placing | Phase::Starting));
+        if early.is_some_and(|d| d.new.contains(id)) {
+            starting.entry(deployment).or_default().insert(id.clone());
+        }
+    }
+    starting
 }
 
 pub(super) fn report(

@@ -69,7 +69,6 @@ fn demand(
 
 fn ports_free(step: &Step<'_>, placements: &[Placement]) -> bool {
     let mut seen: BTreeSet<(&NodeId, u16)> = BTreeSet::new();
-    let listens = claims::listens(step.state);
     placements.iter().all(|p| {
         let Some(node) = step.state.nodes.get(&p.node) else {
             return false;
@@ -82,7 +81,8 @@ fn ports_free(step: &Step<'_>, placements: &[Placement]) -> bool {
         // One instance may have a port over TCP and UDP.
         let ports: BTreeSet<u16> = p.ports.iter().flat_map(PortBinding::hosts).collect();
         ports.into_iter().all(|port| {
-            !taken(port) && !listens.contains_key(&port) && seen.insert((&p.node, port))
+            let listened = claims::listener(step.state, port).is_some();
+            !taken(port) && !listened && seen.insert((&p.node, port))
         })
     })
 }
@@ -110,6 +110,8 @@ fn insert(
         ending_at: None,
         joined: DocIndex(0),
         left: None,
+        restarts_asked: 0,
+        asked_after: None,
         facts: InstanceReport {
             version,
             life: Life::Placed,
@@ -117,6 +119,7 @@ fn insert(
             reason: None,
             ready: None,
             restarts: 0,
+            ailing: false,
         },
         replace: false,
     });

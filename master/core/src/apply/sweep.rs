@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_proto::assignment::PortBinding;
-use hancock_proto::ids::{AppName, DeploymentId, DocIndex, InstanceId, Version};
+use hancock_proto::ids::{AppName, DocIndex, InstanceId, Version};
 use hancock_proto::service::ServiceName;
 
 use super::step::Step;
@@ -16,14 +16,14 @@ use crate::state::{
 /// How long a node remembers a port it gave back.
 pub(crate) const QUARANTINE: Duration = Duration::from_secs(24 * 3600);
 
-/// Removes the app's instances that have ended and left the published documents.
-pub(super) fn sweep(step: &mut Step<'_>, name: &AppName) {
+/// Removes the app's instances that have ended and left the published documents; `touched`: only these may have.
+pub(super) fn sweep(step: &mut Step<'_>, name: &AppName, touched: Option<&BTreeSet<InstanceId>>) {
     let Some(app) = step.state.apps.get(name).cloned() else {
         return;
     };
-    let gone: Vec<_> = step
-        .state
-        .instances_of(&app)
+    let ids = touched.unwrap_or(&app.instances).iter();
+    let known = ids.filter_map(|id| step.state.instances.get(id));
+    let gone: Vec<_> = known
         .filter(|i| removable(&app, i))
         .map(|i| i.id.clone())
         .collect();
@@ -80,10 +80,13 @@ fn release_ports(step: &mut Step<'_>, gone: &Instance) {
 
 /// Every name balancers may know the app's instances by, of former versions and of a deleted app too; not those that are another app's now.
 fn served_names(state: &State, app: &App) -> BTreeSet<ServiceName> {
-    let others = state.apps.values().filter(|a| a.name != app.name);
-    let taken: BTreeSet<ServiceName> = others.flat_map(|a| a.names()).collect();
+    let taken = |name: &ServiceName| {
+        let owners = state.index.names.of(name).filter(|a| **a != app.name);
+        let mut others = owners.filter_map(|owner| state.apps.get(owner));
+        others.any(|other| other.names().contains(name))
+    };
     let names = app.versions.values().flat_map(|v| v.spec.names());
-    let names = names.filter(|name| !taken.contains(name));
+    let names = names.filter(|name| !taken(name));
     names.chain(app.routes.names.iter().cloned()).collect()
 }
 
@@ -126,17 +129,9 @@ pub(super) fn deployments(step: &mut Step<'_>) {
     if excess == 0 {
         return;
     }
-    let newest: BTreeSet<DeploymentId> =
-        step.state.apps.values().filter_map(|a| a.newest).collect();
-    let drop: Vec<_> = step
-        .state
-        .deployments
-        .values()
-        .filter(|d| d.phase.is_over() && !newest.contains(&d.id))
-        .take(excess)
-        .map(|d| d.id)
-        .collect();
-    for id in drop {
+    let past = step.state.index.past.iter().take(excess).copied();
+    for id in past.collect::<Vec<_>>() {
         step.state.deployments.remove(&id);
+        step.state.index.past.remove(&id);
     }
 }

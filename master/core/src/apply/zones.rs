@@ -10,7 +10,6 @@ use hancock_proto::ids::{AppName, BootId, DocIndex, NodeId, Revision, ZoneName};
 use hancock_proto::service::ServiceName;
 use hancock_proto::zone::Zone;
 
-use super::claims;
 use super::cutover::{holds, reroute};
 use super::step::{About, Step};
 use crate::command::{Evidence, Reply};
@@ -88,16 +87,10 @@ pub(crate) struct Users {
 }
 
 fn users(state: &State, zone: &ZoneName) -> Users {
-    let apps = state.apps.values();
-    let by_spec = apps.filter(|app| {
-        let mut specs = claims::specs(state, app);
-        let named = specs.any(|spec| spec.service.iter().any(|s| s.zone == *zone));
-        named || app.routes.staying.values().flatten().any(|z| z == zone)
-    });
     let entries = state.registry.entries().map(|(_, entry)| entry);
     let members = entries.filter_map(|entry| entry.doc.hancock.as_ref());
     let published = members.filter(|member| member.zones.contains(zone));
-    let by_spec = by_spec.map(|app| app.name.clone());
+    let by_spec = state.index.zones.of(zone).cloned();
     let apps = by_spec.chain(published.map(|member| member.app.clone()));
     let mut users = Users {
         apps: apps.filter(|app| *app != AppName::by_hand()).collect(),
@@ -184,14 +177,18 @@ pub(super) fn relabelled(step: &mut Step<'_>, id: &NodeId, former: &BTreeMap<Str
         return;
     };
     let labels = &node.info.labels;
-    if step.state.zones_of(former) == step.state.zones_of(labels) {
+    let (before, after) = (step.state.zones_of(former), step.state.zones_of(labels));
+    if before == after {
         return;
     }
     let revision = step.state.registry.advance();
     if let Some(node) = step.state.nodes.get_mut(id) {
         Arc::make_mut(node).zoned = revision;
     }
-    for name in step.state.apps.keys().cloned().collect::<Vec<_>>() {
+    let zones = before.symmetric_difference(&after);
+    let apps = zones.flat_map(|zone| step.state.index.zones.of(zone));
+    let apps: BTreeSet<AppName> = apps.cloned().collect();
+    for name in apps {
         let Ok(app) = step.app(&name) else { continue };
         let carry = Carry::of(step.state, &app);
         let lost = lost(&carry, former, &carry, labels);
@@ -206,6 +203,10 @@ pub(super) fn relabelled(step: &mut Step<'_>, id: &NodeId, former: &BTreeMap<Str
 pub(super) fn part(step: &mut Step<'_>, name: &AppName, before: &Carry, whole: bool) {
     let Ok(app) = step.app(name) else { return };
     let after = Carry::of(step.state, &app);
+    // Most changes are of other things.
+    if before.is_within(&after) {
+        return;
+    }
     let nodes = step.state.nodes.iter();
     let leaving = nodes.filter_map(|(id, node)| {
         let labels = &node.info.labels;

@@ -94,6 +94,9 @@ fn step(command: &Command, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         C::Discard { app, instances, .. } => {
             write!(f, "give up {app}'s replacements {}", list(instances))
         }
+        C::RestartAiling { instances, .. } => {
+            write!(f, "restart {}, whose checks fail", list(instances))
+        }
         C::Published {
             app,
             index,

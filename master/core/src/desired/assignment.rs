@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hancock_proto::app::{AppSpec, CheckKind, HealthCheck};
-use hancock_proto::assignment::{AssignedInstance, Assignment, Check, PortBinding, RunSpec};
+use hancock_proto::assignment::{
+    AssignedInstance, Assignment, Check, Liveness, PortBinding, RunSpec,
+};
 use hancock_proto::ids::{NodeId, Term};
 use hancock_proto::report::Life;
 use hancock_proto::units::Span;
@@ -51,6 +53,12 @@ pub(crate) fn assigned(state: &State, instance: &Instance) -> Option<AssignedIns
         desired: instance.desired(),
         run: run_spec(spec, rules, &instance.ports),
         check: check(rules, &instance.ports),
+        liveness: rules.liveness.map(|rule| Liveness {
+            after_failures: rule.after_failures,
+            start: rules.update.healthy_deadline,
+        }),
+        stop_after: rules.disconnect.map(|rule| rule.stop_after),
+        restarts_asked: instance.restarts_asked,
     })
 }
 

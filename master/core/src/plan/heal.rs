@@ -1,6 +1,7 @@
 //! Keeps live apps whole: replacements for what has failed or is lost, surplus away.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use hancock_proto::app::AppSpec;
 use hancock_proto::ids::InstanceId;
@@ -10,12 +11,16 @@ use crate::apply::{effect, is_replacement};
 use crate::command::{Command, Purpose};
 use crate::desired::is_ready;
 use crate::schedule::Demand;
-use crate::state::{App, Instance, Phase};
+use crate::state::{App, Instance, Phase, Stage};
+
+/// Time a node may take to notice that it is cut off, and that its clock may be behind in a stop.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
 
 pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
     let Some(spec) = app.live_spec().filter(|_| !app.stopped) else {
         return;
     };
+    restart_ailing(turn, app, spec);
     let hopeless = hopeless(turn, app, spec);
     let coming: Vec<&Instance> = replacements(turn, app)
         .filter(|i| !hopeless.contains(&i.id))
@@ -32,9 +37,50 @@ pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
         return;
     }
     align(turn, app, &coming);
-    let missing = (spec.replicas as usize).saturating_sub(live + coming.len());
+    let writing = may_run_on(turn, app);
+    let missing = (spec.replicas as usize).saturating_sub(live + coming.len() + writing);
     if missing > 0 && !is_switching(turn, app) {
         replace(turn, app, spec, missing, &coming);
+    }
+}
+
+/// How many instances on lost nodes must not run twice and are not certain to have stopped. Their nodes count the silence from when they
+/// noticed it.
+fn may_run_on<'a>(turn: &mut Turn<'a>, app: &'a App) -> usize {
+    let state = turn.state;
+    let live = state.instances_of(app).map(|i| &**i);
+    let lost = live.filter(|i| i.stage == Stage::Live && !i.is_over() && state.is_lost(&i.node));
+    let mut count = 0;
+    for instance in lost {
+        let rules = app.spec(instance.rules);
+        let stop = rules.and_then(|r| Some((r.disconnect?.stop_after, r.stop.grace_period)));
+        if let Some((after, grace)) = stop {
+            let silent = turn.view.last_contact(&instance.node);
+            let certain = silent + after.duration() + grace.duration() + STOP_MARGIN;
+            count += usize::from(!turn.due(certain));
+        }
+    }
+    count
+}
+
+/// Instances whose checks fail for too long are asked to restart, those first that were restarted least. Never one that is ready, and only as
+/// many as may be missing at the same time, those included that are not ready yet: a check that fails everywhere must not take down
+/// everything at once.
+fn restart_ailing<'a>(turn: &mut Turn<'a>, app: &'a App, spec: &AppSpec) {
+    let heard = |i: &&Instance| turn.view.is_alive(&i.node, turn.now);
+    let (mut ailing, rest): (Vec<_>, Vec<_>) = turn.live(app).partition(|i| i.is_ailing());
+    let down = rest.iter().filter(|i| !is_ready(turn.state, i)).count();
+    let may = (spec.update.max_unavailable.max(1) as usize).saturating_sub(down);
+    ailing.retain(heard);
+    ailing.sort_by_key(|i| (i.facts.restarts, i.placed_at, i.id.clone()));
+    ailing.truncate(may);
+    if !ailing.is_empty() {
+        let (instances, at) = (ids(ailing), turn.now);
+        turn.propose(Command::RestartAiling {
+            app: app.name.clone(),
+            instances,
+            at,
+        });
     }
 }
 

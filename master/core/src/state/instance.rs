@@ -35,6 +35,12 @@ pub struct Instance {
     pub joined: DocIndex,
     /// Index of the first documents without it, once it left them.
     pub left: Option<DocIndex>,
+    /// How often it was asked to restart because its checks failed.
+    #[serde(default)]
+    pub restarts_asked: u32,
+    /// Restarts its node had reported when it was asked last: one more, and it has done so.
+    #[serde(default)]
+    pub asked_after: Option<u32>,
     /// What its node observed.
     pub facts: InstanceReport,
     /// An operator wants another one in its place: it serves until that is ready, and counts as none meanwhile.
@@ -88,6 +94,12 @@ impl Instance {
     /// Whether its node's balancer says it may get requests.
     pub fn is_ready(&self) -> bool {
         !self.is_over() && self.facts.ready.as_ref().is_some_and(|c| c.value)
+    }
+
+    /// Whether its checks fail for too long and nobody has asked it to restart since.
+    pub fn is_ailing(&self) -> bool {
+        let waits = self.asked_after == Some(self.facts.restarts);
+        self.facts.ailing && self.facts.life == Life::Running && !waits
     }
 
     /// Whether it ended badly.

@@ -67,6 +67,14 @@ impl Carry {
         Self(each.map(|(name, names)| (name, zones(names))).collect())
     }
 
+    /// Whether every node that carries a service by this one does so by the other, too.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.0.iter().all(|(name, zones)| {
+            let mut same = other.0.iter().filter(|(n, _)| n == name);
+            same.any(|(_, more)| zones.iter().all(|zone| more.contains(zone)))
+        })
+    }
+
     /// Services a node with these labels carries.
     pub(crate) fn names(&self, labels: &Labels) -> impl Iterator<Item = &ServiceName> + Clone {
         let holding = self

@@ -10,14 +10,14 @@ use std::fmt::Write;
 
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::view::{self, Context};
-use hancock_proto::app::{AppSpec, Balance, Service, ServiceProtocol};
+use hancock_proto::app::{AppSpec, Balance, Disconnect, Service, ServiceProtocol};
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId, Revision, ZoneName};
 use hancock_proto::report::Draining;
 use hancock_proto::units::Span;
 use hancock_proto::upstream::Server;
 use hancock_proto::zone::Zone;
 
-use crate::world::{Outsider, World};
+use crate::world::{Outsider, Running, World};
 
 /// Runs a script; everything that happened, as text.
 pub fn run(text: &str) -> String {
@@ -70,7 +70,8 @@ impl Player {
             ["run", time] => self.world.run(time.parse::<Span>().unwrap().duration()),
             ["settle"] => self.settle(),
             ["elect"] => self.world.elect(),
-            ["kill", instance] => self.kill(instance),
+            ["kill", instance] => self.change(instance, |i| i.killed = true),
+            ["ail", instance] => self.change(instance, |i| i.ails = true),
             ["taken", node, port] => {
                 let taken = &mut self.world.node(node).taken;
                 taken.insert(port.parse().unwrap());
@@ -192,11 +193,11 @@ impl Player {
         self.world.hello(&id.parse().unwrap());
     }
 
-    fn kill(&mut self, instance: &str) {
+    fn change(&mut self, instance: &str, change: impl Fn(&mut Running)) {
         let id: InstanceId = instance.parse().unwrap();
         for node in self.world.nodes.values_mut() {
             if let Some(instance) = node.instances.get_mut(&id) {
-                instance.killed = true;
+                change(instance);
             }
         }
     }
@@ -348,6 +349,7 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
         "hold" => spec.update.hold_unconfirmed = span(),
         "drain" => spec.stop.drain_timeout = span(),
         "sessions" => spec.stop.session_drain_timeout = span(),
+        "stop_after" => spec.disconnect = Some(Disconnect { stop_after: span() }),
         "max_per_node" => spec.placement.max_per_node = Some(value.parse().unwrap()),
         "ready" | "never" | "crash" | "reject" => {
             let name = key.to_ascii_uppercase();

@@ -19,7 +19,7 @@ use hancock_proto::resources::Offer;
 use hancock_proto::time::Timestamp;
 
 pub use balancer::Balancer;
-pub use node::Node;
+pub use node::{Node, Running};
 pub use readers::Outsider;
 
 /// Time between two rounds of the world.
@@ -140,11 +140,8 @@ impl World {
         let reply = self.state.apply(LogIndex(self.index), self.term, &command);
         self.note(&command, &reply);
         if let Reply::Refused(error) = &reply {
-            let same = State {
-                applied: before.applied,
-                clock: before.clock,
-                ..self.state.clone()
-            };
+            let mut same = self.state.clone();
+            (same.applied, same.clock) = (before.applied, before.clock);
             assert!(
                 same == before,
                 "refused ({error:?}) and yet changed: {command}"
@@ -344,6 +341,8 @@ impl World {
     /// The leader's turn, again and again until it has nothing to say.
     pub fn lead(&mut self) {
         for _ in 0..100 {
+            let passed = invariants::check_turn(&self.state, &self.view, self.now);
+            assert!(passed.is_empty(), "{passed:?}");
             let plan = plan(&self.state, &self.view, self.now, 0);
             if plan.commands.is_empty() && plan.publish.is_empty() {
                 return;

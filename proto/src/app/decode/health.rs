@@ -4,7 +4,7 @@ use super::check::at_most;
 use super::later::Shape;
 use super::ports::Ports;
 use super::reader::{Field, Section};
-use crate::app::{CheckKind, HealthCheck};
+use crate::app::{CheckKind, HealthCheck, Liveness};
 use crate::units::Span;
 
 const SHORTEST: Span = Span::millis(10);
@@ -42,6 +42,26 @@ pub fn check(field: &Field<'_>, ports: &Ports) -> Option<HealthCheck> {
         timeout,
         rise,
         fall,
+    })
+}
+
+/// Reads `liveness`. `checked`: whether anything is checked, and after how many failures an instance is not ready.
+pub fn liveness(field: &Field<'_>, checked: Option<Option<u32>>) -> Option<Liveness> {
+    let mut section = field.section()?;
+    let failures = section
+        .field("after_failures")
+        .required("after_failures: 10");
+    let after = failures.whole(1..=1000).and_then(|n| u32::try_from(n).ok());
+    match (checked, after) {
+        (None, _) => field.problem("nothing is checked: add a healthcheck, or a service"),
+        (Some(Some(fall)), Some(after)) if after < fall => failures.problem(format!(
+            "is less than healthcheck.fall ({fall}): it would be restarted before it is taken out"
+        )),
+        _ => {}
+    }
+    section.end();
+    Some(Liveness {
+        after_failures: after?,
     })
 }
 

@@ -3,10 +3,11 @@
 use super::check::{at_most, signal};
 use super::later::Shape;
 use super::reader::{Field, Section};
-use crate::app::{Placement, PlacementStrategy, Restart, Stop, Strategy, Update};
+use crate::app::{Disconnect, Placement, PlacementStrategy, Restart, Stop, Strategy, Update};
 use crate::units::Span;
 
 const INSTANT: Span = Span::millis(0);
+const SECOND: Span = Span::seconds(1);
 const MOMENT: Span = Span::millis(100);
 const HOUR: Span = Span::seconds(3600);
 const DAY: Span = Span::seconds(24 * 3600);
@@ -191,6 +192,29 @@ pub fn restart(field: &Field<'_>) -> Restart {
     };
     section.end();
     restart
+}
+
+/// Reads `disconnect`.
+pub fn disconnect(field: &Field<'_>) -> Option<Disconnect> {
+    const RECONCILE: Shape = Shape::Word(&[
+        "keep_original",
+        "keep_replacement",
+        "best_score",
+        "longest_running",
+    ]);
+    let mut section = field.section()?;
+    let lost_after = section.field("lost_after");
+    lost_after.later("a time of an app's own to be lost", &Shape::Span);
+    let replace = section.field("replace");
+    replace.later("leaving lost instances alone", &Shape::Flag);
+    let reconcile = section.field("reconcile");
+    reconcile.later("a choice of who stays", &RECONCILE);
+    let stop_after = section.field("stop_after");
+    let stop_after = stop_after.required("stop_after: 1m").span(SECOND..=DAY);
+    section.end();
+    Some(Disconnect {
+        stop_after: stop_after?,
+    })
 }
 
 fn whole(field: &Field<'_>, range: std::ops::RangeInclusive<u64>, default: u32) -> u32 {

@@ -325,9 +325,9 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "not supported yet",
     ),
     (
-        r#"{"liveness": {"after_failures": 10}}"#,
+        r#"{"service": [], "liveness": {"after_failures": 10}}"#,
         "liveness",
-        "not supported yet",
+        "nothing is checked",
     ),
     (
         r#"{"update": {"strategy": "canary"}}"#,
@@ -400,9 +400,24 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "not supported yet",
     ),
     (
-        r#"{"disconnect": {"lost_after": "5m", "replace": true, "reconcile": "keep_original"}}"#,
-        "disconnect",
+        r#"{"disconnect": {"stop_after": "1m", "lost_after": "5m"}}"#,
+        "disconnect.lost_after",
         "not supported yet",
+    ),
+    (
+        r#"{"disconnect": {"stop_after": "1m", "replace": true}}"#,
+        "disconnect.replace",
+        "not supported yet",
+    ),
+    (
+        r#"{"disconnect": {"stop_after": "1m", "reconcile": "keep_original"}}"#,
+        "disconnect.reconcile",
+        "not supported yet",
+    ),
+    (
+        r#"{"disconnect": {"stop_after": "10ms"}}"#,
+        "disconnect.stop_after",
+        "from 1s to 1d",
     ),
     (
         r#"{"reschedule": {"delay": "5s", "max_delay": "10m", "unlimited": true}}"#,

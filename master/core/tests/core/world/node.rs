@@ -36,6 +36,9 @@ pub struct Running {
     facts: InstanceReport,
     /// Told by a test to fail.
     pub killed: bool,
+    /// Told by a test to fail its checks.
+    pub ails: bool,
+    asked: u32,
 }
 
 impl Node {
@@ -104,8 +107,11 @@ impl Node {
                     reason: None,
                     ready: None,
                     restarts: 0,
+                    ailing: false,
                 },
                 killed: false,
+                ails: false,
+                asked: 0,
             });
             known.assigned = assigned;
         }
@@ -179,6 +185,13 @@ impl Running {
             }
             _ if self.facts.life.is_over() => {}
             _ if self.killed => self.end(Life::Failed, Some("killed by signal 9"), now),
+            Life::Running if self.assigned.restarts_asked > self.asked => {
+                self.asked = self.assigned.restarts_asked;
+                (self.ails, self.facts.ailing) = (false, false);
+                self.facts.restarts += 1;
+                self.facts.ready = None;
+                self.live(Life::Starting, now);
+            }
             Life::Starting => {
                 self.live(Life::Running, now);
                 self.judge(now);
@@ -196,7 +209,8 @@ impl Running {
     fn judge(&mut self, now: Timestamp) {
         let up = now.since(self.facts.since).as_millis() as u64;
         let never = self.setting("NEVER").is_some();
-        let value = !never && up >= self.setting("READY").unwrap_or(0);
+        self.facts.ailing = self.ails;
+        let value = !never && !self.ails && up >= self.setting("READY").unwrap_or(0);
         if self.facts.ready.as_ref().is_none_or(|c| c.value != value) {
             let reason = if value { "" } else { "connection refused" };
             self.facts.ready = Some(Condition {

@@ -1,0 +1,98 @@
+//! Which images a node may remove. Only what instances of this node were made of is ever thought of: other images are somebody else's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hancock_proto::assignment::Assignment;
+use hancock_proto::ids::{AppName, Version};
+use serde::{Deserialize, Serialize};
+
+#[cfg(test)]
+mod tests;
+
+/// Versions of an app whose images stay, where nothing else is configured: the one that runs and one to go back to.
+pub const KEEP: usize = 2;
+
+/// One image as a runtime shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Every name it can be asked for by.
+    pub names: BTreeSet<String>,
+    /// Some container, whosever, is made of it.
+    pub used: bool,
+}
+
+/// What the node's apps were made of, by the name in their specs, with the highest version that was. Survives the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shelf(BTreeMap<AppName, BTreeMap<String, Version>>);
+
+impl Shelf {
+    /// Notes what is assigned.
+    pub fn note(&mut self, assignment: &Assignment) {
+        for assigned in assignment.instances.values() {
+            if let Some(image) = &assigned.run.image {
+                let of_app = self.0.entry(assigned.app.clone()).or_default();
+                let highest = of_app.entry(image.clone()).or_default();
+                *highest = assigned.version.max(*highest);
+            }
+        }
+    }
+
+    /// It is not there any more.
+    pub fn forget(&mut self, image: &str) {
+        self.0.retain(|_, of_app| {
+            of_app.remove(image);
+            !of_app.is_empty()
+        });
+    }
+
+    /// What is to be removed now, by name: images of all but the `keep` newest versions of each app, and when the disk is `full` the one
+    /// after that whose version is furthest behind. Never one that is assigned, that a container is made of, or that another app keeps.
+    pub fn removals(
+        &self,
+        there: &[Image],
+        assignment: &Assignment,
+        keep: usize,
+        full: bool,
+    ) -> Vec<String> {
+        let assigned: BTreeSet<&str> = assignment
+            .instances
+            .values()
+            .filter_map(|a| a.run.image.as_deref())
+            .collect();
+        let free = |name: &str| {
+            let image = there.iter().find(|i| i.names.contains(name));
+            image.is_some_and(|i| !i.used && !i.names.iter().any(|n| assigned.contains(n.as_str())))
+        };
+        let mut kept = BTreeSet::new();
+        let mut old = Vec::new();
+        let mut spare = Vec::new();
+        for of_app in self.0.values() {
+            let mut newest: Vec<_> = of_app
+                .iter()
+                .map(|(name, version)| (*version, name))
+                .collect();
+            newest.sort_by(|a, b| b.cmp(a));
+            for (place, (_, name)) in newest.into_iter().enumerate() {
+                match place < keep {
+                    true => {
+                        kept.insert(name);
+                        spare.push((std::cmp::Reverse(place), name));
+                    }
+                    false => old.push(name),
+                }
+            }
+        }
+        let mut all: Vec<String> = old
+            .into_iter()
+            .filter(|name| !kept.contains(name) && free(name))
+            .cloned()
+            .collect();
+        if full && all.is_empty() {
+            spare.sort();
+            let furthest = spare.into_iter().map(|(_, name)| name);
+            all.extend(furthest.into_iter().find(|name| free(name)).cloned());
+        }
+        all.dedup();
+        all
+    }
+}
