@@ -137,12 +137,19 @@ impl Control for Attached {
 async fn end_when_unwanted(docker: Docker, id: String, unwanted: oneshot::Receiver<()>) {
     // Never sent, only dropped.
     let _ = unwanted.await;
-    let Ok(seen) = docker.inspect_exec(&id).await else {
-        return;
-    };
-    if let (Some(true), Some((pid, container))) = (seen.running, process_of(&seen)) {
-        process::end_tree_in(pid, container);
+    let late = Instant::now() + NOTICE;
+    while Instant::now() < late {
+        let Ok(seen) = docker.inspect_exec(&id).await else {
+            return;
+        };
+        match (seen.running, process_of(&seen)) {
+            (Some(true), Some((pid, container))) => return process::end_tree_in(pid, container),
+            _ if seen.exit_code.is_some() => return,
+            // Output of a command can come before the engine knows that it runs.
+            _ => tokio::time::sleep(LOOK_AGAIN).await,
+        }
     }
+    tracing::warn!(exec = %id, "a command nobody waits for could not be ended: the engine does not say where it runs");
 }
 
 fn process_of(seen: &ExecInspectResponse) -> Option<(i32, &str)> {
