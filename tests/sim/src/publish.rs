@@ -243,14 +243,15 @@ impl World {
         let mut batches = published.filter_map(|app| hancock_master_core::batch(state, &app.name));
         let held =
             batches.all(|batch| holds(listing, &batch) || is_behind_listing(listing, &batch));
-        let ours = listing
-            .entries
-            .values()
-            .filter_map(|e| e.doc.hancock.as_ref());
-        // An app that is gone left nothing behind.
-        held && ours
-            .into_iter()
-            .all(|ours| state.apps.contains_key(&ours.app))
+        let mut ours = listing.entries.iter().filter_map(|(name, entry)| {
+            let member = entry.doc.hancock.as_ref()?;
+            Some((name, &member.app))
+        });
+        // An app that is gone, or went and came back with other names, left nothing behind.
+        held && ours.all(|(name, app)| {
+            let batch = hancock_master_core::batch(state, app);
+            batch.is_some_and(|batch| batch.changes.contains_key(name))
+        })
     }
 
     /// A leader that finds its fence missing or lower, or a document gone back, writes everything again before anything else.

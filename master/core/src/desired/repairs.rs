@@ -123,6 +123,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_its_app_no_longer_has_goes_again() {
+        let before = ours();
+        let mut now = ours();
+        put(&mut now, "web", "www.test", None);
+        put(&mut now, "web", "web.test", Some(doc(Some("web"), 12)));
+        assert_eq!(repaired(&now, before), ["web: 2"]);
+    }
+
+    #[test]
     fn a_foreign_write_over_an_owned_name_is_undone_others_stay() {
         let mut found = ours();
         put(&mut found, "x", "web.test", Some(doc(None, 0)));
