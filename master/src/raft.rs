@@ -35,7 +35,6 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::network::NetSnapshot;
 use openraft::{Config, RaftNetworkFactory, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::{Mutex, watch};
-use tokio::time::Instant;
 
 pub use self::error::StoreError;
 pub(crate) use self::files::room::Full;
@@ -50,6 +49,7 @@ pub(crate) use self::member::{FOUNDER, Seat};
 pub(crate) use self::members::{MemberError, Seated};
 use self::network::Network;
 pub(crate) use self::offline::{Beginning, Stopped, begin};
+use self::runtime::{Instant, sleep, spawn, timeout};
 use self::types::{Types, Write};
 use crate::access::Credentials;
 
@@ -202,7 +202,7 @@ impl Raft {
             changing: Arc::default(),
         };
         raft.begin().await.map_err(failed)?;
-        tokio::spawn(raft.clone().promote());
+        drop(spawn(raft.clone().promote()));
         Ok(raft)
     }
 
@@ -261,7 +261,7 @@ impl Raft {
             }
             let left = deadline.saturating_sub(begun.elapsed());
             let attempt = self.library.client_write(write.clone());
-            let result = tokio::time::timeout(left.max(RETRY), attempt).await;
+            let result = timeout(left.max(RETRY), attempt).await;
             match result.map(|r| r.map_err(judge_write)) {
                 Ok(Ok(response)) => {
                     let index = LogIndex(response.log_id.index);
@@ -274,7 +274,7 @@ impl Raft {
                     let waited = begun.elapsed();
                     return Err(ProposeError::NoLeader { waited });
                 }
-                Ok(Err(Refusal::NotLeading)) => tokio::time::sleep(RETRY).await,
+                Ok(Err(Refusal::NotLeading)) => sleep(RETRY).await,
                 Err(_elapsed) => return Err(ProposeError::Unknown),
             }
         }
@@ -321,7 +321,7 @@ impl Raft {
                 let waited = begun.elapsed();
                 return Err(ProposeError::NoLeader { waited });
             }
-            tokio::time::sleep(RETRY).await;
+            sleep(RETRY).await;
         }
     }
 
@@ -335,7 +335,7 @@ impl Raft {
         let mut applied = self.applied();
         let reached = applied.wait_for(|here| *here >= index);
         let left = deadline.saturating_sub(begun.elapsed());
-        matches!(tokio::time::timeout(left, reached).await, Ok(Ok(_)))
+        matches!(timeout(left, reached).await, Ok(Ok(_)))
     }
 
     /// The newest state, with everything in it that was answered before this call.
@@ -349,11 +349,11 @@ impl Raft {
             }
             let left = deadline.saturating_sub(begun.elapsed()).max(RETRY);
             let confirm = self.library.ensure_linearizable(ReadPolicy::ReadIndex);
-            match tokio::time::timeout(left, confirm).await {
+            match timeout(left, confirm).await {
                 Ok(Ok(_)) => return Ok(self.newest()),
                 Ok(Err(error)) => match judge_read(error) {
                     Refusal::Final(error) => return Err(error),
-                    Refusal::NotLeading => tokio::time::sleep(RETRY).await,
+                    Refusal::NotLeading => sleep(RETRY).await,
                 },
                 Err(_elapsed) => {}
             }
@@ -371,7 +371,7 @@ impl Raft {
             return Err(ProposeError::NoLeader { waited });
         }
         let asked = self.library.get_read_log_id(ReadPolicy::ReadIndex);
-        match tokio::time::timeout(deadline, asked).await {
+        match timeout(deadline, asked).await {
             Ok(Ok((read, _))) => Ok(LogIndex(read.log_id().index)),
             Ok(Err(error)) => Err(match judge_read(error) {
                 Refusal::Final(error) => error,
@@ -432,7 +432,7 @@ impl Raft {
             }
             self.log.close().await;
         };
-        let late = tokio::time::timeout(deadline, orderly).await.is_err();
+        let late = timeout(deadline, orderly).await.is_err();
         self.room.close();
         if late {
             tracing::warn!(
@@ -528,7 +528,7 @@ fn judge_read(error: RaftError<Types, LinearizableReadError<Types>>) -> Refusal 
 fn follow_leadership(library: &Library) -> watch::Receiver<Leadership> {
     let mut metrics = library.server_metrics();
     let (tx, rx) = watch::channel(Leadership::default());
-    tokio::spawn(async move {
+    drop(spawn(async move {
         loop {
             // Copied at once: holding the guard would stop Raft.
             let now = leadership(&metrics.borrow_watched());
@@ -542,7 +542,7 @@ fn follow_leadership(library: &Library) -> watch::Receiver<Leadership> {
             }
         }
         tx.send_modify(|last| last.leading = false);
-    });
+    }));
     rx
 }
 

@@ -35,6 +35,15 @@ const WAITS: [&str; 2] = [
     "master/src/raft/tests/seeds/time.rs",
 ];
 
+/// What a seed simulates, and what of it is never part of a simulation.
+const SIMULATED: &str = "master/src/raft";
+const REAL: [&str; 3] = [
+    "master/src/raft/runtime",
+    "master/src/raft/log/tests",
+    "master/src/raft/tests",
+];
+const SEEDS: &str = "master/src/raft/tests/seeds";
+
 /// Longest a source file may be. Ask for a split long before.
 const LONGEST: usize = 700;
 
@@ -121,6 +130,20 @@ fn tests_wait_for_conditions() {
 fn has_call(code: &str, call: &str) -> bool {
     code.match_indices(call)
         .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+#[test]
+fn what_is_simulated_takes_tasks_and_time_from_its_runtime() {
+    let found = findings(&sources(), |source, _, code| {
+        let real = REAL.iter().any(|place| within(&source.path, place));
+        let simulated = within(&source.path, SIMULATED) && !real || within(&source.path, SEEDS);
+        let around = ["tokio::spawn", "tokio::task", "tokio::time"];
+        simulated && around.iter().any(|path| code.contains(path))
+    });
+    none(
+        "tokio's own tasks or clock where a simulation runs: use raft::runtime's",
+        found,
+    );
 }
 
 #[test]

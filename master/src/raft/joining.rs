@@ -9,13 +9,13 @@ use hancock_wire::peers::peers_client::PeersClient;
 use hancock_wire::peers::{MeetReply, MeetRequest, PeerFrame};
 use openraft::async_runtime::watch::WatchReceiver;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 
 use super::frame::{self, Ends};
 use super::member::{Member, Seat};
 use super::members::MemberError;
 use super::network::channel;
+use super::runtime::{sleep, timeout};
 use super::{Raft, START_DEADLINE};
 use crate::access::Credentials;
 
@@ -81,7 +81,7 @@ pub(crate) async fn meet(
     frame::show(request.metadata_mut(), operator);
     let mut client = PeersClient::new(channel);
     let late = |_| Status::unavailable(format!("no answer within {START_DEADLINE:?}"));
-    let reply = tokio::time::timeout(START_DEADLINE, client.meet(request)).await;
+    let reply = timeout(START_DEADLINE, client.meet(request)).await;
     let reply = reply.map_err(late)??.into_inner();
     let introduction: Introduction = serde_json::from_slice(&reply.body)
         .map_err(|e| Status::internal(format!("the answer is not of this version: {e}")))?;
@@ -168,10 +168,10 @@ impl Raft {
                 Ok(Welcome::Later(reason)) => tell(&mut told, reason),
                 Err(status) => tell(&mut told, status.message().to_owned()),
             }
-            let pause = Instant::now() + KNOCK;
             tokio::select! {
+                biased;
                 () = self.ended() => return true,
-                () = tokio::time::sleep_until(pause) => {}
+                () = sleep(KNOCK) => {}
             }
         }
         true
@@ -181,8 +181,7 @@ impl Raft {
     pub(crate) async fn expelled(&self) {
         let mut contacts = Vec::new();
         loop {
-            let pause = Instant::now() + CALL;
-            tokio::time::sleep_until(pause).await;
+            sleep(CALL).await;
             if let Ok(Welcome::Removed) = self.knock(&mut contacts, true).await {
                 return;
             }
@@ -225,7 +224,7 @@ async fn ask(seat: &Seat, contact: &str, knock: &Knock) -> Result<Welcome, Statu
     frame::sign(&mut request, seat);
     let mut client = PeersClient::new(channel);
     let late = |_| Status::unavailable(format!("no answer from {contact}"));
-    let reply = tokio::time::timeout(START_DEADLINE, client.join(request)).await;
+    let reply = timeout(START_DEADLINE, client.join(request)).await;
     let reply: PeerFrame = reply.map_err(late)??.into_inner();
     Ends::of(&reply, seat)?;
     frame::read(&reply)

@@ -76,7 +76,8 @@ impl LogStore {
     ) -> Result<Self, StoreError> {
         const SEGMENT: u64 = 4000;
         let (log, writer, queue) = Self::read(&files)?;
-        tokio::spawn(writer.with_segment_bytes(SEGMENT).serve(queue, pause));
+        let writer = writer.with_segment_bytes(SEGMENT);
+        drop(super::runtime::spawn(writer.serve(queue, pause)));
         Ok(log)
     }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Membership};
-use tokio::time::Instant;
 
 use super::member::Member;
+use super::runtime::{sleep, timeout};
 use super::types::Types;
 use super::{Raft, START_DEADLINE};
 
@@ -140,16 +140,13 @@ impl Raft {
                 if !is_busy(&changed) {
                     return judge(changed);
                 }
-                let pause = Instant::now() + LOOK;
-                tokio::time::sleep_until(pause).await;
+                sleep(LOOK).await;
             }
         };
         let late = |_| MemberError::Refused {
             reason: "too few masters answer; see which with `hancock master list`".into(),
         };
-        tokio::time::timeout(START_DEADLINE, attempts)
-            .await
-            .map_err(late)?
+        timeout(START_DEADLINE, attempts).await.map_err(late)?
     }
 
     /// Makes the master `name` the leader.
@@ -185,10 +182,10 @@ impl Raft {
     async fn settled(&self, deadline: Duration) {
         let looks = async {
             while !self.is_settled() {
-                tokio::time::sleep(LOOK).await;
+                sleep(LOOK).await;
             }
         };
-        if tokio::time::timeout(deadline, looks).await.is_err() {
+        if timeout(deadline, looks).await.is_err() {
             tracing::warn!(?deadline, "the voters are still changing");
         }
     }
@@ -222,10 +219,9 @@ impl Raft {
         {
             return false;
         }
-        let mut leadership = self.leadership.clone();
-        let name = Some(next.member.name.clone());
-        let taken = leadership.wait_for(|now| now.leader == name);
-        matches!(tokio::time::timeout(HANDOVER, taken).await, Ok(Ok(_)))
+        let taken = self.library.wait(Some(HANDOVER));
+        let taken = taken.current_leader(next.id, "handover");
+        taken.await.is_ok()
     }
 
     /// Whether a follower has nearly everything the leader has.
@@ -256,11 +252,10 @@ impl Raft {
                     Err(error) => tracing::debug!(%error, "followers do not vote yet"),
                 }
             }
-            let pause = Instant::now() + LOOK;
             tokio::select! {
                 biased;
                 () = self.ended() => return,
-                () = tokio::time::sleep_until(pause) => {}
+                () = sleep(LOOK) => {}
             }
         }
     }

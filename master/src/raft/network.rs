@@ -25,6 +25,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::frame::{self, Ends, LIMIT};
 use super::member::{Member, Seat};
+use super::runtime::timeout;
 use super::snapshot;
 use super::types::{Snapshot, Types, Vote};
 
@@ -124,13 +125,13 @@ impl Peer {
     ) -> Result<T, Status>
     where
         T: DeserializeOwned,
-        F: Future<Output = Answered>,
+        F: Future<Output = Answered> + Send,
     {
         let client = client(self.channel.clone().ok_or_else(|| self.no_address())?);
         let mut request = Request::new(self.ends.frame(value)?);
         frame::sign(&mut request, &self.seat);
         request.set_timeout(deadline);
-        let answer = tokio::time::timeout(deadline, call(client, request)).await;
+        let answer = timeout(deadline, call(client, request)).await;
         self.read(answer.map_err(|_| self.late(deadline))?)
     }
 
@@ -182,7 +183,7 @@ impl Peer {
         frame::sign(&mut request, &self.seat);
         request.set_timeout(deadline);
         let mut client = client(channel);
-        let answer = tokio::time::timeout(deadline, client.snapshot(request)).await;
+        let answer = timeout(deadline, client.snapshot(request)).await;
         self.read(answer.map_err(|_| self.late(deadline))?)
     }
 }

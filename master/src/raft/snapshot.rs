@@ -8,6 +8,7 @@ use tonic::{Status, Streaming};
 
 use super::frame::{self, Ends};
 use super::member::Seat;
+use super::runtime::timeout;
 use super::types::{Snapshot, SnapshotMeta, Vote};
 
 /// Bytes of one piece.
@@ -99,7 +100,5 @@ async fn pieces(
 
 async fn next(frames: &mut Streaming<PeerFrame>) -> Result<Option<PeerFrame>, Status> {
     let late = |_| Status::deadline_exceeded("the next piece of the snapshot did not come");
-    tokio::time::timeout(PAUSE, frames.message())
-        .await
-        .map_err(late)?
+    timeout(PAUSE, frames.message()).await.map_err(late)?
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use hancock_master_core::{Command, Reply, State};
 use hancock_proto::time::Timestamp;
-use tokio::task::JoinHandle;
 
+use super::lot::below;
 use super::time::pass;
 use super::world::{MASTERS, World, step};
-use crate::raft::runtime::seeded::below;
+use crate::raft::runtime::{Joined, spawn};
 
 /// Longest one attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(800);
@@ -20,8 +20,8 @@ const FIRST: u64 = 1;
 
 /// All of them.
 pub(super) struct Clients {
-    writers: Vec<JoinHandle<Vec<u64>>>,
-    reader: JoinHandle<()>,
+    writers: Vec<Joined<Vec<u64>>>,
+    reader: Joined<()>,
     stop: Arc<AtomicBool>,
 }
 
@@ -30,7 +30,7 @@ impl Clients {
         let (stop, newest) = (Arc::<AtomicBool>::default(), Arc::new(AtomicU64::new(0)));
         let write = |client| {
             let (world, stop, newest) = (world.clone(), stop.clone(), newest.clone());
-            tokio::spawn(async move {
+            spawn(async move {
                 let mut answered = Vec::new();
                 while !stop.load(Ordering::SeqCst) {
                     let key = format!("{client}-{}", answered.len());
@@ -45,7 +45,7 @@ impl Clients {
         };
         Self {
             writers: (0..writers).map(write).collect(),
-            reader: tokio::spawn(read(world.clone(), stop.clone(), newest.clone())),
+            reader: spawn(read(world.clone(), stop.clone(), newest.clone())),
             stop,
         }
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::lot::below;
 use super::time::pass;
 use super::world::{MASTERS, World};
-use crate::raft::runtime::seeded::below;
+use crate::raft::runtime::spawn;
 
 /// One fault, and the time before the next; in words.
 pub(super) async fn one(world: &World) -> String {
@@ -87,7 +88,9 @@ fn transfer(world: &World, id: u64) {
             continue;
         };
         if running.raft.leadership().borrow().leading {
-            tokio::spawn(async move { drop(running.raft.transfer(&format!("m{id}")).await) });
+            drop(spawn(async move {
+                drop(running.raft.transfer(&format!("m{id}")).await)
+            }));
         }
     }
 }

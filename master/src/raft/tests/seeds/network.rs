@@ -14,11 +14,12 @@ use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::lot::below;
 use super::time::{pass, pass_until};
 use super::world::World;
 use crate::raft::Library;
 use crate::raft::member::Member;
-use crate::raft::runtime::seeded::below;
+use crate::raft::runtime::{spawn, timeout};
 use crate::raft::types::{Snapshot, Types, Vote};
 
 /// One master's way to the others.
@@ -60,7 +61,7 @@ impl RaftNetworkFactory<Types> for Wire {
 fn journey(world: &World, from: u64, to: u64) -> Option<Duration> {
     let inner = world.lock();
     let lost = below(1000) < inner.loss || inner.cut.contains(&(from, to));
-    let takes = Duration::from_millis(1 + below(inner.delay));
+    let takes = Duration::from_micros(1000 + below(inner.delay * 1000));
     (!lost).then_some(takes)
 }
 
@@ -83,7 +84,7 @@ impl Way {
         let ended = self.ended.clone();
         let (tell, told) = oneshot::channel();
         let repeated = kind != "append" && below(20) == 0;
-        tokio::spawn(async move {
+        drop(spawn(async move {
             let Some(takes) = journey(&world, from, to) else {
                 return pending().await;
             };
@@ -97,7 +98,7 @@ impl Way {
             };
             world.note((kind, from, to, takes));
             if repeated {
-                drop(tokio::spawn(deliver(library.clone(), message.clone())));
+                drop(spawn(deliver(library.clone(), message.clone())));
             }
             let answer = deliver(library, message).await.map_err(|e| e.to_string());
             if let Some(takes) = journey(&world, to, from) {
@@ -105,9 +106,9 @@ impl Way {
                 // Nobody waits for it: it came too late.
                 drop(tell.send(answer));
             }
-        });
+        }));
         let late = || RPCError::Network(NetworkError::from_string("no answer"));
-        match tokio::time::timeout(deadline, told).await {
+        match timeout(deadline, told).await {
             _ if self.ended.is_cancelled() => pending().await,
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(why))) => Err(RPCError::Unreachable(Unreachable::from_string(why))),

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use openraft_rt::AsyncRuntime;
+
+use crate::raft::runtime::{Instant, Runtime};
 
 /// So much time passes.
 pub(super) async fn pass(span: Duration) {
-    tokio::time::sleep(span).await;
+    Runtime::sleep(span).await;
 }
 
 /// Time passes until then.
 pub(super) async fn pass_until(then: Instant) {
-    tokio::time::sleep_until(then).await;
+    Runtime::sleep_until(then).await;
 }

@@ -9,17 +9,18 @@ use hancock_master_core::{Command, State};
 use hancock_proto::app::AppSpec;
 use hancock_proto::time::Timestamp;
 use openraft::RaftLogReader;
+use openraft::async_runtime::instant::Instant as _;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Device, init, same};
+use super::lot::below;
 use super::network::Wire;
 use super::time::pass;
 use crate::raft::files::room::Room;
 use crate::raft::log::LogStore;
 use crate::raft::network::Network;
-use crate::raft::runtime::seeded::below;
+use crate::raft::runtime::{Instant, spawn};
 use crate::raft::{FOUNDER, Library, Member, Raft, Seat, Tuning};
 
 /// Masters.
@@ -144,7 +145,7 @@ impl World {
         let device = self.lock().disks.entry(id).or_default().clone();
         let (files, ended) = (Arc::new(device.clone()), CancellationToken::new());
         let slow = self.clone();
-        let pause = move || pass(Duration::from_millis(below(slow.lock().flush + 1)));
+        let pause = move || pass(Duration::from_micros(below(slow.lock().flush * 1000 + 1)));
         let log = LogStore::open_slow(files.clone(), pause).unwrap();
         let wire = Wire::new(self.clone(), id, ended.clone());
         let network = Network::new(Arc::new(seat(id)));
@@ -168,11 +169,11 @@ impl World {
         let block = usize::try_from(1 + below(200)).unwrap();
         let left = running.device.crash(keep, block, below(u64::MAX));
         self.lock().disks.insert(id, left);
-        tokio::spawn(async move {
+        drop(spawn(async move {
             // What a dead process does with its old disk concerns nobody.
             drop(running.raft.library.shutdown().await);
             running.raft.log.close().await;
-        });
+        }));
     }
 
     /// Everybody runs, everything gets through.
