@@ -47,6 +47,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 const ELECTION: Duration = Duration::from_secs(5);
 /// Time between two tries while there is no leader.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Longest time between two tries while masters have too much in hand; it doubles until then.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Longest a node may take to end and remove what is not its own.
 const PURGE: Duration = Duration::from_secs(120);
@@ -364,8 +366,8 @@ impl Client {
         self.call(method, path, body, Duration::ZERO).await
     }
 
-    /// One request, which the master may keep waiting for `wait`; tried again for a while when there is no leader, and with the next master
-    /// when one does not answer. Its key says that it is the same one, should the first have been carried out after all.
+    /// One request, which the master may keep waiting for `wait`; tried again for a while when there is no leader, or one with too much in
+    /// hand, and with the next master when one does not answer. Its key says that it is the same one, should the first have been carried out after all.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -373,7 +375,9 @@ impl Client {
         body: Option<&impl Serialize>,
         wait: Duration,
     ) -> Result<T, ClientError> {
-        let give_up = Instant::now() + ELECTION;
+        let begun = Instant::now();
+        let (give_up, busy_until) = (begun + ELECTION, begun + self.patience());
+        let mut pause = PAUSE;
         let key = match method {
             Method::GET => None,
             _ => crate::boot::unique().ok(),
@@ -387,6 +391,12 @@ impl Client {
                     silent.clear();
                     self.turn_to_next();
                     tokio::time::sleep(PAUSE).await;
+                }
+                Err(ClientError::Busy { .. }) if Instant::now() < busy_until => {
+                    silent.clear();
+                    self.turn_to_next();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(error @ ClientError::Unreachable { .. }) => self.after(error, &mut silent)?,
                 reply => return reply,
@@ -465,6 +475,10 @@ impl Client {
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
         match serde_json::from_slice::<ApiError>(body) {
+            Ok(error) if error.code == "busy" => ClientError::Busy {
+                url: self.url(),
+                message: error.message,
+            },
             Ok(error) if status == StatusCode::SERVICE_UNAVAILABLE => ClientError::NoLeader {
                 url: self.url(),
                 message: error.message,

@@ -83,6 +83,7 @@ fn failure(error: &anyhow::Error) -> Failure {
             (refused.code.as_str(), serde_json::json!(refused.problems))
         }
         (Some(ClientError::NoLeader { .. }), _) => ("no_leader", Value::Null),
+        (Some(ClientError::Busy { .. }), _) => ("busy", Value::Null),
         (Some(client), _) if client.is_passing() => ("unreachable", Value::Null),
         (None, Some(SpecError::Invalid { problems, .. })) => {
             ("invalid_spec", serde_json::json!(problems))

@@ -49,6 +49,13 @@ pub enum ClientError {
         /// Its words.
         message: String,
     },
+    /// A master answers and has too much in hand; nothing was done.
+    Busy {
+        /// The master's address.
+        url: String,
+        /// Its words.
+        message: String,
+    },
     /// Nobody answers where a balancer was named.
     Balancer {
         /// Its address.
@@ -110,7 +117,8 @@ impl ClientError {
             | Self::NotEncrypted { .. }
             | Self::Unreachable { .. }
             | Self::Balancer { .. }
-            | Self::NoLeader { .. } => exit::UNREACHABLE,
+            | Self::NoLeader { .. }
+            | Self::Busy { .. } => exit::UNREACHABLE,
             Self::Refused(_) => exit::REFUSED,
             Self::Reply { .. } => exit::FAILED,
         }
@@ -120,7 +128,10 @@ impl ClientError {
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Balancer { .. } | Self::NoLeader { .. }
+            Self::Unreachable { .. }
+                | Self::Balancer { .. }
+                | Self::NoLeader { .. }
+                | Self::Busy { .. }
         )
     }
 }
@@ -149,6 +160,7 @@ impl Display for ClientError {
                 f,
                 "the master at {url} has no leader to ask just now: {message}; try again in some seconds"
             ),
+            Self::Busy { url, message } => write!(f, "the master at {url} is busy: {message}"),
             Self::Refused(error) => refused(f, error),
             Self::Reply { url, reason } => write!(
                 f,

@@ -110,6 +110,30 @@ async fn a_write_sent_to_the_next_master_is_the_same_write() {
     assert_eq!(key, same.recv().unwrap());
 }
 
+#[tokio::test]
+async fn a_busy_master_is_asked_again_for_the_same_write() {
+    let busy = r#"{"code": "busy", "message": "too much in hand; try again in a second"}"#;
+    let (one, keys) = keeping(503, busy);
+    let (other, same) = keeping(200, "[]");
+    let client = client(&format!("{one},{other}"));
+    client.transfer("m2").await.unwrap();
+    let key = keys.recv().unwrap();
+    assert!(key.is_some());
+    assert_eq!(key, same.recv().unwrap());
+}
+
+#[tokio::test]
+async fn who_stays_busy_is_told_in_its_words() {
+    let busy = r#"{"code": "busy", "message": "too much in hand; try again in a second"}"#;
+    let client = client(&server(vec![(503, busy)]));
+    let request = client.request(Method::GET, "/v1/snapshot").unwrap();
+    let error = client.opened(request).await.unwrap_err();
+    assert_eq!(error.exit_code(), exit::UNREACHABLE);
+    assert!(error.is_passing());
+    let text = error.to_string();
+    assert!(text.contains("is busy: too much in hand"), "{text}");
+}
+
 #[test]
 fn an_address_must_be_one() {
     let _ = rustls::crypto::ring::default_provider().install_default();
