@@ -7,20 +7,22 @@
 // What the descriptions of routes expand to writes its paths whole.
 #![allow(unused_qualifications)]
 
+mod admission;
 mod apps;
 mod body;
 mod cluster;
 mod deployments;
 mod describe;
 mod door;
-mod entrance;
 mod error;
 mod exec;
+mod limits;
 mod logs;
 mod masters;
 mod nodes;
 mod query;
 mod registry;
+mod serve;
 mod snapshot;
 mod writer;
 mod zones;
@@ -38,14 +40,17 @@ use utoipa_axum::routes;
 
 pub use self::describe::openapi;
 pub(crate) use self::door::guarded;
-pub(crate) use self::entrance::{ApiDoor, Entered};
 use self::error::Failure;
+pub(crate) use self::limits::Limits;
+pub(crate) use self::serve::{Entered, serve};
 use crate::audit::Who;
 use crate::deps::Deps;
 use crate::hub::Sessions;
 
 /// Largest body accepted.
 const BODY_LIMIT: usize = 1 << 20;
+/// The code of an answer that says that too much is in hand: nothing was done.
+const BUSY: &str = "busy";
 
 /// What every handler has.
 #[derive(Clone)]

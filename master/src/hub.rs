@@ -10,6 +10,7 @@ mod ask;
 mod exec;
 mod frame;
 mod guard;
+mod line;
 mod logs;
 mod session;
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 use hancock_proto::ask::{Answer, Question};
 use hancock_proto::exec::Order;
 use hancock_proto::ids::{InstanceId, NodeId, Term};
-use hancock_tls::{Caller, LIFETIME, Role};
+use hancock_tls::{LIFETIME, Role};
 use hancock_wire::hub_server::Hub;
 use hancock_wire::{AgentFrame, EnrollReply, EnrollRequest, HubFrame};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
@@ -30,6 +31,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use self::exec::{Command, Handle};
 pub(crate) use self::guard::Guard;
+use self::line::At;
+pub(crate) use self::line::Line;
 pub(crate) use self::logs::{LogStream, Wanted};
 use self::session::{Attached, Session, Speaker};
 use crate::audit::{self, Who};
@@ -54,6 +57,8 @@ pub struct Service {
     deps: Arc<Deps>,
     sessions: Arc<Sessions>,
     guard: Guard,
+    /// Longest a frame may wait for its node.
+    slow: Duration,
 }
 
 /// Open sessions by node.
@@ -137,11 +142,17 @@ impl Sessions {
 }
 
 impl Service {
-    pub(crate) fn new(deps: Arc<Deps>, sessions: Arc<Sessions>, guard: Guard) -> Self {
+    pub(crate) fn new(
+        deps: Arc<Deps>,
+        sessions: Arc<Sessions>,
+        guard: Guard,
+        slow: Duration,
+    ) -> Self {
         Self {
             deps,
             sessions,
             guard,
+            slow,
         }
     }
 
@@ -185,13 +196,20 @@ impl Hub for Service {
         request: Request<Streaming<AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let node = self.guard.admit(&request)?;
-        let from = address(&request);
+        let (from, at) = (address(&request), request.extensions().get::<At>());
+        let line = at.map(|at| at.cut.clone());
         let Some(term) = self.led().await else {
             return Err(elsewhere(&self.deps));
         };
         let (out, stream) = mpsc::channel(QUEUE);
         let (deps, sessions) = (self.deps.clone(), self.sessions.clone());
-        let session = Session::new(deps, sessions, term, Speaker { node, from }, out);
+        let speaker = Speaker {
+            node,
+            from,
+            line,
+            slow: self.slow,
+        };
+        let session = Session::new(deps, sessions, term, speaker, out);
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -206,7 +224,7 @@ impl Hub for Service {
 
 /// Where a caller is; None: in this process.
 fn address<T>(request: &Request<T>) -> Option<SocketAddr> {
-    request.extensions().get::<Caller>()?.address
+    request.extensions().get::<At>()?.caller.address
 }
 
 /// Refuses or ends a session, and names the leader for people and, as metadata, for programs.

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hancock_proto::ids::ClusterId;
 use hancock_proto::time::SystemClock;
 use hancock_registry::Opener;
@@ -22,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api, ApiDoor, Entered};
+use crate::api::{self, Api, Limits};
 use crate::deps::Deps;
 use crate::hub::{Guard, Service, Sessions};
 use crate::lead;
@@ -120,14 +119,15 @@ impl Master {
             return Err(StartError::NoLeader);
         }
         let sessions = Arc::new(Sessions::default());
-        let service = Service::new(deps.clone(), sessions.clone(), Guard::Open);
+        let limits = Limits::default();
+        let service = Service::new(deps.clone(), sessions.clone(), Guard::Open, limits.node);
         let router = api::router(Api::new(deps.clone(), sessions, options.proxy, registries));
         let door = Door::open(options.api, None, API).map_err(StartError::Api)?;
-        let api = serve(door, router, &deps.stop);
+        let api = api::serve(door, router, limits, deps.stop.clone());
         Ok(Self {
             deps,
             service,
-            tasks: vec![("api", api), ("leader", leader)],
+            tasks: vec![("api", tokio::spawn(api)), ("leader", leader)],
             peers: None,
             removed: CancellationToken::new(),
         })
@@ -173,15 +173,4 @@ impl Master {
             door.abort();
         }
     }
-}
-
-fn serve(door: Door, router: Router, stop: &CancellationToken) -> JoinHandle<()> {
-    let ended = stop.clone().cancelled_owned();
-    let service = router.into_make_service_with_connect_info::<Entered>();
-    tokio::spawn(async move {
-        let server = axum::serve(ApiDoor(door), service).with_graceful_shutdown(ended);
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the API ended");
-        }
-    })
 }

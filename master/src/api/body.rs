@@ -1,18 +1,21 @@
 //! Bodies and path parts, read into types or refused with JSON.
 
+use std::error::Error;
+
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use hancock_proto::app::AppSpec;
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId, NodeId, ZoneName};
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use utoipa::openapi::Required as Presence;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::{IntoParams, PartialSchema};
 
 use super::error::Failure;
+use super::serve::Slow;
 use super::{Api, BODY_LIMIT};
 
 /// A body as JSON of a type; an empty one reads as the default.
@@ -58,13 +61,31 @@ impl FromRequest<Api> for Spec {
 
 async fn bytes(request: Request, api: &Api) -> Result<Bytes, Failure> {
     let read = Bytes::from_request(request, api).await;
-    read.map_err(|error: BytesRejection| {
-        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let message = format!("the body is larger than {BODY_LIMIT} bytes");
-            return Failure::new("body_too_large", message);
-        }
-        Failure::malformed(format!("the body could not be read: {error}"))
+    read.map_err(|error| match error.status() {
+        // Said in a type of its own.
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => unread(&error),
     })
+}
+
+/// Why a body was not read.
+pub(super) fn unread(error: &(dyn Error + 'static)) -> Failure {
+    if has_cause::<LengthLimitError>(error) {
+        return too_large();
+    }
+    if has_cause::<Slow>(error) {
+        return Failure::new("too_slow", format!("{Slow}; send it again"));
+    }
+    Failure::malformed(format!("the body could not be read: {error}"))
+}
+
+fn too_large() -> Failure {
+    let message = format!("the body is larger than {BODY_LIMIT} bytes");
+    Failure::new("body_too_large", message)
+}
+
+fn has_cause<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    error.is::<E>() || error.source().is_some_and(has_cause::<E>)
 }
 
 fn not_json(error: serde_json::Error) -> Failure {

@@ -1,7 +1,8 @@
 //! The API of one of several masters: who may enter, and who answers.
 //!
 //! What only the leader knows or may do is sent on to it. A follower answers by itself what the replicated state says, as of now or,
-//! with `stale=true`, as it has it. What found no leader wrote nothing and is tried again until [`PATIENCE`] is over; what was lost on its
+//! with `stale=true`, as it has it. What found no leader, or one with too much in
+//! hand, wrote nothing and is tried again until [`PATIENCE`] is over; what was lost on its
 //! way is tried again only when it cannot be carried out twice.
 
 mod upgrade;
@@ -19,12 +20,13 @@ use bytes::Bytes;
 use hancock_tls::{Caller, Connector, HTTP, Name, Party};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::error::{Failure, found_no_leader};
+use super::body::unread;
+use super::error::{Failure, Passing};
 use super::{Api, BODY_LIMIT, Entered, router, writer};
 use crate::access::is_bearer;
 use crate::audit::Who;
@@ -35,6 +37,10 @@ use crate::raft::{Leadership, Member};
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Time between two tries while nobody leads.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Longest time between two tries while the leader has too much in hand; it doubles until then.
+const LONGEST_PAUSE: Duration = Duration::from_millis(640);
+/// An unused connection to the leader is closed before the leader does it, which a request would learn too late.
+const UNUSED: Duration = Duration::from_secs(30);
 /// Longest the leader may take to accept a connection, with the handshake.
 const CONNECT: Duration = Duration::from_millis(500);
 /// Longest the leader may take to begin an answer: more than a request may wait for news.
@@ -85,7 +91,10 @@ pub(crate) fn guarded(api: Api, token: &str, party: Option<&Party>) -> Router {
         encrypted: party.is_some(),
         fresh: router(api.clone()),
         stale: router(Api { stale: true, ..api }),
-        client: Client::builder(TokioExecutor::new()).build(connector),
+        client: Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(UNUSED)
+            .build(connector),
     };
     Router::new().fallback(enter).with_state(door)
 }
@@ -109,9 +118,9 @@ async fn enter(
         return door.upgrade(request, who).await;
     }
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
-        let message = format!("the body is larger than {BODY_LIMIT} bytes, or broke off");
-        return Failure::new("body_too_large", message).into_response();
+    let body = match to_bytes(body, BODY_LIMIT).await {
+        Ok(body) => body,
+        Err(error) => return unread(&error).into_response(),
     };
     match without_stale(&parts.uri) {
         Some(uri) => {
@@ -146,6 +155,7 @@ impl Door {
     async fn answer(&self, asked: &Asked) -> Response {
         let begun = Instant::now();
         let mut leadership = self.deps.raft.leadership();
+        let mut backoff = PAUSE;
         loop {
             let now = leadership.borrow_and_update().clone();
             let response = match (&now.place, now.leading || asked.is_answered_anywhere()) {
@@ -159,10 +169,16 @@ impl Door {
                 _ => nobody(begun.elapsed()),
             };
             let late = asked.was_forwarded() || begun.elapsed() >= PATIENCE;
-            if late || !found_no_leader(&response) {
-                return response;
-            }
-            tokio::time::sleep(PAUSE).await;
+            let pause = match Passing::of(&response) {
+                Some(_) if late => return response,
+                Some(Passing::NoLeader) => PAUSE,
+                Some(Passing::Busy) => {
+                    backoff = (backoff * 2).min(LONGEST_PAUSE);
+                    backoff
+                }
+                None => return response,
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -8,11 +8,12 @@ use axum::response::{IntoResponse, Response};
 use hancock_proto::api::ApiError;
 use hancock_proto::app::Problem;
 
+use super::BUSY;
 use crate::raft::ProposeError;
 
 /// The code of an answer that found no leader.
 const NO_LEADER: &str = "no_leader";
-/// Repeats that code where it can be read without the body.
+/// Repeats the code of an answer that did nothing where it can be read without the body.
 const CODE: HeaderName = HeaderName::from_static("x-hancock-error");
 
 /// An answer that says why not.
@@ -75,7 +76,10 @@ fn status(code: &str) -> StatusCode {
         "invalid_spec" => StatusCode::UNPROCESSABLE_ENTITY,
         "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "body_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-        NO_LEADER | "outcome_unknown" | "disk_full" | "stopped" => StatusCode::SERVICE_UNAVAILABLE,
+        "too_slow" => StatusCode::REQUEST_TIMEOUT,
+        BUSY | NO_LEADER | "outcome_unknown" | "disk_full" | "stopped" => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         "internal" => StatusCode::INTERNAL_SERVER_ERROR,
         _ if code.ends_with("not_found") => StatusCode::NOT_FOUND,
         _ => StatusCode::CONFLICT,
@@ -85,7 +89,9 @@ fn status(code: &str) -> StatusCode {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = status(&self.0.code);
-        let no_leader = self.0.code == NO_LEADER;
+        let passing = [NO_LEADER, BUSY]
+            .into_iter()
+            .find(|code| self.0.code == *code);
         let retry: Option<[(HeaderName, &str); 1]> =
             (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
         let body = Json(self.0);
@@ -93,16 +99,29 @@ impl IntoResponse for Failure {
             Some(headers) => (status, headers, body).into_response(),
             None => (status, body).into_response(),
         };
-        if no_leader {
-            let value = HeaderValue::from_static(NO_LEADER);
+        if let Some(code) = passing {
+            let value = HeaderValue::from_static(code);
             response.headers_mut().insert(CODE, value);
         }
         response
     }
 }
 
-/// Whether an answer, of this master or another one, says that nobody leads: then nothing was written.
-pub(super) fn found_no_leader(response: &Response) -> bool {
-    let code = response.headers().get(CODE);
-    code.is_some_and(|code| code == NO_LEADER)
+/// Why an answer, of this master or another one, says that nothing was done and may be another time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// Nobody leads.
+    NoLeader,
+    /// Too much is in hand.
+    Busy,
+}
+
+impl Passing {
+    pub(super) fn of(response: &Response) -> Option<Self> {
+        match response.headers().get(CODE)?.to_str() {
+            Ok(NO_LEADER) => Some(Self::NoLeader),
+            Ok(BUSY) => Some(Self::Busy),
+            _ => None,
+        }
+    }
 }

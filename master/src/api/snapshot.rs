@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Api;
 use super::describe::Backup;
 use super::error::Failure;
 use super::query::Stale;
+use super::{Api, BUSY};
 use crate::backup::{self, Head};
 use crate::deps::DEADLINE;
 use crate::raft::Applied;
@@ -28,14 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(600);
     operation_id = "snapshot",
     tag = "masters",
     params(Stale),
-    responses((status = 200, body = Backup, content_type = "application/octet-stream"), (status = 409))
+    responses((status = 200, body = Backup, content_type = "application/octet-stream"))
 )]
 pub(super) async fn save(State(api): State<Api>) -> Result<Response, Failure> {
     // Each holds all of the state in memory.
     let permit = Arc::clone(&api.deps.snapshots).try_acquire_owned();
     let busy = |_| {
         Failure::new(
-            "busy",
+            BUSY,
             "another snapshot is being sent; try again in a minute",
         )
     };

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use hancock_proto::ids::NodeId;
-use hancock_tls::Caller;
 use hancock_wire::EnrollRequest;
 use tonic::{Request, Status};
 
+use super::line::At;
 use crate::access::{Credentials, is_bearer};
 
 /// How callers are told apart.
@@ -77,15 +77,16 @@ fn shows<T>(request: &Request<T>, credentials: &Credentials) -> bool {
 
 /// The node that the connection's certificate names.
 fn certified<T>(request: &Request<T>) -> Option<NodeId> {
-    let caller = request.extensions().get::<Caller>()?;
-    caller.name.as_ref()?.as_node().cloned()
+    let at = request.extensions().get::<At>()?;
+    at.caller.name.as_ref()?.as_node().cloned()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use hancock_proto::time::Timestamp;
-    use hancock_tls::{Authority, Name};
+    use hancock_tls::{Authority, Caller, Name};
+    use tokio_util::sync::CancellationToken;
     use tonic::Code;
 
     use super::*;
@@ -105,7 +106,10 @@ mod tests {
             request.metadata_mut().insert("authorization", value);
         }
         let address = None;
-        request.extensions_mut().insert(Caller { address, name });
+        request.extensions_mut().insert(At {
+            caller: Caller { address, name },
+            cut: CancellationToken::new(),
+        });
         request
     }
 

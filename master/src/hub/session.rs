@@ -13,6 +13,7 @@ use hancock_proto::registry::Fence;
 use hancock_proto::report::Report;
 use hancock_proto::resources::Offer;
 use hancock_wire::{AgentFrame, HubFrame};
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -27,8 +28,6 @@ use crate::raft::Seated;
 
 /// Time an agent has for its first message.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
-/// Time a frame may wait for the connection; then the session is cut off and the agent comes back.
-const SLOW: Duration = Duration::from_secs(10);
 /// Time between two looks at who the masters are.
 const LOOK: Duration = Duration::from_secs(10);
 /// Messages other parts may have waiting for one session.
@@ -67,6 +66,10 @@ pub(super) struct Speaker {
     pub(super) node: Option<NodeId>,
     /// Where it is; None: in this process.
     pub(super) from: Option<SocketAddr>,
+    /// Cuts its connection off; None: it is in this process.
+    pub(super) line: Option<CancellationToken>,
+    /// Time a frame may wait for it; then it is cut off, and comes back.
+    pub(super) slow: Duration,
 }
 
 /// A session being served.
@@ -346,8 +349,21 @@ impl Session {
 
     async fn write(&self, message: &HubMessage) -> Result<(), Status> {
         let frame = frame::write(message, &self.fence)?;
-        let sent = self.out.send_timeout(Ok(frame), SLOW).await;
-        sent.map_err(|_| Status::resource_exhausted("the node reads too slowly; cut off"))
+        match self.out.send_timeout(Ok(frame), self.speaker.slow).await {
+            Ok(()) => Ok(()),
+            Err(SendTimeoutError::Closed(_)) => Err(Status::cancelled("the node has gone")),
+            Err(SendTimeoutError::Timeout(_)) => Err(self.cut_off()),
+        }
+    }
+
+    /// What waits for its reader would be kept for as long as the connection.
+    fn cut_off(&self) -> Status {
+        let (from, waited) = (self.speaker.from, self.speaker.slow);
+        tracing::warn!(?from, ?waited, "a node does not read its session; cut off");
+        if let Some(line) = &self.speaker.line {
+            line.cancel();
+        }
+        Status::resource_exhausted("the node reads too slowly; cut off")
     }
 }
 

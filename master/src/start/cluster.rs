@@ -12,21 +12,24 @@ use hancock_registry::Opener;
 use hancock_registry::embedded::Embedded;
 use hancock_tls::{Door, GRPC, Party};
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::certificates::Signer;
 use super::seat::{self, Stored};
-use super::{Master, StartError, identity, serve};
+use super::{Master, StartError, identity};
 use crate::access::Credentials;
-use crate::api::{self, Api};
+use crate::api::{self, Api, Limits};
 use crate::deps::Deps;
-use crate::hub::{Guard, Service, Sessions};
+use crate::hub::{Guard, Line, Service, Sessions};
 use crate::lead;
 use crate::raft::{Member, Raft, Seat, is_refusal, meet};
 
 /// An agent that says nothing for so long is asked whether it is there, and has as long to answer.
 const SILENT: Duration = Duration::from_secs(5);
+/// Calls at a time of one agent: a session, and the one before it, and a certificate's renewal.
+const CALLS: u32 = 16;
 
 /// What one of several masters needs.
 pub struct ClusterOptions {
@@ -96,6 +99,14 @@ impl Master {
     /// # Errors
     /// The directory belongs to no cluster, what is in it cannot be used, or a socket cannot be served.
     pub async fn take_part(options: ClusterOptions) -> Result<Self, StartError> {
+        Self::take_part_within(options, Limits::default()).await
+    }
+
+    /// As [`Master::take_part`], with other limits of the API.
+    pub(crate) async fn take_part_within(
+        options: ClusterOptions,
+        limits: Limits,
+    ) -> Result<Self, StartError> {
         let folder = options.data_dir.clone();
         let mut stored = seat::load(&folder)?;
         let signer = stored.credentials.authority.clone();
@@ -118,7 +129,7 @@ impl Master {
         let leader = tokio::spawn(lead::run(deps.clone(), registry, registries.clone()));
         let sessions = Arc::new(Sessions::default());
         let guard = Guard::new(&stored.credentials);
-        let service = Service::new(deps.clone(), sessions.clone(), guard);
+        let service = Service::new(deps.clone(), sessions.clone(), guard, limits.node);
         let (removed, farewell) = (CancellationToken::new(), CancellationToken::new());
         let settling = settle(raft.clone(), stored.clone(), known, folder, removed.clone());
         let mut master = Self {
@@ -147,15 +158,18 @@ impl Master {
         let agents = Server::builder()
             .http2_keepalive_interval(Some(SILENT))
             .http2_keepalive_timeout(Some(SILENT))
+            .max_concurrent_streams(Some(CALLS))
             .add_service(master.hub());
         let incoming = open(options.agents, GRPC)?.incoming();
+        let incoming = incoming.map(|taken| taken.map(Line::new));
         let agents =
             agents.serve_with_incoming_shutdown(incoming, deps.stop.clone().cancelled_owned());
         master.tasks.push(("agents", door("agents", agents)));
         let api = Api::new(deps.clone(), sessions, None, registries);
         let router = api::guarded(api, &stored.credentials.operator, party.as_ref());
-        let api = serve(open(options.api, hancock_tls::API)?, router, &deps.stop);
-        master.tasks.push(("api", api));
+        let door = open(options.api, hancock_tls::API)?;
+        let api = api::serve(door, router, limits, deps.stop.clone());
+        master.tasks.push(("api", tokio::spawn(api)));
         Ok(master)
     }
 
@@ -206,3 +220,7 @@ fn door(
         }
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

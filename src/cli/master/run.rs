@@ -15,6 +15,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let place = args.place()?;
     boot::tracing("info");
+    boot::open_many_files();
     boot::run(serve(place))
 }
 

@@ -3,10 +3,14 @@
 use serde_json::{Map, Value, json};
 
 /// Statuses of mistakes and what they mean.
-const MISTAKES: [(u16, &str); 8] = [
+const MISTAKES: [(u16, &str); 9] = [
     (400, "Path, query, header or body cannot be read."),
     (401, "The request does not show the operator's token."),
     (404, "What is named does not exist."),
+    (
+        408,
+        "The body came too slowly: 10 s without a byte of it, or 60 s for all.",
+    ),
     (409, "Something is in the way; the code says what."),
     (413, "The body is larger than 1 MiB."),
     (
@@ -16,7 +20,7 @@ const MISTAKES: [(u16, &str); 8] = [
     (500, "A mistake of the master's own."),
     (
         503,
-        "Not now: no master leads, its disk is full, or it is not known what became of a write (`outcome_unknown`): look, or send it again \
+        "Not now: no master leads, it has too much in hand (`busy`: nothing was done), its disk is full, or it is not known what became of a write (`outcome_unknown`): look, or send it again \
          with the same Idempotency-Key.",
     ),
 ];
@@ -86,7 +90,7 @@ fn implied(operation: &Value) -> Vec<u16> {
     let read = body || operation["parameters"].is_array();
     let mut statuses = vec![401, 500, 503];
     statuses.extend(read.then_some(400));
-    statuses.extend(body.then_some(413));
+    statuses.extend(body.then_some([408, 413]).into_iter().flatten());
     statuses
 }
 

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::{Asked, Door, FORWARDED, PATIENCE, PAUSE, nobody};
+use super::{ANSWER, Asked, Door, FORWARDED, PATIENCE, PAUSE, nobody};
 use crate::audit::Who;
 
 /// Whether a request asks for that.
@@ -54,7 +54,8 @@ impl Door {
         };
         let upgrade = HeaderValue::from_static("upgrade");
         request.headers_mut().insert(header::CONNECTION, upgrade);
-        let Ok(mut answer) = self.client.request(request).await else {
+        let asking = tokio::time::timeout(ANSWER, self.client.request(request));
+        let Ok(Ok(mut answer)) = asking.await else {
             return nobody(Duration::ZERO);
         };
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
