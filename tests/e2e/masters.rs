@@ -5,6 +5,7 @@ pub mod cluster;
 mod comeback;
 mod disk;
 mod faults;
+mod flood;
 mod history;
 mod steady;
 mod strangers;
