@@ -201,7 +201,14 @@ async fn who_was_away_too_long_gets_a_snapshot_in_pieces() {
     }
     let behind = raft.library.metrics().borrow_watched().last_log_index;
     raft.propose(large, LATE).await.unwrap();
-    raft.library.trigger().snapshot().await.unwrap();
+    // One that is being taken just now is without that entry, and asking for another one meanwhile does nothing.
+    wait_for_async("a snapshot with it", LATE, async || {
+        raft.library.trigger().snapshot().await.unwrap();
+        let newest = raft.library.metrics().borrow_watched().snapshot;
+        let has_it = newest.map(|id| id.index) > behind;
+        has_it.then_some(()).ok_or(format!("{newest:?}"))
+    })
+    .await;
     let purged = raft.library.wait(Some(LATE));
     let gone = |at: u64| Some(at) > behind.map(|last| last - 10);
     let purged = purged.metrics(|m| m.purged.is_some_and(|id| gone(id.index)), "purged");
