@@ -289,7 +289,8 @@ async fn without_a_leader_what_needs_one_is_503_and_the_rest_is_answered() {
     masters.stop().await;
 }
 
-/// Opens a session of a node over a connection of its own, whose streams have little room.
+/// Opens a session of a node over a connection of its own, whose streams have less room than a single frame: what comes after the first one
+/// is not even asked for.
 async fn session(masters: &Masters, node: &str) -> tonic::Streaming<hancock_wire::HubFrame> {
     let agents = masters.running[0].agents.to_string();
     let id: NodeId = node.parse().unwrap();
@@ -302,7 +303,7 @@ async fn session(masters: &Masters, node: &str) -> tonic::Streaming<hancock_wire
     let endpoint = Endpoint::from_shared(format!("http://{agents}")).unwrap();
     let connector = Connector::new(Some(party.client(GRPC)), LATE);
     let channel = endpoint
-        .initial_stream_window_size(1024)
+        .initial_stream_window_size(16)
         .connect_with_connector(connector)
         .await
         .unwrap();
