@@ -53,7 +53,7 @@ pub enum Level {
 }
 
 /// Every kind of event there is.
-pub const KINDS: [&str; 25] = [
+pub const KINDS: [&str; 26] = [
     "app_applied",
     "app_deleted",
     "app_stopped",
@@ -77,6 +77,7 @@ pub const KINDS: [&str; 25] = [
     "zone_deleted",
     "zones_left",
     "upstream_changed",
+    "master_asked",
     "registry_changed",
     "registry_repaired",
 ];
