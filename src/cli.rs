@@ -184,8 +184,18 @@ struct Context {
     out: Out,
 }
 
+/// The program: parses the command line and runs what it asks for.
+pub fn start() -> ExitCode {
+    // First of all: an HTTP client built before a TLS provider is chosen panics. It fails only when one is chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match <Cli as clap::Parser>::try_parse() {
+        Ok(cli) => main(cli),
+        Err(error) => exit::misunderstood(&error),
+    }
+}
+
 /// Runs the command that was asked for, prints the error it ends with, and gives the exit code.
-pub fn main(cli: Cli) -> ExitCode {
+fn main(cli: Cli) -> ExitCode {
     let format = cli.global.output;
     run(cli).unwrap_or_else(|error| exit::report(&error, format))
 }

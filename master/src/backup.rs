@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use hancock_master_core::Format;
 use hancock_proto::ids::{ClusterId, LogIndex, Term};
 use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct Head {
 pub struct Backup {
     /// What it says about itself.
     pub head: Head,
-    /// Format it was written in.
+    /// Format it was written in: that of the file or of the state, whichever is newer.
     pub format: u32,
     /// CRC-32 of the state's bytes.
     pub sum: u32,
@@ -160,14 +161,14 @@ impl Backup {
         let state = parts.state;
         let applied = decode(&state).map_err(|error| match error {
             Undecodable::Newer(found) => Unread::Newer {
-                found,
-                known: hancock_master_core::FORMAT,
+                found: found.0,
+                known: Format::NEWEST.0,
             },
             Undecodable::Broken(what) => Fault::new(at, what).into(),
         })?;
         Ok(Self {
             head,
-            format: parts.format,
+            format: parts.format.max(applied.state().format.0),
             sum: crc32fast::hash(&state),
             bytes: state.len() as u64,
             applied,

@@ -190,6 +190,7 @@ impl<'a> Leader<'a> {
         self.turns += 1;
         let now = deps.now();
         let seed = now.0.rotate_left(20) ^ self.turns;
+        deps.view().masters_know(deps.raft.knowledge());
         let plan = plan(applied.state(), &deps.view(), now, seed);
         let (mut done, mut tried) = (0, 0);
         for command in &plan.commands {
@@ -226,6 +227,9 @@ impl<'a> Leader<'a> {
                 "step refused"
             );
             return Ok(false);
+        }
+        if let Command::AgreeFormat { format, .. } = command {
+            tracing::info!(%format, "every master knows it: it is written from here on");
         }
         tracing::debug!(?command, "step");
         Ok(true)

@@ -246,7 +246,7 @@ impl Raft {
         deadline: Duration,
     ) -> Result<Accepted, ProposeError> {
         let begun = Instant::now();
-        let write = Write::new(command, key);
+        let write = Write::new(self.newest().state().format, command, key);
         loop {
             if self.is_cut_off() {
                 let waited = begun.elapsed();

@@ -109,6 +109,10 @@ impl Master {
             raft,
             Arc::new(SystemClock),
         ));
+        let (stop, log) = (deps.stop.clone(), deps.raft.clone());
+        // Alone it is taken in already; what its version knows may be new.
+        let settling = async move { log.settle(Vec::new(), true).await };
+        tokio::spawn(async move { stop.run_until_cancelled(settling).await });
         let registry = Arc::new(Embedded::new(deps.clone()));
         let registries = options.registries;
         let leader = tokio::spawn(lead::run(deps.clone(), registry, registries.clone()));

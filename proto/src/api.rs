@@ -449,12 +449,26 @@ pub struct MasterView {
     /// Last log index it has; None: not known, or the leader has not heard it in this term.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogIndex>,
+    /// Version of its program; None: one that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Format the masters have agreed on and write.
+    // Masters that do not tell write and know the first one.
+    #[serde(default = "first_format")]
+    pub format: u32,
+    /// Newest format it knows. When all know the next one, they agree on it.
+    #[serde(default = "first_format")]
+    pub knows: u32,
     /// Where people reach it.
     pub api: String,
     /// Where agents reach it.
     pub agents: String,
     /// Where other masters reach it.
     pub peers: String,
+}
+
+fn first_format() -> u32 {
+    1
 }
 
 /// How the cluster is.

@@ -53,7 +53,7 @@ pub enum Level {
 }
 
 /// Every kind of event there is.
-pub const KINDS: [&str; 26] = [
+pub const KINDS: [&str; 27] = [
     "app_applied",
     "app_deleted",
     "app_stopped",
@@ -78,6 +78,7 @@ pub const KINDS: [&str; 26] = [
     "zones_left",
     "upstream_changed",
     "master_asked",
+    "format_agreed",
     "registry_changed",
     "registry_repaired",
 ];

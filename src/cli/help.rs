@@ -146,7 +146,8 @@ UpstreamView    name, app?, index, confirmed, balancers, peers: [{address,
 TopLine         name, app?, requests, errors, latency_ms, balancers
 RegistryView    url, phase (settled filling confirming), next?, since?,
                 following, nodes, waiting?: [name], revision
-MasterView      name, voter, leader, log?, api, agents, peers
+MasterView      name, voter, leader, log?, version?, format, knows, api,
+                agents, peers
 StatusView      cluster, version, leader?, term, applied, nodes: {state: n},
                 instances: {life: n}, apps, deployments, registry, trouble?,
                 proxy?";

@@ -40,7 +40,7 @@ pub enum Here {
 /// What the masters are asked for.
 #[derive(Debug, clap::Subcommand)]
 pub enum Cluster {
-    /// List the masters: who leads, who votes, how far each log is
+    /// List the masters: who leads, who votes, how far each log is, which version and format each has
     List,
     /// Send a master away for ever
     Remove(Named),

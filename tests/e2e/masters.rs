@@ -6,6 +6,7 @@ mod comeback;
 mod disk;
 mod faults;
 mod flood;
+mod formats;
 mod history;
 mod steady;
 mod strangers;

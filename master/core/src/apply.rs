@@ -5,6 +5,7 @@ mod apps;
 mod claims;
 mod cutover;
 mod deployments;
+mod format;
 mod heal;
 mod kept;
 mod nodes;
@@ -110,6 +111,7 @@ fn turn(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiError> {
         C::FailDeployment {
             deployment, reason, ..
         } => deployments::fail(step, *deployment, reason),
+        C::AgreeFormat { format, .. } => format::agree(step, *format),
         C::ChooseRegistry { url, .. } => registry::choose(step, url),
         C::RegistryFilled {
             number, revision, ..

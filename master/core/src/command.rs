@@ -22,6 +22,7 @@ use hancock_proto::upstream::Server;
 use hancock_proto::zone::Zone;
 use serde::{Deserialize, Serialize};
 
+use crate::format::Format;
 use crate::state::Elsewhere;
 
 pub use evidence::{Confirmation, Evidence, StopCause};
@@ -52,6 +53,13 @@ pub enum Command {
         deed: MasterDeed,
         /// Name of the master.
         name: String,
+        /// The leader's clock.
+        at: Timestamp,
+    },
+    /// Every master knows the next format: it is written from here on, by this very command first.
+    AgreeFormat {
+        /// Which.
+        format: Format,
         /// The leader's clock.
         at: Timestamp,
     },
@@ -451,6 +459,14 @@ impl MasterDeed {
 }
 
 impl Command {
+    /// The format it is written in while `agreed` is the cluster's. Who does not know the next one refuses the command that begins it.
+    pub fn written_in(&self, agreed: Format) -> Format {
+        match self {
+            Command::AgreeFormat { format, .. } => agreed.max(*format),
+            _ => agreed,
+        }
+    }
+
     /// The leader's clock when it was made.
     pub fn at(&self) -> Timestamp {
         use Command as C;
@@ -458,6 +474,7 @@ impl Command {
             C::Init { at, .. }
             | C::TermStarted { at, .. }
             | C::AskMaster { at, .. }
+            | C::AgreeFormat { at, .. }
             | C::ApplyApp { at, .. }
             | C::Scale { at, .. }
             | C::Restart { at, .. }

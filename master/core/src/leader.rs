@@ -20,6 +20,7 @@ pub use outside::Outside;
 pub(crate) use outside::{Seen as SeenReader, Stand};
 
 use crate::command::Command;
+use crate::format::Format;
 use crate::state::{Stage, State};
 
 /// A node that was silent for longer is `unknown`. A little less than the ten seconds after which that shall show: words of thousands of
@@ -35,6 +36,7 @@ pub struct LeaderView {
     since: Timestamp,
     nodes: BTreeMap<NodeId, Seen>,
     outside: Outside,
+    masters: BTreeMap<String, Format>,
 }
 
 /// What was seen of one node.
@@ -87,6 +89,7 @@ impl LeaderView {
             since: now,
             nodes: BTreeMap::new(),
             outside: Outside::default(),
+            masters: BTreeMap::new(),
         }
     }
 
@@ -98,6 +101,16 @@ impl LeaderView {
     /// When the term began. Nothing advances by deadline before it is one lease old.
     pub fn since(&self) -> Timestamp {
         self.since
+    }
+
+    /// The newest format each master knows, by name; empty: not told yet.
+    pub fn masters(&self) -> &BTreeMap<String, Format> {
+        &self.masters
+    }
+
+    /// The masters there are now, and the newest format each knows.
+    pub fn masters_know(&mut self, masters: BTreeMap<String, Format>) {
+        self.masters = masters;
     }
 
     /// Registries outside and their readers.

@@ -19,6 +19,7 @@ pub mod view;
 mod acks;
 mod apply;
 mod desired;
+mod format;
 mod leader;
 mod leap;
 mod plan;
@@ -28,8 +29,9 @@ mod snapshot;
 
 pub use command::{Command, MasterDeed, Reply};
 pub use desired::{assignment, batch, chosen, documents, registry_news, repairs};
+pub use format::Format;
 pub use leader::{LeaderView, Outside};
 pub use leap::LEAP;
 pub use plan::{Plan, Publication, plan};
-pub use snapshot::{FORMAT, SnapshotError};
+pub use snapshot::SnapshotError;
 pub use state::State;

@@ -2,6 +2,7 @@
 
 mod cutovers;
 mod deployments;
+mod format;
 mod heal;
 mod nodes;
 mod registry;
@@ -48,6 +49,7 @@ pub fn plan(state: &State, view: &LeaderView, now: Timestamp, seed: u64) -> Plan
     let mut turn = Turn::new(state, view, now);
     nodes::plan(&mut turn);
     registry::plan(&mut turn);
+    format::plan(&mut turn);
     for app in busy(state) {
         one(&mut turn, app);
     }

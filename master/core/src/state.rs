@@ -24,6 +24,8 @@ use hancock_proto::time::Timestamp;
 use hancock_proto::zone::Zone;
 use serde::{Deserialize, Serialize};
 
+use crate::format::Format;
+
 pub use app::{App, AppVersion, Cutover, Elsewhere, LettingGo, Routes};
 pub use choosing::{Choosing, Switch};
 pub use deployment::{Deployment, Kind, Phase};
@@ -84,6 +86,9 @@ pub struct State {
     pub last_deployment: u64,
     /// Highest number given to an event; never used again.
     pub last_event: u64,
+    /// What is written from here on, snapshots of this state included: their format is stored in front of them.
+    #[serde(skip)]
+    pub format: Format,
     /// Who has what, maintained; derived when a snapshot is read.
     #[serde(skip)]
     pub(crate) index: Index,

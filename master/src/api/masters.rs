@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use hancock_master_core::{Command, MasterDeed, Reply};
+use hancock_master_core::{Command, Format, MasterDeed, Reply};
 use hancock_proto::api::MasterView;
 use hancock_proto::ids::LogIndex;
 
@@ -92,15 +92,21 @@ async fn is_to_be_done(api: &Api, deed: MasterDeed, name: &str) -> Result<bool, 
 }
 
 fn views(api: &Api) -> Vec<MasterView> {
-    api.deps.raft.members().into_iter().map(view).collect()
+    let raft = &api.deps.raft;
+    let agreed = raft.newest().state().format;
+    let members = raft.members().into_iter();
+    members.map(|seated| view(seated, agreed)).collect()
 }
 
-fn view(seated: Seated) -> MasterView {
+fn view(seated: Seated, agreed: Format) -> MasterView {
     MasterView {
         name: seated.member.name,
         voter: seated.voter,
         leader: seated.leader,
         log: seated.log.map(LogIndex),
+        version: Some(seated.member.version).filter(|version| !version.is_empty()),
+        format: agreed.0,
+        knows: seated.member.knows.0,
         api: seated.member.api,
         agents: seated.member.agents,
         peers: seated.member.peers,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_master_core::Format;
 use hancock_proto::ids::ClusterId;
 use hancock_tls::{Connector, GRPC, Pin};
 use hancock_wire::peers::peers_client::PeersClient;
@@ -77,7 +78,8 @@ pub(crate) async fn meet(
         Status::invalid_argument("that is no address; write HOST:PORT, like 10.0.0.1:7402")
     })?;
     let name = name.to_owned();
-    let mut request = Request::new(MeetRequest { name });
+    let knows = Format::NEWEST.0;
+    let mut request = Request::new(MeetRequest { name, knows });
     frame::show(request.metadata_mut(), operator);
     let mut client = PeersClient::new(channel);
     let late = |_| Status::unavailable(format!("no answer within {START_DEADLINE:?}"));
@@ -112,6 +114,10 @@ impl Raft {
                 "the cluster has a master {name} already; `hancock master remove {name}` first, or choose another name"
             )));
         }
+        // Versions that do not tell know the first one only.
+        let knows = Format(request.get_ref().knows).max(Format::FIRST);
+        self.refuse_older(name, knows)
+            .map_err(|error| Status::failed_precondition(error.to_string()))?;
         let introduction = Introduction {
             cluster: self.seat.cluster.clone(),
             credentials: credentials.clone(),
@@ -142,6 +148,9 @@ impl Raft {
             Ok(()) => Ok(Welcome::Taken),
             Err(error @ (MemberError::NameTaken { .. } | MemberError::Full)) => {
                 Err(Status::already_exists(error.to_string()))
+            }
+            Err(error @ MemberError::TooOld { .. }) => {
+                Err(Status::failed_precondition(error.to_string()))
             }
             Err(error) => Ok(Welcome::Later(error.to_string())),
         }
@@ -242,6 +251,9 @@ fn tell(told: &mut Option<String>, reason: String) {
 pub(crate) fn is_refusal(status: &Status) -> bool {
     matches!(
         status.code(),
-        Code::Unauthenticated | Code::AlreadyExists | Code::InvalidArgument
+        Code::Unauthenticated
+            | Code::AlreadyExists
+            | Code::InvalidArgument
+            | Code::FailedPrecondition
     )
 }

@@ -21,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use self::record::Kind;
+pub(super) use self::recover::format_of;
 #[cfg(test)]
 pub(super) use self::segment::FORMAT;
 use self::writer::{Done, Job, Writer};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures::{Stream, StreamExt};
-use hancock_master_core::{Reply, State};
+use hancock_master_core::{Command, Format, Reply, State};
+use hancock_proto::api::ApiError;
 use hancock_proto::ids::{LogIndex, Revision, Term};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
@@ -20,9 +21,7 @@ use super::files::Files;
 use super::once::Once;
 use super::runtime::blocking;
 use super::sealed;
-use super::types::{
-    Answer, COMMAND_FORMAT, Entry, LogId, Membership, Snapshot, SnapshotMeta, Types, Write,
-};
+use super::types::{Answer, Entry, LogId, Membership, Snapshot, SnapshotMeta, Types, Write};
 
 /// File the newest snapshot is kept in.
 const SNAPSHOT: &str = "snapshot";
@@ -51,6 +50,22 @@ impl Applied {
     /// What was answered under a key.
     pub(crate) fn answered(&self, key: &str) -> Option<Reply> {
         self.once.answer(key)
+    }
+}
+
+impl Applied {
+    /// Whether every master knows a format, by the membership as of this entry.
+    fn all_know(&self, format: Format) -> bool {
+        let mut masters = self.membership.nodes();
+        masters.all(|(_, member)| member.knows >= format)
+    }
+}
+
+fn unknown(format: Format) -> ApiError {
+    ApiError {
+        code: "outdated".into(),
+        message: format!("write format {format}: there is a master now that does not know it"),
+        problems: Vec::new(),
     }
 }
 
@@ -174,7 +189,7 @@ pub(crate) fn encode(applied: &Applied) -> io::Result<Vec<u8>> {
 /// Why bytes are no snapshot.
 pub(crate) enum Undecodable {
     /// Of a format only a newer version knows.
-    Newer(u32),
+    Newer(Format),
     Broken(String),
 }
 
@@ -203,8 +218,8 @@ fn restore(files: &dyn Files, meta: &SnapshotMeta, bytes: &[u8]) -> Result<Appli
     let applied = decode(bytes).map_err(|error| match error {
         Undecodable::Newer(found) => StoreError::Newer {
             path,
-            found,
-            known: hancock_master_core::FORMAT,
+            found: found.0,
+            known: Format::NEWEST.0,
         },
         Undecodable::Broken(what) => StoreError::damaged(path, 0, what),
     })?;
@@ -218,9 +233,11 @@ fn restore(files: &dyn Files, meta: &SnapshotMeta, bytes: &[u8]) -> Result<Appli
 /// What a later version wrote is not guessed.
 fn refuse_newer(entry: &Entry) -> io::Result<()> {
     match &entry.payload {
-        EntryPayload::Normal(write) if write.v > COMMAND_FORMAT => Err(io::Error::other(format!(
-            "entry {} is of format {}, this version knows formats up to {COMMAND_FORMAT}: start the newer version again",
-            entry.log_id.index, write.v
+        EntryPayload::Normal(write) if !write.v.is_known() => Err(io::Error::other(format!(
+            "entry {} is of format {}, this version knows formats up to {}: start the newer version again",
+            entry.log_id.index,
+            write.v,
+            Format::NEWEST
         ))),
         _ => Ok(()),
     }
@@ -245,7 +262,13 @@ fn carry_out(applied: &mut Applied, id: LogId, write: &Write) -> Reply {
         return reply;
     }
     let (index, term) = (LogIndex(id.index), Term(id.leader_id.term));
-    let reply = applied.state.apply(index, term, &write.command);
+    let reply = match &*write.command {
+        // Who has gone back to the version before meanwhile could not go on.
+        Command::AgreeFormat { format, .. } if !applied.all_know(*format) => {
+            Reply::Refused(unknown(*format))
+        }
+        command => applied.state.apply(index, term, command),
+    };
     if let Some(key) = &write.key {
         applied.once.remember(key, &reply);
     }

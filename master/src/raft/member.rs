@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hancock_master_core::Format;
 use hancock_proto::ids::ClusterId;
 use hancock_tls::{Connector, GRPC, Party};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,23 @@ pub struct Member {
     /// Where agents reach it.
     #[serde(default)]
     pub agents: String,
+    /// Version of its program; empty: one that does not tell.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// The newest format it knows.
+    #[serde(default, skip_serializing_if = "Format::is_first")]
+    pub knows: Format,
+}
+
+impl Member {
+    /// A master that runs this very program, without a name yet.
+    pub fn of_this_version() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            knows: Format::NEWEST,
+            ..Self::default()
+        }
+    }
 }
 
 /// This master's place in a cluster.
@@ -49,7 +67,7 @@ impl Seat {
     pub(crate) fn alone(cluster: ClusterId, name: &str) -> Self {
         let member = Member {
             name: name.to_owned(),
-            ..Member::default()
+            ..Member::of_this_version()
         };
         Self {
             cluster,

@@ -3,9 +3,10 @@
 //! An added master first only follows. The leader lets followers vote when that makes the number of voters odd: a second voter alone
 //! would add a way to fail and none to survive.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use hancock_master_core::Format;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, Membership};
@@ -46,6 +47,15 @@ pub(crate) enum MemberError {
         "there is a master {name} in the cluster already, at {peers}; remove it first, or give the new one another name"
     )]
     NameTaken { name: String, peers: String },
+    /// It could not read what the others write.
+    #[error(
+        "the cluster writes format {agreed}, the version of {name} knows formats up to {knows}: install the version of the other masters"
+    )]
+    TooOld {
+        name: String,
+        knows: Format,
+        agreed: Format,
+    },
     /// Five are enough.
     #[error("the cluster has {MOST} masters, which is the most; remove one first")]
     Full,
@@ -91,11 +101,20 @@ impl Raft {
         members
     }
 
+    /// The newest format each master knows, by name.
+    pub(crate) fn knowledge(&self) -> BTreeMap<String, Format> {
+        let members = self.members().into_iter();
+        members.map(|m| (m.member.name, m.member.knows)).collect()
+    }
+
     /// Makes `member` one of the masters, or changes its addresses. It votes as soon as that makes the voters odd.
     pub(crate) async fn take_in(&self, id: u64, member: &Member) -> Result<(), MemberError> {
         let members = self.members();
+        if members.iter().any(|m| m.id == id && m.member == *member) {
+            return Ok(());
+        }
+        self.refuse_older(&member.name, member.knows)?;
         let change = match members.iter().find(|seated| seated.id == id) {
-            Some(known) if known.member == *member => return Ok(()),
             Some(_) => ChangeMembers::SetNodes([(id, member.clone())].into()),
             None if members.len() >= MOST => return Err(MemberError::Full),
             None => {
@@ -106,6 +125,19 @@ impl Raft {
         self.change(change).await?;
         tracing::info!(name = member.name, peers = member.peers, "master taken in");
         Ok(())
+    }
+
+    /// Refuses a master that does not know the format agreed on.
+    pub(super) fn refuse_older(&self, name: &str, knows: Format) -> Result<(), MemberError> {
+        let agreed = self.newest().state().format;
+        match knows >= agreed {
+            true => Ok(()),
+            false => Err(MemberError::TooOld {
+                name: name.to_owned(),
+                knows,
+                agreed,
+            }),
+        }
     }
 
     /// Sends a master away for ever. The leader hands over first: then the answer is [`MemberError::NotLeading`].

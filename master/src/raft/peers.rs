@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use hancock_master_core::Format;
 use hancock_wire::peers::peers_server::{Peers, PeersServer};
 use hancock_wire::peers::{MeetReply, MeetRequest, PeerFrame};
 use openraft::EntryPayload;
@@ -13,8 +14,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::frame::{self, Ends, LIMIT};
 use super::member::Seat;
-use super::types::{COMMAND_FORMAT, Entry, Types};
-use super::{HEARTBEAT, Library, Raft, snapshot};
+use super::types::{Entry, Types};
+use super::{HEARTBEAT, Library, Raft, log, snapshot};
 
 type Answer = Result<Response<PeerFrame>, Status>;
 
@@ -53,39 +54,69 @@ impl PeerService {
         E: std::fmt::Display,
         F: Future<Output = Result<A, E>>,
     {
+        self.answer_read(request, frame::read, deed).await
+    }
+
+    /// As [`PeerService::answer`], reading the question in another way.
+    async fn answer_read<Q, A, E, F>(
+        &self,
+        request: Request<PeerFrame>,
+        read: impl FnOnce(&PeerFrame) -> Result<Q, Status>,
+        deed: impl FnOnce(Q) -> F,
+    ) -> Answer
+    where
+        A: Serialize,
+        E: std::fmt::Display,
+        F: Future<Output = Result<A, E>>,
+    {
         frame::admit(&request, &self.seat)?;
         let frame = request.into_inner();
         let ends = Ends::of(&frame, &self.seat)?;
-        let answer = deed(frame::read(&frame)?).await;
+        let answer = deed(read(&frame)?).await;
         let answer = answer.map_err(|e| Status::unavailable(e.to_string()))?;
         ends.frame(&answer).map(Response::new)
     }
 }
 
-/// A leader of the next version may write what this one cannot carry out: it waits for its own upgrade, and does not guess.
-fn refuse_newer(rpc: &AppendEntriesRequest<Types>) -> Result<(), String> {
-    let format = |entry: &Entry| match &entry.payload {
-        EntryPayload::Normal(write) => write.v,
-        _ => 0,
+/// A leader of the next version may write what this one cannot carry out, and not even read: it waits for its own upgrade, and does
+/// not guess.
+pub(super) fn entries(frame: &PeerFrame) -> Result<AppendEntriesRequest<Types>, Status> {
+    let read = frame::read::<AppendEntriesRequest<Types>>(frame);
+    let newest = match &read {
+        Ok(rpc) => newest(&rpc.entries),
+        Err(_) => frame::read(frame).map_or(Format::FIRST, |rpc| newest_unread(&rpc)),
     };
-    let newest = rpc.entries.iter().map(format).max().unwrap_or(0);
-    if newest > COMMAND_FORMAT {
-        return Err(format!(
-            "an entry is of format {newest}, this master knows formats up to {COMMAND_FORMAT} and waits to be upgraded"
-        ));
+    match newest.is_known() {
+        true => read,
+        false => Err(refuse_newer("an entry", newest)),
     }
-    Ok(())
+}
+
+fn newest(entries: &[Entry]) -> Format {
+    let formats = entries.iter().map(|entry| match &entry.payload {
+        EntryPayload::Normal(write) => write.v,
+        _ => Format::FIRST,
+    });
+    formats.max().unwrap_or_default()
+}
+
+fn newest_unread(rpc: &serde_json::Value) -> Format {
+    let entries = rpc["entries"].as_array().into_iter().flatten();
+    entries.filter_map(log::format_of).max().unwrap_or_default()
+}
+
+pub(super) fn refuse_newer(what: &str, found: Format) -> Status {
+    let known = Format::NEWEST;
+    Status::unavailable(format!(
+        "{what} is of format {found}, this master knows formats up to {known} and waits to be upgraded"
+    ))
 }
 
 #[tonic::async_trait]
 impl Peers for PeerService {
     async fn append(&self, request: Request<PeerFrame>) -> Answer {
-        let deed = async |rpc| {
-            refuse_newer(&rpc)?;
-            let appended = self.library.append_entries(rpc).await;
-            appended.map_err(|e| e.to_string())
-        };
-        self.answer(request, deed).await
+        self.answer_read(request, entries, |rpc| self.library.append_entries(rpc))
+            .await
     }
 
     async fn vote(&self, request: Request<PeerFrame>) -> Answer {

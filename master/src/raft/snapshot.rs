@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use hancock_master_core::{Format, State};
 use hancock_wire::peers::PeerFrame;
 use serde::{Deserialize, Serialize};
 use tonic::{Status, Streaming};
 
 use super::frame::{self, Ends};
 use super::member::Seat;
+use super::peers::refuse_newer;
 use super::runtime::timeout;
 use super::types::{Snapshot, SnapshotMeta, Vote};
 
@@ -23,6 +25,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 struct Head {
     vote: Vote,
     meta: SnapshotMeta,
+    /// Format of the state.
+    #[serde(default, skip_serializing_if = "Format::is_first")]
+    format: Format,
     /// Bytes of all pieces together.
     length: u64,
     /// CRC-32 of all pieces together.
@@ -39,6 +44,7 @@ pub(super) fn frames(
     let head = ends.frame(&Head {
         vote: *vote,
         meta,
+        format: State::format_of(&snapshot),
         length: snapshot.len() as u64,
         sum: crc32fast::hash(&snapshot),
     })?;
@@ -59,6 +65,9 @@ pub(super) async fn receive(
     let first = first.ok_or_else(|| Status::invalid_argument("the snapshot has no head"))?;
     let ends = Ends::of(&first, seat)?;
     let head: Head = frame::read(&first)?;
+    if !head.format.is_known() {
+        return Err(refuse_newer("the leader's snapshot", head.format));
+    }
     if head.length > LARGEST {
         let length = head.length;
         return Err(Status::resource_exhausted(format!(

@@ -1,11 +1,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hancock_master_core::Format;
 use hancock_proto::ids::ClusterId;
 use hancock_proto::time::Timestamp;
 
 use super::files::memory::Memory as Device;
 use super::*;
 
+mod formats;
 mod room;
 mod samples;
 mod seeds;

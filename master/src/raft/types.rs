@@ -3,15 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hancock_master_core::{Command, Reply};
+use hancock_master_core::{Command, Format, Reply};
 use openraft::impls::leader_id_std;
 use serde::{Deserialize, Serialize};
 
 use super::member::Member;
 use super::runtime::Runtime;
-
-/// Format of commands this version writes.
-pub(crate) const COMMAND_FORMAT: u32 = 1;
 
 openraft::declare_raft_types!(
     /// One leader per term (`leader_id_std`): cluster and term are the registry's fence, so two leaders must never share a term.
@@ -33,9 +30,13 @@ pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, Vec<u
 
 /// A command with the format it is written in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "next-format",
+    serde(into = "next::Written", try_from = "next::Written")
+)]
 pub(crate) struct Write {
     /// Format.
-    pub(crate) v: u32,
+    pub(crate) v: Format,
     /// The command; shared, because entries are read often and changed never.
     pub(crate) command: Arc<Command>,
     /// The same write tried again has the same key; None: it is carried out as often as it comes.
@@ -44,9 +45,10 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    pub(crate) fn new(command: Command, key: Option<Arc<str>>) -> Self {
+    /// A command for a cluster that has agreed on a format.
+    pub(crate) fn new(agreed: Format, command: Command, key: Option<Arc<str>>) -> Self {
         Self {
-            v: COMMAND_FORMAT,
+            v: command.written_in(agreed),
             command: Arc::new(command),
             key,
         }
@@ -62,3 +64,53 @@ impl fmt::Display for Write {
 /// What applying an entry answers; None for entries of Raft's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Answer(pub(crate) Option<Reply>);
+
+/// Rehearsal of a format change, in builds for tests only: in format 2 the command is spelled `deed`, which no version before reads.
+#[cfg(feature = "next-format")]
+mod next {
+    use super::{Arc, Command, Deserialize, Format, Serialize, Write};
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Written {
+        v: Format,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command: Option<Arc<Command>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deed: Option<Arc<Command>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Arc<str>>,
+    }
+
+    impl From<Write> for Written {
+        fn from(write: Write) -> Self {
+            let Write { v, command, key } = write;
+            let (command, deed) = match v.is_first() {
+                true => (Some(command), None),
+                false => (None, Some(command)),
+            };
+            Self {
+                v,
+                command,
+                deed,
+                key,
+            }
+        }
+    }
+
+    impl TryFrom<Written> for Write {
+        type Error = String;
+
+        fn try_from(written: Written) -> Result<Self, String> {
+            let Written {
+                v,
+                command,
+                deed,
+                key,
+            } = written;
+            let command = if v.is_first() { command } else { deed };
+            let command =
+                command.ok_or_else(|| format!("an entry of format {v} has no command"))?;
+            Ok(Self { v, command, key })
+        }
+    }
+}

@@ -83,6 +83,7 @@ mod tests {
             api: "m.example:7400".into(),
             agents: "[::1]:7401".into(),
             peers: "m.example:7402".into(),
+            ..Member::default()
         };
         Signer {
             lifetime,

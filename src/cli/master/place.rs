@@ -143,6 +143,7 @@ impl Place {
             peers: told(self.peers),
             api: told(self.api),
             agents: told(self.agents),
+            ..Member::of_this_version()
         }
     }
 

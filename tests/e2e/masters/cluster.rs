@@ -47,6 +47,8 @@ struct Master {
     api: SocketAddr,
     agents: SocketAddr,
     peers: SocketAddr,
+    /// Its program.
+    binary: PathBuf,
     daemon: Option<Daemon>,
     /// It stands still: nobody waits for its answers.
     paused: bool,
@@ -130,6 +132,7 @@ impl Cluster {
             api,
             agents,
             peers,
+            binary: BINARY.into(),
             daemon: None,
             paused: false,
         });
@@ -145,7 +148,7 @@ impl Cluster {
     /// As [`Cluster::run`], with another token.
     #[track_caller]
     pub fn run_with(&self, master: usize, args: &[&str], token: &str) -> Ran {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&self.masters[master].binary);
         command
             .args(args)
             .arg("--config")
@@ -169,9 +172,9 @@ impl Cluster {
         finish(&mut command, self.dir.path())
     }
 
-    /// A command that asks this master, to be started.
+    /// A command of this master's version that asks it, to be started.
     pub fn client(&self, master: usize, args: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&self.masters[master].binary);
         command.args(args).env("HANCOCK_TOKEN", &self.token);
         let scheme = match Pin::of_token(&self.token) {
             Some(_) => "https",
@@ -182,10 +185,15 @@ impl Cluster {
         command
     }
 
+    /// From the next start on it is this program.
+    pub fn install(&mut self, master: usize, binary: &Path) {
+        self.masters[master].binary = binary.to_owned();
+    }
+
     /// Starts a master.
     pub fn spawn(&mut self, number: usize) {
         let master = &mut self.masters[number];
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(&master.binary);
         command
             .args(["master", "run", "--config"])
             .arg(&master.config);

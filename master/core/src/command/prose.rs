@@ -11,6 +11,7 @@ impl fmt::Display for Command {
             C::Init { cluster, .. } => write!(f, "begin cluster {cluster}"),
             C::TermStarted { term, leader, .. } => write!(f, "{leader} leads term {term}"),
             C::AskMaster { deed, name, .. } => write!(f, "master {name} shall {}", deed.word()),
+            C::AgreeFormat { format, .. } => write!(f, "write format {format} from here on"),
             C::ApplyApp { spec, .. } => {
                 write!(f, "apply {} with {} replicas", spec.app, spec.replicas)
             }

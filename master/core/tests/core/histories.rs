@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hancock_master_core::command::Command;
 use hancock_master_core::state::App;
+use hancock_master_core::{Format, State};
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
 use hancock_proto::zone::Zone;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
@@ -314,6 +315,19 @@ proptest! {
         }
         recover(&mut world);
         assert_whole(&world);
+    }
+
+    #[test]
+    fn any_state_reads_back_in_every_format(deeds in proptest::collection::vec(deed(), 1..20)) {
+        let mut world = started();
+        for deed in &deeds {
+            play(&mut world, deed);
+        }
+        for format in 1..=Format::NEWEST.0 {
+            world.state.format = Format(format);
+            let read = State::decode(&world.state.encode()).unwrap();
+            assert!(read == world.state, "{format}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod comeback;
+mod formats;
 mod histories;
 mod scenarios;
 mod script;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hancock_master_core::{SnapshotError, State};
+use hancock_master_core::{Format, SnapshotError, State};
 
 use crate::script::spec;
 use crate::world::World;
@@ -36,7 +36,7 @@ fn a_state_reads_back_the_same() {
 #[test]
 fn a_newer_format_is_refused_with_its_number() {
     let error = State::decode(br#"{"format":99,"state":{"new":true}}"#).unwrap_err();
-    assert!(matches!(error, SnapshotError::Newer { found: 99 }));
+    assert!(matches!(error, SnapshotError::Newer { found: Format(99) }));
     assert!(error.to_string().contains("format 99"), "{error}");
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use hancock_master_core::Format;
 use serde::de::DeserializeOwned;
 
 use super::record::{Kind, Record};
 use super::segment::{self, End};
 use crate::raft::error::StoreError;
 use crate::raft::files::Files;
-use crate::raft::types::{COMMAND_FORMAT, Entry, LogId};
+use crate::raft::types::{Entry, LogId};
 
 /// A segment and the highest index any of its entries has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +123,7 @@ fn settle_end(
 /// Why a record that is whole cannot be replayed.
 enum Unreadable {
     Content(String),
-    Newer(u32),
+    Newer(Format),
 }
 
 impl Unreadable {
@@ -132,8 +133,8 @@ impl Unreadable {
             Unreadable::Content(what) => StoreError::damaged(path, offset, what),
             Unreadable::Newer(found) => StoreError::Newer {
                 path,
-                found,
-                known: COMMAND_FORMAT,
+                found: found.0,
+                known: Format::NEWEST.0,
             },
         }
     }
@@ -185,16 +186,18 @@ fn entry(payload: &[u8]) -> Result<Entry, Unreadable> {
     // The format is looked at first: a newer one may hold commands unknown here.
     let newer = serde_json::from_slice::<serde_json::Value>(payload)
         .ok()
-        .and_then(|v| {
-            v.pointer("/payload/Normal/v")
-                .and_then(serde_json::Value::as_u64)
-        })
-        .and_then(|v| u32::try_from(v).ok())
-        .filter(|v| *v > COMMAND_FORMAT);
+        .and_then(|entry| format_of(&entry))
+        .filter(|format| !format.is_known());
     match (newer, json(payload)) {
         (Some(format), _) => Err(Unreadable::Newer(format)),
         (None, read) => read,
     }
+}
+
+/// The format of an entry whose command may be unknown here; None: it holds none.
+pub(crate) fn format_of(entry: &serde_json::Value) -> Option<Format> {
+    let format = entry.pointer("/payload/Normal/v")?.as_u64()?;
+    Some(Format(u32::try_from(format).unwrap_or(u32::MAX)))
 }
 
 fn json<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Unreadable> {

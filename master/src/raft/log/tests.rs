@@ -1,6 +1,6 @@
 use std::io::ErrorKind;
 
-use hancock_master_core::Command;
+use hancock_master_core::{Command, Format};
 use hancock_proto::time::Timestamp;
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorageExt, RaftStateMachine};
@@ -28,7 +28,7 @@ fn entry(index: u64, mark: u64) -> Entry {
         app: "web".parse().unwrap(),
         at: Timestamp(mark),
     };
-    Entry::new_normal(log_id(1, index), Write::new(command, None))
+    Entry::new_normal(log_id(1, index), Write::new(Format::FIRST, command, None))
 }
 
 fn open(device: &Device) -> LogStore {
@@ -180,7 +180,7 @@ async fn newer_formats_are_refused() {
     let mut log = open(&device);
     let mut newer = entry(0, 0);
     if let openraft::EntryPayload::Normal(write) = &mut newer.payload {
-        write.v = 7;
+        write.v = Format(7);
     }
     log.blocking_append([newer]).await.unwrap();
     log.close().await;

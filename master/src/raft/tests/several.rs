@@ -16,7 +16,7 @@ use openraft::network::RPCOption;
 use openraft::raft::AppendEntriesRequest;
 
 use super::super::network::Network;
-use super::super::types::Entry;
+use super::super::types::{Entry, Snapshot, SnapshotMeta};
 use super::*;
 use crate::access::Credentials;
 
@@ -78,6 +78,23 @@ impl Running {
             seat,
             tuning,
         }
+    }
+
+    /// Master `n`, which no cluster has taken in yet.
+    #[cfg(feature = "next-format")]
+    pub(super) async fn beginning(n: u64, tuning: Tuning) -> Self {
+        Self::start(
+            place(n, "c", local(quiet_port())),
+            Device::default(),
+            tuning,
+        )
+        .await
+    }
+
+    /// As it asks to be taken in.
+    #[cfg(feature = "next-format")]
+    pub(super) fn member(&self) -> Member {
+        self.seat.member.clone()
     }
 
     /// Ends without a word to the others; what was not flushed is lost.
@@ -441,8 +458,8 @@ async fn entries_of_the_next_version_are_refused_at_the_door() {
     let master = Running::start(ours.clone(), Device::default(), Tuning::default()).await;
     let newer = place(2, "c", local(1));
     let mut peer = Network::new(Arc::new(newer)).peer(1, &ours.member);
-    let mut write = Write::new(started(9), None);
-    write.v += 1;
+    let mut write = Write::new(Format::NEWEST, started(9), None);
+    write.v = write.v.next();
     let leader = openraft::vote::leader_id_std::CommittedLeaderId::new(9);
     let at = openraft::LogId::new(leader, 1);
     let rpc = AppendEntriesRequest {
@@ -453,7 +470,32 @@ async fn entries_of_the_next_version_are_refused_at_the_door() {
     };
     let refused = peer.append_entries(rpc, RPCOption::new(SOON)).await;
     let told = refused.unwrap_err().to_string();
-    assert!(told.contains("is of format 2"), "{told}");
+    let newer = Format::NEWEST.next();
+    assert!(told.contains(&format!("is of format {newer}")), "{told}");
     assert!(master.raft.leadership().borrow().term < Term(9));
+    master.stop().await;
+}
+
+/// It would end a master to begin with one: the door says no, before the first piece.
+#[tokio::test]
+async fn a_snapshot_of_the_next_version_is_refused_at_the_door() {
+    let ours = place(1, "c", local(quiet_port()));
+    let master = Running::start(ours.clone(), Device::default(), Tuning::default()).await;
+    let newer = place(2, "c", local(1));
+    let mut peer = Network::new(Arc::new(newer)).peer(1, &ours.member);
+    let snapshot = Snapshot {
+        meta: SnapshotMeta::default(),
+        snapshot: br#"{"format":99,"unknown":{}}"#.to_vec(),
+    };
+    let vote = openraft::Vote::new_committed(9, 2);
+    let never = std::future::pending();
+    let option = RPCOption::new(SOON);
+    let sent = RaftNetworkV2::full_snapshot(&mut peer, vote, snapshot, never, option);
+    let told = sent.await.unwrap_err().to_string();
+    assert!(told.contains("snapshot is of format 99"), "{told}");
+    let files = master.device.list().unwrap();
+    assert!(!files.contains(&"snapshot".to_owned()), "{files:?}");
+    assert!(master.raft.leadership().borrow().term < Term(9));
+    master.raft.propose(init(), SOON).await.unwrap();
     master.stop().await;
 }

@@ -59,6 +59,7 @@ async fn start(dir: tempfile::TempDir, name: &str, limits: Limits) -> Running {
             api: api.to_string(),
             agents: agents.to_string(),
             peers: peers.to_string(),
+            ..Member::of_this_version()
         },
         api: api_door,
         agents: agents_door,
