@@ -126,7 +126,7 @@ fn capacity(given: &Overrides, data_dir: &Path) -> Result<Resources, DetectError
     let (there, kept) = (
         Resources {
             cpu: given.cpu.unwrap_or_else(cpus),
-            memory: given.memory.unwrap_or_else(|| memory("MemTotal:")),
+            memory: given.memory.unwrap_or_else(memory_there),
             disk: given.disk.unwrap_or_else(|| disk_free(data_dir)),
         },
         given.reserved,
@@ -199,6 +199,11 @@ fn hostname() -> String {
 pub fn cpus() -> Cpu {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Cpu::millicores(u32::try_from(cores).unwrap_or(1).saturating_mul(1000))
+}
+
+/// Memory of the machine.
+pub(crate) fn memory_there() -> Size {
+    memory("MemTotal:")
 }
 
 /// A line of /proc/meminfo, in bytes; zero when there is none.

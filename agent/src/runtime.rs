@@ -11,6 +11,7 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use futures::Stream;
+use hancock_proto::app::{Limits, Resources};
 use hancock_proto::exec::Order;
 use hancock_proto::hub::LogLine;
 use hancock_proto::ids::InstanceId;
@@ -58,6 +59,18 @@ pub trait ContainerRuntime: Send + Sync {
     /// # Errors
     /// It did not start; nothing of it runs, unless the error is [`RuntimeError::Unavailable`] or a deadline.
     async fn start(&self, spec: &StartSpec) -> Result<Observed, RuntimeError>;
+
+    /// Lets a running instance go on under other limits of processor time, memory and processes.
+    ///
+    /// # Errors
+    /// It does not run, or uses more than it should be given; then it goes on under what it had.
+    async fn limit(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        reserved: &Resources,
+        limits: &Limits,
+    ) -> Result<(), RuntimeError>;
 
     /// Sends the signal, waits, kills after the grace period. Returns when nothing of it runs; one that is not there is fine.
     ///

@@ -62,6 +62,7 @@ contract![
     suite::what_is_not_there_is_no_error,
     suite::the_spec_reaches_the_app,
     options::limits_are_set,
+    options::limits_change_while_it_runs,
     options::files_are_there_before_the_start,
     options::privileges_are_given_and_taken,
     options::privileged_needs_the_nodes_word,

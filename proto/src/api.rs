@@ -73,7 +73,7 @@ pub enum PlanAction {
     Replace,
     /// Instances are added or removed, none replaced.
     Scale,
-    /// Only what balancers see changes; no instance is touched.
+    /// What balancers see changes, or limits of instances that run on: none is started or stopped.
     Reroute,
     /// Nothing.
     Nothing,

@@ -154,6 +154,11 @@ impl Limits {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether an instance that runs under these can be given `other` without a restart: only its disk is cut once and for all.
+    pub fn can_become(&self, other: &Self) -> bool {
+        self.disk == other.disk
+    }
 }
 
 /// What one instance reserves on its node.

@@ -2,17 +2,39 @@
 
 use hancock_proto::api::{StatusView, VersionInfo};
 use hancock_proto::ids::Version;
+use hancock_testkit::proc::Process;
 use hancock_testkit::wait_for;
 
 use crate::runtime::{Runtime, in_both_runtimes};
 use crate::spec::Spec;
 use crate::world::{SOON, World};
 
+/// What stands in a process's control group as its limit of memory, in bytes, in either version of control groups.
+fn memory_limit(process: &Process) -> Result<String, String> {
+    let of = format!("/proc/{}/cgroup", process.pid);
+    let groups = std::fs::read_to_string(&of).map_err(|e| format!("{of}: {e}"))?;
+    let group = |name: &str| {
+        let mut lines = groups
+            .lines()
+            .filter_map(|l| l.split_once(':')?.1.split_once(':'));
+        lines
+            .find(|(names, _)| names.split(',').any(|n| n == name))
+            .map(|(_, path)| path)
+    };
+    let file = match group("memory") {
+        Some(path) => format!("/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"),
+        None => format!("/sys/fs/cgroup{}/memory.max", group("").unwrap_or_default()),
+    };
+    let text = std::fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?;
+    Ok(text.trim().to_owned())
+}
+
 in_both_runtimes!(
     scaling_keeps_serving,
     a_stopped_app_starts_again,
     a_deleted_app_is_gone,
-    an_instance_is_replaced_without_a_gap
+    an_instance_is_replaced_without_a_gap,
+    limits_change_without_a_restart
 );
 
 fn scaling_keeps_serving(runtime: Runtime) {
@@ -236,4 +258,31 @@ fn a_deployment_can_be_aborted() {
     });
     assert_eq!(world.processes("web", 3), before);
     world.wait_answer("web", "v1");
+}
+
+fn limits_change_without_a_restart(runtime: Runtime) {
+    let world = World::start(runtime);
+    let spec = Spec::web(runtime).replicas(2);
+    world.apply(&spec.clone().more("limits: {memory: 96MiB}"));
+    let before = world.processes("web", 2);
+    for (_, process) in &before {
+        assert_eq!(memory_limit(process).unwrap(), (96 << 20).to_string());
+    }
+    let load = world.load("web", 100);
+    let file = world.write("more.yaml", &spec.more("limits: {memory: 300MiB}").text());
+    let plan = world.run(&["app", "plan", &file]).ok();
+    assert!(plan.contains("limits change in place"), "{plan}");
+    world.run(&["app", "apply", &file, "--wait"]).ok();
+    wait_for("the new limits", SOON, || {
+        let limits: Result<Vec<_>, String> = before.iter().map(|(_, p)| memory_limit(p)).collect();
+        match limits?
+            .iter()
+            .all(|limit| *limit == (300 << 20).to_string())
+        {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        }
+    });
+    assert_eq!(world.processes("web", 2), before);
+    load.stop().assert_none_failed();
 }

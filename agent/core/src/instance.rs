@@ -1,6 +1,6 @@
 //! The life of one instance on its node: from waiting for its start to its end. Does not know about other instances.
 
-use hancock_proto::app::Restart;
+use hancock_proto::app::{Limits, Restart};
 use hancock_proto::ids::Version;
 use hancock_proto::report::Life;
 use hancock_proto::time::Timestamp;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::observed::{Exit, State};
 
+mod limits;
 mod restart;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,9 @@ pub struct Memory {
     /// The master's wishes for a restart that were taken.
     #[serde(default)]
     pub asked: u32,
+    /// The limits it runs under. None: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 /// Where an instance stands.
@@ -72,6 +76,8 @@ pub enum Deed {
     Prepare,
     /// Start it.
     Start,
+    /// Change the limits it runs under.
+    Limit,
     /// Signal, grace period, kill.
     Stop,
     /// End it at once.
@@ -143,6 +149,7 @@ pub struct Instance {
     tries: u32,
     /// Not before then again.
     again: Timestamp,
+    limits: limits::Following,
 }
 
 impl Instance {
@@ -157,6 +164,7 @@ impl Instance {
             restarts: 0,
             recent: Vec::new(),
             asked: 0,
+            limits: None,
         })
     }
 
@@ -184,6 +192,7 @@ impl Instance {
             prepared: false,
             tries: 0,
             again: Timestamp::default(),
+            limits: limits::Following::default(),
         }
     }
 
@@ -206,6 +215,7 @@ impl Instance {
             // Up, whatever was thought: adopted, never started a second time.
             (Phase::Waiting { .. } | Phase::Ordered { .. }, Some(State::Running { .. })) => {
                 self.memory.phase = Phase::Up;
+                self.memory.limits = None;
             }
             (Phase::Up | Phase::Restarting | Phase::Stopping, Some(State::Running { .. })) => {}
             (Phase::Up, Some(State::Exited(exit))) => self.ended(exit, want, now),
@@ -231,7 +241,7 @@ impl Instance {
         let running = matches!(state, Some(State::Running { .. }));
         match (self.memory.phase, want) {
             (Phase::Waiting { at }, Want::Run(rule)) => self.start(at, rule, now),
-            (Phase::Up, Want::Run(_)) => Next::Nothing,
+            (Phase::Up, Want::Run(_)) => self.follow_limits(now),
             (Phase::Waiting { .. } | Phase::Ordered { .. } | Phase::Up, Want::Spare(until)) => {
                 until.map_or(Next::Nothing, Next::Wait)
             }
@@ -271,6 +281,7 @@ impl Instance {
             (None, false) if !self.prepared => self.order(Deed::Prepare, now),
             (None, false) => {
                 self.memory.phase = Phase::Ordered { at: now };
+                self.memory.limits = self.limits.wanted();
                 self.order(Deed::Start, now)
             }
         }
@@ -337,6 +348,7 @@ impl Instance {
                 }
             }
             (Deed::Remove, Ok(())) => self.settle(),
+            (Deed::Limit, outcome) => self.limited(outcome, now),
             (Deed::Stop | Deed::Kill | Deed::Remove, Err(failure)) => {
                 self.memory.reason = Some(failure.reason);
                 self.tries = self.tries.saturating_add(1);

@@ -285,7 +285,7 @@ impl Node {
             return;
         };
         match deed {
-            Deed::Prepare => {}
+            Deed::Prepare | Deed::Limit => {}
             Deed::Start => seen.extend(new.map(|o| (id.clone(), o))),
             Deed::Remove => drop(seen.remove(id)),
             Deed::Stop | Deed::Kill => {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_proto::app::{Limits, Resources};
 use hancock_proto::assignment::Desired;
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::InstanceReport;
@@ -47,6 +48,8 @@ pub enum Action {
     Prepare(Arc<StartSpec>),
     /// Start it.
     Start(Arc<StartSpec>),
+    /// Let it run on under these limits, beside what is reserved for it.
+    Limit(InstanceId, Resources, Limits),
     /// Signal, grace period, kill.
     Stop(InstanceId, StopRule),
     /// End it at once.
@@ -60,7 +63,9 @@ impl Action {
     pub fn instance(&self) -> &InstanceId {
         match self {
             Action::Prepare(spec) | Action::Start(spec) => &spec.instance,
-            Action::Stop(id, _) | Action::Kill(id) | Action::Remove(id) => id,
+            Action::Limit(id, ..) | Action::Stop(id, _) | Action::Kill(id) | Action::Remove(id) => {
+                id
+            }
         }
     }
 
@@ -69,6 +74,7 @@ impl Action {
         match self {
             Action::Prepare(_) => Deed::Prepare,
             Action::Start(_) => Deed::Start,
+            Action::Limit(..) => Deed::Limit,
             Action::Stop(..) => Deed::Stop,
             Action::Kill(_) => Deed::Kill,
             Action::Remove(_) => Deed::Remove,
@@ -152,6 +158,7 @@ impl Node {
         let assigned = self.assignment.as_ref().and_then(|a| a.instances.get(id));
         if let Some(assigned) = assigned.filter(|a| a.desired == Desired::Running) {
             instance.asked_to_restart(assigned.restarts_asked);
+            instance.wants_limits(assigned.run.limits);
         }
     }
 
@@ -193,6 +200,10 @@ impl Node {
                 self.ports_free(id, instance, now)?;
                 self.may_start(instance, now)?;
                 Some(Action::Start(self.spec(id, instance)?))
+            }
+            Deed::Limit => {
+                let run = &self.assignment.as_ref()?.instances.get(id)?.run;
+                Some(Action::Limit(id.clone(), run.resources, run.limits))
             }
             Deed::Stop => Some(match seen.map(|o| o.stop.clone()) {
                 Some(rule) => Action::Stop(id.clone(), rule),

@@ -45,7 +45,7 @@ impl Limits {
     fn of(&self, deed: Deed) -> Arc<Semaphore> {
         match deed {
             Deed::Prepare => Arc::clone(&self.prepare),
-            Deed::Start => Arc::clone(&self.start),
+            Deed::Start | Deed::Limit => Arc::clone(&self.start),
             Deed::Stop | Deed::Kill | Deed::Remove => Arc::clone(&self.end),
         }
     }
@@ -91,6 +91,10 @@ async fn carry_out(
             runtime.prepare(spec).await.map(nothing)
         }
         Action::Start(spec) => runtime.start(spec).await.map(Some),
+        Action::Limit(instance, reserved, limits) => runtime
+            .limit(owner, instance, reserved, limits)
+            .await
+            .map(nothing),
         Action::Stop(instance, rule) => runtime.stop(owner, instance, rule).await.map(nothing),
         Action::Kill(instance) => runtime.kill(owner, instance).await.map(nothing),
         Action::Remove(instance) => runtime.remove(owner, instance).await.map(nothing),
@@ -117,7 +121,7 @@ fn timeout(action: &Action) -> Duration {
     match action {
         Action::Prepare(_) => PREPARE_TIMEOUT,
         Action::Stop(_, rule) => rule.grace.duration() + DEED_TIMEOUT,
-        Action::Start(_) | Action::Kill(_) | Action::Remove(_) => DEED_TIMEOUT,
+        Action::Start(_) | Action::Limit(..) | Action::Kill(_) | Action::Remove(_) => DEED_TIMEOUT,
     }
 }
 
@@ -136,6 +140,7 @@ fn word(deed: Deed) -> &'static str {
     match deed {
         Deed::Prepare => "prepare it",
         Deed::Start => "start it",
+        Deed::Limit => "change its limits",
         Deed::Stop => "stop it",
         Deed::Kill => "kill it",
         Deed::Remove => "remove it",

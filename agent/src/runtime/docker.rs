@@ -33,6 +33,7 @@ use bollard::query_parameters::{
     StartContainerOptions, StopContainerOptions, WaitContainerOptions,
 };
 use futures::StreamExt;
+use hancock_proto::app::{Limits, Resources};
 use hancock_proto::exec::Order;
 use hancock_proto::ids::{InstanceId, NodeId};
 use tokio::sync::watch as notice;
@@ -203,6 +204,24 @@ impl ContainerRuntime for DockerRuntime {
                 "its container disappeared",
             )),
         }
+    }
+
+    async fn limit(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        reserved: &Resources,
+        limits: &Limits,
+    ) -> Result<(), RuntimeError> {
+        let name = create::name(owner, instance);
+        let docker = self.docker().await?;
+        if !inspect(&docker, &name).await?.is_some_and(|t| running(&t)) {
+            return Err(RuntimeError::failed("limit", instance, "it does not run"));
+        }
+        let changed = docker.update_container(&name, host::changed(reserved, limits));
+        changed
+            .await
+            .map_err(|e| connect::error("limit", instance, e))
     }
 
     async fn stop(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use hancock_proto::app::{Limits, Resources};
 use hancock_proto::exec::Order;
 use hancock_proto::hub::{LogLine, Stream};
 use hancock_proto::ids::{AppName, InstanceId};
@@ -299,6 +300,23 @@ impl ContainerRuntime for FakeRuntime {
         let seen = self.begin(spec, &script);
         self.notify();
         Ok(seen)
+    }
+
+    async fn limit(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        _reserved: &Resources,
+        limits: &Limits,
+    ) -> Result<(), RuntimeError> {
+        self.answering()?;
+        let mut world = self.world();
+        let container = world.containers.get_mut(instance);
+        match container.filter(|c| c.seen.owner == *owner && c.seen.is_running()) {
+            Some(container) => container.spec.limits = *limits,
+            None => return Err(RuntimeError::failed("limit", instance, "it does not run")),
+        }
+        Ok(())
     }
 
     async fn stop(

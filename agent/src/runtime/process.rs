@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hancock_proto::app::{Limits, Resources};
 use hancock_proto::exec::Order;
 use hancock_proto::ids::InstanceId;
 use nix::sys::signal::Signal;
@@ -134,6 +135,20 @@ impl ContainerRuntime for ProcessRuntime {
         folder
             .observed()
             .map_err(|e| RuntimeError::failed("start", &spec.instance, e))
+    }
+
+    async fn limit(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        reserved: &Resources,
+        limits: &Limits,
+    ) -> Result<(), RuntimeError> {
+        let failed = |why: String| RuntimeError::failed("limit", instance, why);
+        let folder = self.folder_of(owner, instance);
+        let up = folder.filter(|folder| folder.running().is_some_and(|r| r.app.is_alive()));
+        let folder = up.ok_or_else(|| failed("it does not run".to_owned()))?;
+        cgroup::change(folder.path(), reserved, limits).map_err(|e| failed(e.to_string()))
     }
 
     async fn stop(

@@ -7,6 +7,7 @@ use hancock_agent::runtime::Exec;
 use hancock_agent::runtime::exec::Piece;
 use hancock_proto::exec::{Order, Window};
 use hancock_proto::hub::Stream;
+use hancock_proto::ids::InstanceId;
 use tokio::io::AsyncWriteExt;
 
 use crate::bench::{Behave, Bench, wait_for};
@@ -101,6 +102,20 @@ async fn finish(exec: Exec) -> (String, String, i32) {
         (of(Stream::Stdout), of(Stream::Stderr), code)
     };
     tokio::time::timeout(SOON, ended).await.expect("its end")
+}
+
+/// What this script prints beside an instance that runs; the engine in memory runs none.
+pub async fn told(bench: &Bench, id: &InstanceId, script: &str) -> String {
+    if bench.is_fake() {
+        return String::new();
+    }
+    let order = Order {
+        command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+        stdin: false,
+        tty: None,
+    };
+    let exec = bench.runtime.exec(&bench.owner, id, &order).await;
+    finish(exec.unwrap()).await.0
 }
 
 pub async fn a_command_has_two_outputs_and_a_code(bench: Bench) {

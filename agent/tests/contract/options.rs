@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hancock_agent::detect;
 use hancock_agent::runtime::{LogQuery, RuntimeError};
 use hancock_agent_core::environment::StartSpec;
 use hancock_proto::app::{
@@ -11,7 +12,7 @@ use hancock_proto::assignment::PortBinding;
 use hancock_proto::units::{Cpu, Size};
 
 use crate::bench::{Behave, Bench};
-use crate::suite;
+use crate::{exec, suite};
 
 /// A spec whose program is this script; the engine in memory runs none.
 fn script(bench: &Bench, number: u64, script: &str) -> StartSpec {
@@ -58,25 +59,69 @@ async fn container(bench: &Bench, asked: Container, name: &str, see: &str, seen:
     bench.clear().await;
 }
 
-pub async fn limits_are_set(bench: Bench) {
-    // Inside a container its own group is the root of what is mounted.
-    const SEE: &str = "own() { while IFS=: read -r n c p; do case \",$c,\" in *,$1,*) echo $p;; esac; done </proc/self/cgroup; }; \
+/// Prints the limits of memory, processor time and processes. Inside a container its own group is the root of what is mounted.
+const LIMITS: &str = "own() { while IFS=: read -r n c p; do case \",$c,\" in *,$1,*) echo $p;; esac; done </proc/self/cgroup; }; \
         show() { p=/sys/fs/cgroup/$1; [ -e \"$p$(own $1)/$2\" ] && p=$p$(own $1); cat $p/$2; }; \
         if [ -e /sys/fs/cgroup/cgroup.controllers ]; then show '' memory.max; show '' cpu.max; show '' pids.max; \
         else show memory memory.limit_in_bytes; show cpu cpu.cfs_quota_us; show pids pids.max; fi";
-    let mut spec = script(&bench, 1, SEE);
-    spec.limits = Limits {
-        cpu: Some(Cpu::millicores(250)),
-        memory: Some(Size::mib(96)),
+
+fn limits(millicores: u32, mib: u64, pids: u32) -> Limits {
+    Limits {
+        cpu: Some(Cpu::millicores(millicores)),
+        memory: Some(Size::mib(mib)),
         disk: None,
-        pids: Some(77),
-    };
-    if let Some(told) = said(&bench, &spec).await {
-        assert!(
-            ["100663296\n25000\n77", "100663296\n25000 100000\n77"].contains(&told.as_str()),
-            "{told}"
-        );
+        pids: Some(pids),
     }
+}
+
+/// Whether that is what [`LIMITS`] prints, in either version of control groups.
+fn are(told: &str, memory: &str, quota: &str, pids: &str) -> bool {
+    let lines: Vec<_> = told.lines().collect();
+    let quota = [quota.to_owned(), format!("{quota} 100000")];
+    lines.len() == 3
+        && (lines[0], lines[2]) == (memory, pids)
+        && quota.iter().any(|quota| quota == lines[1])
+}
+
+pub async fn limits_are_set(bench: Bench) {
+    let mut spec = script(&bench, 1, LIMITS);
+    spec.limits = limits(250, 96, 77);
+    if let Some(told) = said(&bench, &spec).await {
+        assert!(are(&told, "100663296", "25000", "77"), "{told}");
+    }
+    bench.clear().await;
+}
+
+pub async fn limits_change_while_it_runs(bench: Bench) {
+    let mut spec = bench.spec(1, Behave::Serve);
+    let (owner, id) = (spec.owner.clone(), spec.instance.clone());
+    spec.limits = limits(250, 96, 77);
+    let change = async |to: Limits| {
+        let runtime = &bench.runtime;
+        runtime.limit(&owner, &id, &spec.resources, &to).await
+    };
+    let error = change(limits(500, 128, 99)).await.unwrap_err();
+    assert!(error.to_string().contains("does not run"), "{error}");
+    let before = bench.start(&spec).await.unwrap();
+    // More than twice of what it had: an engine that keeps its own bound of memory and swap has to raise that as well.
+    for (to, memory, quota, pids) in [
+        (limits(500, 512, 99), "536870912", "50000", "99"),
+        (limits(100, 80, 50), "83886080", "10000", "50"),
+    ] {
+        change(to).await.unwrap();
+        let told = exec::told(&bench, &id, LIMITS).await;
+        assert!(bench.is_fake() || are(&told, memory, quota, pids), "{told}");
+    }
+    // Without limits: memory is what is reserved, processor time all there is.
+    change(Limits::default()).await.unwrap();
+    let told = exec::told(&bench, &id, LIMITS).await;
+    let all = detect::cpus().as_millicores() * 100;
+    let none = ["-1", "max"].map(str::to_owned);
+    let quotas = none.into_iter().chain([all.to_string()]);
+    let mut free = quotas.map(|quota| are(&told, "67108864", &quota, "4096"));
+    assert!(bench.is_fake() || free.any(|free| free), "{told}");
+    let after = bench.runtime.list().await.unwrap();
+    assert!(after.contains(&before), "restarted: {before:?}, {after:?}");
     bench.clear().await;
 }
 
@@ -313,7 +358,7 @@ pub async fn ports_are_published_over_udp_and_as_ranges(bench: Bench) {
                 "{set}"
             );
         }
-        assert!(hancock_agent::detect::is_any_in_use(&spec.ports[0]));
+        assert!(detect::is_any_in_use(&spec.ports[0]));
     }
     bench.clear().await;
 }

@@ -74,7 +74,9 @@ fn action(plan: &PlanReply) -> &'static str {
         PlanAction::Create => "new app, it is started",
         PlanAction::Replace => "a new set of instances is started and takes over",
         PlanAction::Scale => "instances are added or removed, none is replaced",
-        PlanAction::Reroute => "only what balancers see changes, no instance is touched",
+        PlanAction::Reroute => {
+            "what balancers see and limits change in place, no instance is started or stopped"
+        }
         PlanAction::Nothing if plan.changes.is_empty() => "nothing changes",
         // Only a stopped app takes changes without doing anything.
         PlanAction::Nothing => "nothing happens now; the app is stopped and starts with this",

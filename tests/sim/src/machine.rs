@@ -27,7 +27,9 @@ impl World {
         let delay = match &action {
             Action::Prepare(_) => self.rng.between(5, 400),
             Action::Start(_) => self.rng.between(5, 120),
-            Action::Stop(..) | Action::Kill(_) | Action::Remove(_) => self.rng.between(1, 20),
+            Action::Limit(..) | Action::Stop(..) | Action::Kill(_) | Action::Remove(_) => {
+                self.rng.between(1, 20)
+            }
         };
         let deed = EngineEvent::Deed(epoch, action);
         self.after(delay, Event::Engine(node, deed));
@@ -53,7 +55,7 @@ impl World {
         let now = self.now;
         let engine = &mut self.hosts[node].engine;
         let outcome = match action {
-            Action::Prepare(_) => Ok(None),
+            Action::Prepare(_) | Action::Limit(..) => Ok(None),
             Action::Start(spec) => self.start(node, spec),
             Action::Stop(id, rule) => {
                 let run = engine.signal(id, now);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use hancock_proto::app::Restart;
+use hancock_proto::app::{Limits, Restart};
 use hancock_proto::time::Timestamp;
 
 use super::{Deed, Failure, FailureKind, Instance, Next, Phase, Want};
@@ -195,4 +195,70 @@ fn stopped_while_preparing_is_stopped_now() {
     assert_eq!(instance.memory.phase, Phase::Stopped);
     instance.done(Deed::Prepare, Ok(()), Want::Stop, NOW);
     assert_eq!(instance.next(None, Want::Stop, NOW), Next::Nothing);
+}
+
+#[test]
+fn limits_follow_while_it_runs() {
+    let limits = |pids| Limits {
+        pids: Some(pids),
+        ..Limits::default()
+    };
+    let (rule, running) = (Restart::default(), Some(State::Running { since: None }));
+    let want = Want::Run(&rule);
+    let mut instance = at(Phase::Up);
+    assert_eq!(instance.next(running.as_ref(), want, NOW), Next::Nothing);
+    // One that was adopted, or that an earlier version started: nobody knows what it has.
+    instance.wants_limits(limits(1));
+    let next = instance.next(running.as_ref(), want, NOW);
+    assert_eq!(next, Next::Do(Deed::Limit));
+    // What is wanted meanwhile is another change.
+    instance.wants_limits(limits(2));
+    instance.done(Deed::Limit, Ok(()), want, NOW);
+    assert_eq!(instance.memory.limits, Some(limits(1)));
+    let next = instance.next(running.as_ref(), want, NOW);
+    assert_eq!(next, Next::Do(Deed::Limit));
+    instance.done(Deed::Limit, Ok(()), want, NOW);
+    instance.wants_limits(limits(2));
+    assert_eq!(instance.next(running.as_ref(), want, NOW), Next::Nothing);
+}
+
+#[test]
+fn limits_that_cannot_be_set_are_told_and_cost_nothing_else() {
+    let (rule, running) = (Restart::default(), Some(State::Running { since: None }));
+    let want = Want::Run(&rule);
+    let mut instance = at(Phase::Up);
+    instance.wants_limits(Limits::default());
+    let mut now = NOW;
+    for _ in 0..3 {
+        let next = instance.next(running.as_ref(), want, now);
+        assert_eq!(next, Next::Do(Deed::Limit));
+        let failure = Failure {
+            kind: FailureKind::Temporary,
+            reason: "uses more".into(),
+        };
+        instance.done(Deed::Limit, Err(failure), want, now);
+        assert_eq!(instance.memory.reason.as_deref(), Some("uses more"));
+        assert_eq!(instance.memory.phase, Phase::Up);
+        let Next::Wait(later) = instance.next(running.as_ref(), want, now) else {
+            panic!("tried again at once");
+        };
+        now = later;
+    }
+    // Still asked politely when it is to end.
+    let mut ending = instance.clone();
+    let next = ending.next(running.as_ref(), Want::Stop, NOW);
+    assert_eq!(next, Next::Do(Deed::Stop));
+    // Another wish is tried at once, and its success takes the word back.
+    let other = Limits {
+        pids: Some(7),
+        ..Limits::default()
+    };
+    instance.wants_limits(other);
+    let next = instance.next(running.as_ref(), want, NOW);
+    assert_eq!(next, Next::Do(Deed::Limit));
+    instance.done(Deed::Limit, Ok(()), want, NOW);
+    assert_eq!(
+        (instance.memory.reason, instance.memory.limits),
+        (None, Some(other))
+    );
 }

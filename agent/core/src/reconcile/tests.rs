@@ -165,7 +165,9 @@ fn what_runs_is_adopted_without_any_memory() {
     world.assign(BTreeMap::from([(id(1), Running)]));
     assert!(world.plan().is_empty(), "the former list passed it over");
     world.list();
-    assert!(world.plan().is_empty());
+    assert_eq!(deeds(&world.plan()), [("web-1".into(), Deed::Limit)]);
+    world.finish(0, End::Done);
+    assert!(world.plan().is_empty(), "once its limits are known");
     assert_eq!(life(&world, 1), Life::Running);
 }
 

@@ -203,7 +203,9 @@ impl World {
                 assert!(!running, "started twice: {action:?}");
                 assert_eq!(wanted, Some(&Desired::Running), "unwanted: {action:?}");
             }
-            Action::Prepare(_) => assert_eq!(wanted, Some(&Desired::Running)),
+            Action::Prepare(_) | Action::Limit(..) => {
+                assert_eq!(wanted, Some(&Desired::Running));
+            }
             Action::Stop(..) | Action::Kill(_) => {
                 // A last start that was told to have failed may have come about all the same.
                 let known = &self.node.instances[id];
@@ -250,7 +252,7 @@ impl World {
     pub(super) fn carry_out(&mut self, action: &Action) -> Option<Observed> {
         let id = action.instance();
         match action {
-            Action::Prepare(_) => None,
+            Action::Prepare(_) | Action::Limit(..) => None,
             Action::Start(_) => {
                 let seen = observed(
                     id,

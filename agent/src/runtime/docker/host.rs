@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use bollard::models::{
-    HostConfig, HostConfigLogConfig, Mount, MountTmpfsOptions, MountType, MountVolumeOptions,
-    PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerUpdateBody, HostConfig, HostConfigLogConfig, Mount, MountTmpfsOptions, MountType,
+    MountVolumeOptions, PortBinding, PortMap, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
-use hancock_proto::app::{Limits, Log, Network, Ulimit, Volume, VolumeKind};
+use hancock_proto::app::{Limits, Log, Network, Resources, Ulimit, Volume, VolumeKind};
 use hancock_proto::ids::AppName;
 
 use hancock_agent_core::environment::StartSpec;
@@ -58,6 +59,25 @@ fn limits(spec: &StartSpec) -> HostConfig {
         storage_opt: disk.map(|size| HashMap::from([("size".to_owned(), size)])),
         ulimits: Some(ulimits.map(ulimit).collect()),
         ..HostConfig::default()
+    }
+}
+
+/// Limits for a container that runs. To the engine 0 means "as it was" here: what is not limited is limited to what there is.
+pub(super) fn changed(reserved: &Resources, limits: &Limits) -> ContainerUpdateBody {
+    let memory = limits.memory.unwrap_or(reserved.memory);
+    let memory = match memory.as_bytes() {
+        0 => detect::memory_there(),
+        _ => memory,
+    };
+    let memory = bytes(memory.as_bytes());
+    ContainerUpdateBody {
+        memory: Some(memory),
+        // What the engine chooses by itself when the container is created; it refuses memory above what was chosen then.
+        memory_swap: Some(memory.saturating_mul(2)),
+        memory_reservation: limits.memory.map(|_| bytes(reserved.memory.as_bytes())),
+        nano_cpus: Some(nano_cpus(limits.cpu.unwrap_or_else(detect::cpus))),
+        pids_limit: Some(i64::from(limits.pids.unwrap_or(Limits::PIDS))),
+        ..ContainerUpdateBody::default()
     }
 }
 

@@ -23,17 +23,35 @@ const PERIOD: u64 = 100_000;
 /// # Errors
 /// Limits are named in the spec, and cannot be set here.
 pub(super) fn create(folder: &Path, spec: &StartSpec) -> io::Result<Vec<Cgroup>> {
-    let created = match version() {
-        Some(2) => unified(&name(folder), spec),
-        Some(_) => separate(&name(folder), spec),
-        None => Err(io::Error::other("no control groups here")),
-    };
-    match created {
+    match set(&name(folder), &spec.resources, &spec.limits) {
         Err(error) if spec.limits.is_default() => {
             tracing::debug!(folder = %folder.display(), %error, "limits not applied");
             Ok(Vec::new())
         }
         created => created,
+    }
+}
+
+/// Gives the groups of an instance that runs other limits.
+///
+/// # Errors
+/// It has none, or uses more than it should be given.
+pub(super) fn change(folder: &Path, reserved: &Resources, limits: &Limits) -> io::Result<()> {
+    let name = name(folder);
+    let places = ["", "memory"].map(|h| Path::new(ROOT).join(h).join(OURS).join(&name));
+    if !places.iter().any(|place| place.is_dir()) {
+        return Err(io::Error::other(
+            "it was started without control groups; restart it where there are some",
+        ));
+    }
+    set(&name, reserved, limits).map(drop)
+}
+
+fn set(name: &str, reserved: &Resources, limits: &Limits) -> io::Result<Vec<Cgroup>> {
+    match version() {
+        Some(2) => unified(name, reserved, limits),
+        Some(_) => separate(name, reserved, limits),
+        None => Err(io::Error::other("no control groups here")),
     }
 }
 
@@ -81,25 +99,26 @@ fn name(folder: &Path) -> String {
     format!("{instance}-{sum:08x}")
 }
 
-fn unified(name: &str, spec: &StartSpec) -> io::Result<Vec<Cgroup>> {
+fn unified(name: &str, reserved: &Resources, limits: &Limits) -> io::Result<Vec<Cgroup>> {
     let ours = Path::new(ROOT).join(OURS);
     let path = ours.join(name);
     fs::create_dir_all(&path)?;
     for parent in [Path::new(ROOT), &ours] {
         fs::write(parent.join("cgroup.subtree_control"), "+memory +cpu +pids")?;
     }
-    let weight = 1 + (shares(&spec.resources) - 2) * 9999 / 262_142;
-    set_memory(&path.join("memory.max"), spec)?;
+    let weight = 1 + (shares(reserved) - 2) * 9999 / 262_142;
+    let none = || "max".to_owned();
+    let memory = memory(reserved, limits).unwrap_or_else(none);
+    fs::write(path.join("memory.max"), memory)?;
     fs::write(path.join("cpu.weight"), weight.to_string())?;
-    if let Some(quota) = quota(spec) {
-        fs::write(path.join("cpu.max"), format!("{quota} {PERIOD}"))?;
-    }
-    fs::write(path.join("pids.max"), pids(spec))?;
+    let quota = quota(limits).unwrap_or_else(none);
+    fs::write(path.join("cpu.max"), format!("{quota} {PERIOD}"))?;
+    fs::write(path.join("pids.max"), pids(limits))?;
     let home = home("");
     Ok(vec![Cgroup { path, home }])
 }
 
-fn separate(name: &str, spec: &StartSpec) -> io::Result<Vec<Cgroup>> {
+fn separate(name: &str, reserved: &Resources, limits: &Limits) -> io::Result<Vec<Cgroup>> {
     let group = |hierarchy: &str| {
         let path = Path::new(ROOT).join(hierarchy).join(OURS).join(name);
         fs::create_dir_all(&path).map(|()| Cgroup {
@@ -108,33 +127,33 @@ fn separate(name: &str, spec: &StartSpec) -> io::Result<Vec<Cgroup>> {
         })
     };
     let (memory, cpu, pids) = (group("memory")?, group("cpu")?, group("pids")?);
-    set_memory(&memory.path.join("memory.limit_in_bytes"), spec)?;
-    let shares = shares(&spec.resources);
-    fs::write(cpu.path.join("cpu.shares"), shares.to_string())?;
-    if let Some(quota) = quota(spec) {
-        fs::write(cpu.path.join("cpu.cfs_period_us"), PERIOD.to_string())?;
-        fs::write(cpu.path.join("cpu.cfs_quota_us"), quota.to_string())?;
-    }
-    fs::write(pids.path.join("pids.max"), self::pids(spec))?;
+    let none = || "-1".to_owned();
+    let bytes = self::memory(reserved, limits).unwrap_or_else(none);
+    fs::write(memory.path.join("memory.limit_in_bytes"), bytes)?;
+    fs::write(cpu.path.join("cpu.shares"), shares(reserved).to_string())?;
+    fs::write(cpu.path.join("cpu.cfs_period_us"), PERIOD.to_string())?;
+    let quota = quota(limits).unwrap_or_else(none);
+    fs::write(cpu.path.join("cpu.cfs_quota_us"), quota)?;
+    fs::write(pids.path.join("pids.max"), self::pids(limits))?;
     Ok(vec![memory, cpu, pids])
 }
 
 /// Processor time within a period. None: no limit.
-fn quota(spec: &StartSpec) -> Option<u64> {
-    let limit = spec.limits.cpu?;
-    Some(u64::from(limit.as_millicores()) * PERIOD / 1000)
+fn quota(limits: &Limits) -> Option<String> {
+    let limit = limits.cpu?;
+    let quota = u64::from(limit.as_millicores()) * PERIOD / 1000;
+    Some(quota.to_string())
 }
 
-fn pids(spec: &StartSpec) -> String {
-    spec.limits.pids.unwrap_or(Limits::PIDS).to_string()
+fn pids(limits: &Limits) -> String {
+    limits.pids.unwrap_or(Limits::PIDS).to_string()
 }
 
-fn set_memory(file: &Path, spec: &StartSpec) -> io::Result<()> {
-    let limit = spec.limits.memory.unwrap_or(spec.resources.memory);
-    match limit.as_bytes() {
-        0 => Ok(()),
-        bytes => fs::write(file, bytes.to_string()),
-    }
+/// None: no limit.
+fn memory(reserved: &Resources, limits: &Limits) -> Option<String> {
+    let limit = limits.memory.unwrap_or(reserved.memory);
+    let bytes = Some(limit.as_bytes()).filter(|bytes| *bytes > 0);
+    bytes.map(|bytes| bytes.to_string())
 }
 
 /// 1024 for a whole core. A share, not a cap: idle cores may be used.

@@ -111,7 +111,7 @@ fn same_run(a: &AppSpec, b: &AppSpec) -> bool {
         && a.environment == b.environment
         && a.labels == b.labels
         && a.resources == b.resources
-        && a.limits == b.limits
+        && a.limits.can_become(&b.limits)
         && a.ports == b.ports
         && a.volumes == b.volumes
         && a.files == b.files

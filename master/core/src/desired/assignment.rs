@@ -77,7 +77,7 @@ pub(crate) fn is_ready(state: &State, instance: &Instance) -> bool {
     }
 }
 
-/// `spec` says what runs, `rules` how it ends and restarts.
+/// `spec` says what runs, `rules` what may change while it does: its limits, how it ends and restarts.
 fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
     RunSpec {
         image: spec.image.clone(),
@@ -88,7 +88,7 @@ fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
         environment: spec.environment.clone(),
         labels: spec.labels.clone(),
         resources: spec.resources,
-        limits: spec.limits,
+        limits: rules.limits,
         ports: ports.to_vec(),
         volumes: spec.volumes.clone(),
         files: spec.files.clone(),

@@ -343,6 +343,7 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
             spec.resources.cpu =
                 hancock_proto::units::Cpu::millicores(value.parse::<u32>().unwrap());
         }
+        "pids" => spec.limits.pids = Some(value.parse().unwrap()),
         "min_healthy" => spec.update.min_healthy_time = span(),
         "healthy" => spec.update.healthy_deadline = span(),
         "progress" => spec.update.progress_deadline = span(),

@@ -34,12 +34,14 @@ fn ctx(world: &World) -> Context<'_> {
 #[test]
 fn a_change_is_as_small_as_it_can_be() {
     let world = serving(&["replicas=2"]);
-    let cases: [(&[&str], PlanAction, usize); 6] = [
+    let cases: [(&[&str], PlanAction, usize); 8] = [
         (&["replicas=2"], PlanAction::Nothing, 0),
         (&["replicas=3"], PlanAction::Scale, 1),
         (&["replicas=1"], PlanAction::Scale, 0),
         (&["replicas=2", "weight=5"], PlanAction::Reroute, 0),
         (&["replicas=2", "drain=1s"], PlanAction::Reroute, 0),
+        (&["replicas=2", "pids=9"], PlanAction::Reroute, 0),
+        (&["replicas=2", "cpu=200"], PlanAction::Replace, 2),
         (&["replicas=2", "cmd=v2"], PlanAction::Replace, 2),
     ];
     for (words, action, placed) in cases {
