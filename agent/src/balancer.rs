@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hancock_balancer::probe::Inside;
 use hancock_balancer::{Counts, Handle, LocalInstance};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::{Condition, ServiceReport};
@@ -19,6 +20,8 @@ pub trait LocalBalancer: Send + Sync {
     fn apply(&self, name: &ServiceName, doc: Option<Arc<UpstreamDoc>>) -> Result<(), String>;
     /// Which instances are to be judged; replaces the whole set.
     fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>);
+    /// Who runs checks by command inside them.
+    fn run_checks_by(&self, inside: Arc<dyn Inside>);
     /// The verdicts; absent while not judged yet.
     fn readiness(&self) -> BTreeMap<InstanceId, Condition>;
     /// What is served, refused and still draining, per service.
@@ -39,6 +42,10 @@ impl LocalBalancer for Handle {
 
     fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>) {
         Handle::watch_local(self, instances);
+    }
+
+    fn run_checks_by(&self, inside: Arc<dyn Inside>) {
+        Handle::run_checks_by(self, inside);
     }
 
     fn readiness(&self) -> BTreeMap<InstanceId, Condition> {

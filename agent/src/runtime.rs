@@ -1,5 +1,6 @@
 //! The seam to whatever runs instances: a Docker engine, plain processes, or an engine in memory. Whole deeds in our words.
 
+pub mod checks;
 pub mod docker;
 pub mod exec;
 pub mod fake;

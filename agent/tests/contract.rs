@@ -4,6 +4,8 @@
 
 #[path = "contract/bench.rs"]
 mod bench;
+#[path = "contract/checks.rs"]
+mod checks;
 #[path = "contract/exec.rs"]
 mod exec;
 #[path = "contract/options.rs"]
@@ -81,6 +83,10 @@ contract![
     exec::a_command_that_does_not_exist_is_told,
     exec::nothing_is_run_where_nothing_runs,
     exec::the_end_of_an_instance_is_the_end_of_its_commands,
+    checks::a_check_says_how_its_command_ended,
+    checks::a_check_that_hangs_is_ended,
+    checks::checks_run_few_at_a_time,
+    checks::the_images_own_check_is_asked_where_it_counts,
 ];
 
 /// A registry that wants a password gets that of the node, once there is one; the policy says when it is asked.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "shell/checks.rs"]
+mod checks;
 #[path = "shell/follow.rs"]
 mod follow;
 #[path = "shell/leader.rs"]

@@ -31,7 +31,7 @@ use crate::handle::{ApplyError, LocalInstance};
 use crate::handover::{Formers, Verdicts};
 use crate::lastgood::{Documents, Writer};
 use crate::live::Table;
-use crate::probe::{Answer, Prober, RedisFacts};
+use crate::probe::{Answer, Inside, Prober, RedisFacts};
 use crate::tcp::Doors;
 
 pub(crate) use rejected::refusal;
@@ -87,6 +87,8 @@ struct Inner {
     /// Services with a deadline or a drain: the only ones looked at in turns.
     active: BTreeSet<String>,
     locals: BTreeMap<InstanceId, Local>,
+    /// Runs commands of checks; None: nobody can, so far.
+    inside: Option<Arc<dyn Inside>>,
     /// What the process before this one judged, until it is judged here.
     handed: BTreeMap<InstanceId, (LocalInstance, Condition)>,
     /// What was known of the peers of deleted services.
@@ -304,6 +306,16 @@ impl Control {
         if self.lock().durable(name, sequence) {
             self.bump();
         }
+    }
+
+    /// Who runs commands of checks.
+    pub(crate) fn inside(&self) -> Option<Arc<dyn Inside>> {
+        self.lock().inside.clone()
+    }
+
+    /// Says who does from now on.
+    pub(crate) fn run_checks_by(&self, inside: Arc<dyn Inside>) {
+        self.lock().inside = Some(inside);
     }
 
     /// Replaces the set of judged instances.

@@ -28,8 +28,8 @@ use crate::http::Engine;
 use crate::lastgood::{Log, Writer};
 use crate::listen::{Listeners, Served};
 use crate::live::Service;
-use crate::probe::Prober;
 use crate::probe::net::NetProber;
+use crate::probe::{Inside, Prober};
 use crate::tcp::{self, Before, Tcp, TcpOptions};
 
 /// Time the admin interface has to finish its answers.
@@ -101,10 +101,42 @@ pub enum ApplyError {
 /// An instance of this node that is to be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalInstance {
-    /// Where to dial the served (first) port.
+    /// Where to dial the served (first) port; port 0: it has none.
     pub address: SocketAddr,
-    /// What to ask, the checked address, and the Host header of an HTTP check. None: ready as soon as it is listed.
-    pub check: Option<(HealthCheck, SocketAddr, String)>,
+    /// How it is judged. None: ready as soon as it is listed.
+    pub check: Option<LocalCheck>,
+}
+
+/// How an instance of this node is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LocalCheck {
+    /// By asking over the network: what, the checked address, and the Host header of an HTTP check.
+    Asked(HealthCheck, SocketAddr, String),
+    /// By a command run inside it, through [`Inside`].
+    Command {
+        /// How often, and how many are enough.
+        spec: HealthCheck,
+        /// Program and arguments, with nothing left to fill in.
+        command: Vec<String>,
+    },
+    /// By somebody else, who says so here.
+    Told {
+        /// The verdict.
+        ready: bool,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl LocalCheck {
+    /// What is judged here; None: somebody else does.
+    pub(crate) fn spec(&self) -> Option<&HealthCheck> {
+        match self {
+            Self::Asked(spec, ..) | Self::Command { spec, .. } => Some(spec),
+            Self::Told { .. } => None,
+        }
+    }
 }
 
 /// A running balancer; owns its threads and tasks.
@@ -577,6 +609,11 @@ impl Handle {
     /// feeds routing on this node. An entry that stays the same keeps its verdict.
     pub fn watch_local(&self, instances: BTreeMap<InstanceId, LocalInstance>) {
         self.control.watch_local(instances);
+    }
+
+    /// Who runs the commands of checks inside local instances from now on; until somebody does, such instances are not judged.
+    pub fn run_checks_by(&self, inside: Arc<dyn Inside>) {
+        self.control.run_checks_by(inside);
     }
 
     /// The verdicts on local instances; absent while not judged yet.

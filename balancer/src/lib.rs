@@ -29,6 +29,9 @@ mod tcp;
 pub use access::{AccessOptions, Lines};
 pub use admin::check;
 pub use fed::Following;
-pub use handle::{ApplyError, Balancer, Counts, Handle, LocalInstance, Options, StartError};
+pub use hancock_balancer_core::health::ProbeResult;
+pub use handle::{
+    ApplyError, Balancer, Counts, Handle, LocalCheck, LocalInstance, Options, StartError,
+};
 pub use http::Engine;
 pub use tcp::TcpOptions;

@@ -67,7 +67,7 @@ pub(crate) const REASONS: [&str; 19] = [
 ];
 
 /// What probes ask for.
-pub(crate) const KINDS: [&str; 4] = ["tcp", "http", "redis", "mysql"];
+pub(crate) const KINDS: [&str; 5] = ["tcp", "http", "redis", "mysql", "command"];
 
 /// Of the whole balancer.
 #[derive(Debug)]

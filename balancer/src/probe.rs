@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use hancock_balancer_core::health::ProbeResult;
 use hancock_balancer_core::upstream::{Login, ProbeKind};
 use hancock_proto::app::{CheckKind, HealthCheck};
+use hancock_proto::ids::InstanceId;
 
 /// Asks one peer one question.
 #[async_trait]
@@ -88,6 +89,21 @@ pub enum Question {
     Mysql(Login),
 }
 
+/// Runs the commands of checks inside instances of this node.
+#[async_trait]
+pub trait Inside: Send + Sync {
+    /// Runs one and waits for its end, for `timeout` at most. None: it could not be tried, which says nothing of the instance.
+    async fn check(
+        &self,
+        instance: &InstanceId,
+        command: &[String],
+        timeout: Duration,
+    ) -> Option<ProbeResult>;
+}
+
+/// The place of commands among [`crate::meter::KINDS`].
+pub(crate) const COMMAND: usize = 4;
+
 impl Question {
     /// Its place among [`crate::meter::KINDS`].
     pub(crate) fn kind(&self) -> usize {
@@ -120,10 +136,10 @@ impl Probe {
         }
     }
 
-    /// The probe of a readiness check.
+    /// The probe of a readiness check. Over the network nothing but a connection can stand for a command.
     pub(crate) fn check(host: &str, port: u16, check: &HealthCheck, name: &str) -> Self {
         let question = match check.kind {
-            CheckKind::Tcp => Question::Connect,
+            CheckKind::Tcp | CheckKind::Command | CheckKind::None => Question::Connect,
             CheckKind::Http => Question::Get {
                 path: check.path.clone().unwrap_or_else(|| "/".to_owned()),
                 host: name.to_owned(),

@@ -69,7 +69,7 @@ pub struct AppSpec {
     /// What balancers see. Empty: nothing is routed to this app.
     #[serde(default)]
     pub service: Vec<Service>,
-    /// Readiness, the only gate for traffic. None: a TCP connect to the service's port.
+    /// Readiness, the only gate for traffic. None: what the image says of itself (HEALTHCHECK), or else a TCP connect to the service's port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<HealthCheck>,
     /// When an instance whose checks fail is restarted. None: never because of that.
@@ -246,7 +246,7 @@ pub enum Balance {
     HeaderMaglev,
 }
 
-/// How readiness is judged, by the balancer of the instance's own node.
+/// How readiness is judged, on the instance's own node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -254,18 +254,25 @@ pub struct HealthCheck {
     /// What is asked.
     #[serde(rename = "type")]
     pub kind: CheckKind,
-    /// Name of the port that is asked.
-    pub port: String,
+    /// Name of the port that is asked, by checks that ask one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
     /// Path of an HTTP check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Statuses of an HTTP check that count as good. Empty: 200–399.
     #[serde(default)]
     pub expect: Vec<u16>,
+    /// Program and arguments of a check by command; a text is given to `/bin/sh -c`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// Time between checks.
     pub interval: Span,
     /// Time between checks until the first good one.
     pub start_interval: Span,
+    /// Time after a start in which failed checks are no reason to restart. None: `update.healthy_deadline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<Span>,
     /// Time one check may take.
     pub timeout: Span,
     /// Good checks in a row before ready.
@@ -283,6 +290,10 @@ pub enum CheckKind {
     Tcp,
     /// `GET path` answers as expected.
     Http,
+    /// `command`, run inside the instance, ends with exit code 0.
+    Command,
+    /// Nothing of its own, and not what the image says either: a TCP connect to the service's port, where there is a service.
+    None,
 }
 
 /// When a running instance is restarted because of its checks. As many at the same time as may be missing (`update.max_unavailable`), at
@@ -419,6 +430,12 @@ impl AppSpec {
     pub fn named_volumes(&self) -> impl Iterator<Item = &str> {
         let named = self.volumes.iter().filter(|v| v.kind == VolumeKind::Volume);
         named.map(|v| v.source.as_str())
+    }
+
+    /// The check the spec itself asks for.
+    pub fn own_check(&self) -> Option<&HealthCheck> {
+        let own = self.healthcheck.as_ref();
+        own.filter(|check| check.kind != CheckKind::None)
     }
 
     /// The port named `name`.

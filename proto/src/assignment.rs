@@ -36,7 +36,7 @@ pub struct AssignedInstance {
     pub desired: Desired,
     /// What to run.
     pub run: RunSpec,
-    /// How the node's own balancer judges readiness. None: ready as soon as it runs.
+    /// How readiness is judged on the node. None: ready as soon as it runs, unless the image has a check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
     /// When its node asks to restart it because of that check. None: never.
@@ -110,6 +110,9 @@ pub struct RunSpec {
     /// What is asked of the container engine.
     #[serde(default, skip_serializing_if = "Container::is_default")]
     pub container: Container,
+    /// The image's own check judges it, where the image has one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub image_check: bool,
     /// First signal on stop.
     pub stop_signal: String,
     /// Time between the signal and SIGKILL.
@@ -164,8 +167,8 @@ fn is_one(count: &u16) -> bool {
 pub struct Check {
     /// What and how often.
     pub spec: HealthCheck,
-    /// Host port that is asked.
-    pub host_port: u16,
+    /// Host port that is asked. None: it is a command.
+    pub host_port: Option<u16>,
     /// Host header of an HTTP check.
     pub host: String,
 }

@@ -6,6 +6,7 @@
 
 mod agents;
 mod balancer;
+mod checks;
 mod crash;
 mod demo;
 mod doctor;

@@ -15,6 +15,8 @@ pub struct Spec {
     pub environment: Vec<(String, String)>,
     /// More top-level lines, verbatim.
     pub more: String,
+    /// A default that is left out.
+    without: &'static str,
 }
 
 impl Spec {
@@ -28,6 +30,7 @@ impl Spec {
             command: vec![runtime.program().to_owned(), "demo-app".to_owned()],
             environment: Vec::new(),
             more: String::new(),
+            without: "",
         }
     }
 
@@ -64,6 +67,12 @@ impl Spec {
         self
     }
 
+    /// Without the usual `healthcheck`.
+    pub fn unchecked(mut self) -> Self {
+        self.without = "healthcheck";
+        self
+    }
+
     pub fn text(&self) -> String {
         let mut text = format!("app: {}\n", self.app);
         if let Some(image) = &self.image {
@@ -79,7 +88,7 @@ impl Spec {
         let _ = writeln!(text, "resources: {{cpu: 0.05, memory: 64MiB}}");
         for (key, line) in DEFAULTS {
             let replaced = |l: &str| l.starts_with(&format!("{key}:"));
-            if !self.more.lines().any(replaced) {
+            if key != self.without && !self.more.lines().any(replaced) {
                 let line = line.replace("APP", &self.app);
                 let _ = writeln!(text, "{key}: {line}");
             }

@@ -60,6 +60,9 @@ pub struct StartSpec {
     /// What is asked of the container engine.
     #[serde(default, skip_serializing_if = "Container::is_default")]
     pub container: Container,
+    /// The image's own check is asked; otherwise it does not run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub image_check: bool,
     /// How it is stopped.
     pub stop: StopRule,
 }
@@ -82,19 +85,8 @@ pub fn resolve(
     side: PortSide,
 ) -> Result<StartSpec, TemplateError> {
     let run = &assigned.run;
-    // In the node's network nothing stands between the app and the host port.
-    let side = match run.container.network {
-        Network::Host => PortSide::Host,
-        _ => side,
-    };
-    let ports = listening(&run.ports, side);
-    let scope = Scope {
-        app: &assigned.app,
-        version: assigned.version,
-        instance,
-        node: &owner.node,
-        ports: &ports,
-    };
+    let ports = listening(run, side);
+    let scope = scope(owner, instance, assigned, &ports);
     let text = |t: &String| render(t, &scope);
     Ok(StartSpec {
         command: run.command.iter().map(text).collect::<Result<_, _>>()?,
@@ -114,11 +106,43 @@ pub fn resolve(
         volumes: run.volumes.clone(),
         files: files(&run.files, &scope)?,
         container: run.container.clone(),
+        image_check: run.image_check,
         stop: StopRule {
             signal: run.stop_signal.clone(),
             grace: run.grace_period,
         },
     })
+}
+
+/// The command of an instance's check, as it is run.
+///
+/// # Errors
+/// A placeholder that means nothing.
+pub fn check_command(
+    owner: &Owner,
+    instance: &InstanceId,
+    assigned: &AssignedInstance,
+    side: PortSide,
+) -> Result<Vec<String>, TemplateError> {
+    let ports = listening(&assigned.run, side);
+    let scope = scope(owner, instance, assigned, &ports);
+    let command = assigned.check.iter().flat_map(|c| &c.spec.command);
+    command.map(|text| render(text, &scope)).collect()
+}
+
+fn scope<'a>(
+    owner: &'a Owner,
+    instance: &'a InstanceId,
+    assigned: &'a AssignedInstance,
+    ports: &'a [(String, u16)],
+) -> Scope<'a> {
+    Scope {
+        app: &assigned.app,
+        version: assigned.version,
+        instance,
+        node: &owner.node,
+        ports,
+    }
 }
 
 fn files(files: &[File], scope: &Scope<'_>) -> Result<Vec<File>, TemplateError> {
@@ -134,9 +158,14 @@ fn files(files: &[File], scope: &Scope<'_>) -> Result<Vec<File>, TemplateError> 
 }
 
 /// The port the app itself listens on, by name.
-fn listening(ports: &[PortBinding], side: PortSide) -> Vec<(String, u16)> {
+fn listening(run: &RunSpec, side: PortSide) -> Vec<(String, u16)> {
+    // In the node's network nothing stands between the app and the host port.
+    let side = match run.container.network {
+        Network::Host => PortSide::Host,
+        _ => side,
+    };
+    let ports = run.ports.iter();
     ports
-        .iter()
         .map(|p| {
             let number = match side {
                 PortSide::Host => p.host,
@@ -226,6 +255,7 @@ mod tests {
                 volumes: Vec::new(),
                 files: Vec::new(),
                 container: Container::default(),
+                image_check: false,
                 stop_signal: "SIGTERM".into(),
                 grace_period: Span::seconds(1),
                 restart: hancock_proto::app::Restart::default(),

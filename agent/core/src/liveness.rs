@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hancock_proto::assignment::{AssignedInstance, Assignment, Check, Liveness};
+use hancock_proto::assignment::{AssignedInstance, Assignment, Liveness};
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::{InstanceReport, Life};
 use hancock_proto::time::Timestamp;
+
+use crate::observed::Health;
 
 #[cfg(test)]
 mod tests;
@@ -20,9 +22,10 @@ pub struct Pulse {
 
 impl Pulse {
     /// Marks the ailing ones among reports whose readiness is filled in. Gives when to judge again at the latest.
-    pub fn judge(
+    pub fn judge<'a>(
         &mut self,
         assignment: &Assignment,
+        health: impl Fn(&InstanceId) -> Option<&'a Health>,
         reports: &mut BTreeMap<InstanceId, InstanceReport>,
         now: Timestamp,
     ) -> Option<Timestamp> {
@@ -32,7 +35,7 @@ impl Pulse {
         for (id, assigned) in &assignment.instances {
             let Some((report, since)) = reports
                 .get_mut(id)
-                .and_then(|report| Some((self.due(id, assigned, report)?, report)))
+                .and_then(|report| Some((self.due(id, assigned, health(id), report)?, report)))
                 .map(|(due, report)| (report, due))
             else {
                 continue;
@@ -50,10 +53,12 @@ impl Pulse {
         &mut self,
         id: &InstanceId,
         assigned: &AssignedInstance,
+        health: Option<&Health>,
         report: &InstanceReport,
     ) -> Option<Timestamp> {
-        let (rule, check) = (assigned.liveness?, assigned.check.as_ref()?);
-        if report.life != Life::Running {
+        let rule = assigned.liveness?;
+        let checked = assigned.check.is_some() || health.is_some();
+        if report.life != Life::Running || !checked {
             return None;
         }
         let ready = report.ready.as_ref();
@@ -63,7 +68,7 @@ impl Pulse {
         }
         match (ready, self.ready_once.get(id)) {
             (Some(bad), Some(restarts)) if *restarts == report.restarts => {
-                Some(bad.since + rest(&rule, check))
+                Some(bad.since + rest(&rule, assigned, health)?)
             }
             // It has yet to come up: a slow start is no failure before its time is over.
             _ => Some(report.since + rule.start.duration()),
@@ -71,8 +76,18 @@ impl Pulse {
     }
 }
 
-/// The verdict came with the `fall`th failure; this is how long the other ones take.
-fn rest(rule: &Liveness, check: &Check) -> Duration {
-    let more = rule.after_failures.saturating_sub(check.spec.fall);
-    check.spec.interval.duration().saturating_mul(more)
+/// The verdict came with the `fall`th failure; this is how long the other ones take. None: none was counted.
+fn rest(rule: &Liveness, assigned: &AssignedInstance, health: Option<&Health>) -> Option<Duration> {
+    let (fall, interval) = match health {
+        Some(Health::Unhealthy {
+            retries, interval, ..
+        }) => (*retries, *interval),
+        Some(Health::Starting | Health::Healthy) => return None,
+        None => assigned
+            .check
+            .as_ref()
+            .map(|c| (c.spec.fall, c.spec.interval))?,
+    };
+    let more = rule.after_failures.saturating_sub(fall);
+    Some(interval.duration().saturating_mul(more))
 }

@@ -10,7 +10,7 @@ use hancock_proto::time::Timestamp;
 
 use crate::environment::PortSide;
 use crate::instance::{Deed, Failure, Instance, Memory, Phase, Want};
-use crate::observed::{Ending, Exit, Observed, Owner, State};
+use crate::observed::{Ending, Exit, Health, Observed, Owner, State};
 use crate::throttle::Starts;
 
 /// Time an orphan is left alone, where nothing else is configured: long enough for a master that was put back to an earlier state to be
@@ -337,6 +337,13 @@ impl Node {
             let memory = &self.instances.get(id)?.memory;
             (memory.phase == Phase::Up).then_some((id, assigned, memory.restarts))
         })
+    }
+
+    /// What the check of its image says of an instance, where that counts.
+    pub fn health(&self, id: &InstanceId) -> Option<&Health> {
+        let assigned = self.assignment.as_ref()?.instances.get(id)?;
+        let seen = self.seen_of(id).filter(|_| assigned.run.image_check)?;
+        seen.health.as_ref()
     }
 
     /// Notes what nobody knows, and forgets whom somebody claimed or who is gone. One that ended as it was told, or for good, is no orphan:

@@ -34,6 +34,28 @@ pub struct Observed {
     pub host_ports: Vec<u16>,
     /// How it is.
     pub state: State,
+    /// What the image's own check says. None: it has none, or nobody asks it.
+    #[serde(default)]
+    pub health: Option<Health>,
+}
+
+/// What the check of a container's image says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Nothing yet.
+    Starting,
+    /// Good.
+    Healthy,
+    /// Failed, so often in a row that it counts.
+    Unhealthy {
+        /// What the last one said.
+        reason: String,
+        /// Failures it takes.
+        retries: u32,
+        /// Time between checks.
+        interval: Span,
+    },
 }
 
 impl Observed {

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-use hancock_agent_core::environment::PortSide;
+use hancock_agent_core::environment::{PortSide, check_command};
 use hancock_agent_core::liveness::Pulse;
-use hancock_balancer::LocalInstance;
-use hancock_proto::assignment::{AssignedInstance, Check};
+use hancock_agent_core::observed::Health;
+use hancock_balancer::{LocalCheck, LocalInstance};
+use hancock_proto::assignment::AssignedInstance;
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::{Condition, InstanceReport, Life, Report};
 use hancock_proto::time::Timestamp;
 
+use crate::runtime::checks::Checks;
+
 use super::{Loop, now};
+
+/// Commands of checks that run at the same time, at most, however many cores there are.
+const MOST_CHECKS: usize = 16;
 
 /// What was told last.
 #[derive(Debug, Default)]
@@ -21,6 +28,8 @@ pub(super) struct Reporting {
     last: Option<Report>,
     watched: BTreeMap<InstanceId, LocalInstance>,
     pulse: Pulse,
+    /// The balancer knows who runs commands of checks.
+    checking: bool,
 }
 
 impl Reporting {
@@ -33,16 +42,74 @@ impl Reporting {
 impl Loop {
     /// Tells the balancer which instances run here, when that changed.
     pub(super) fn watch_local(&mut self) {
+        self.give_checks();
         let dial = dial(self.runtime.port_side(), &self.options.info.address);
         let running: BTreeMap<_, _> = self
             .node
             .running()
-            .filter_map(|(id, assigned, _)| Some((id.clone(), local(assigned, dial)?)))
+            .filter_map(|(id, assigned, _)| Some((id.clone(), self.local(id, assigned, dial)?)))
             .collect();
         if running != self.reporting.watched {
             self.reporting.watched.clone_from(&running);
             self.balancer.watch_local(running);
         }
+    }
+
+    /// Has checks by command run, as soon as it is known whose instances these are.
+    fn give_checks(&mut self) {
+        let Some(owner) = self.node.owner().filter(|_| !self.reporting.checking) else {
+            return;
+        };
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let at_once = (2 * cores).clamp(2, MOST_CHECKS);
+        let checks = Checks::new(Arc::clone(&self.runtime), owner, at_once);
+        self.balancer.run_checks_by(Arc::new(checks));
+        self.reporting.checking = true;
+    }
+
+    /// None: it has no port anybody could ask, and nothing else to go by.
+    fn local(
+        &self,
+        id: &InstanceId,
+        assigned: &AssignedInstance,
+        dial: IpAddr,
+    ) -> Option<LocalInstance> {
+        let check = match self.node.health(id) {
+            Some(health) => Some(told(health)),
+            None => self.check(id, assigned, dial),
+        };
+        let port = assigned.run.ports.first().map(|p| p.host);
+        let asks = matches!(check, None | Some(LocalCheck::Asked(..)));
+        (port.is_some() || !asks).then(|| LocalInstance {
+            address: SocketAddr::new(dial, port.unwrap_or_default()),
+            check,
+        })
+    }
+
+    fn check(
+        &self,
+        id: &InstanceId,
+        assigned: &AssignedInstance,
+        dial: IpAddr,
+    ) -> Option<LocalCheck> {
+        let check = assigned.check.as_ref()?;
+        if let Some(port) = check.host_port {
+            let (spec, address) = (check.spec.clone(), SocketAddr::new(dial, port));
+            return Some(LocalCheck::Asked(spec, address, check.host.clone()));
+        }
+        let side = self.runtime.port_side();
+        Some(
+            match check_command(&self.node.owner()?, id, assigned, side) {
+                Ok(command) => LocalCheck::Command {
+                    spec: check.spec.clone(),
+                    command,
+                },
+                Err(error) => LocalCheck::Told {
+                    ready: false,
+                    reason: format!("its check cannot be run: {error}"),
+                },
+            },
+        )
     }
 
     /// Reports, when something changed since the session's last report. Coalesced: only the newest waits to be sent.
@@ -80,7 +147,7 @@ impl Loop {
         for (id, report) in instances {
             let checked = assigned
                 .and_then(|a| a.get(id))
-                .is_none_or(|a| a.check.is_some());
+                .is_none_or(|a| a.check.is_some() || self.node.health(id).is_some());
             report.ready = ready(report, checked, verdicts.get(id));
         }
     }
@@ -92,7 +159,11 @@ impl Loop {
         let Some(assignment) = self.node.assignment() else {
             return;
         };
-        let again = self.reporting.pulse.judge(assignment, instances, now());
+        let health = |id: &InstanceId| self.node.health(id);
+        let again = self
+            .reporting
+            .pulse
+            .judge(assignment, health, instances, now());
         self.wake_at = self.wake_at.into_iter().chain(again).min();
     }
 }
@@ -134,15 +205,12 @@ fn dial(side: PortSide, address: &str) -> IpAddr {
     }
 }
 
-/// None: it has no port anybody could ask.
-fn local(assigned: &AssignedInstance, dial: IpAddr) -> Option<LocalInstance> {
-    let first = assigned.run.ports.first()?.host;
-    let check = |c: &Check| {
-        let address = SocketAddr::new(dial, c.host_port);
-        (c.spec.clone(), address, c.host.clone())
+/// The verdict of the check of an instance's image.
+fn told(health: &Health) -> LocalCheck {
+    let (ready, reason) = match health {
+        Health::Starting => (false, "the image's own check has not passed yet".to_owned()),
+        Health::Healthy => (true, "the image's own check passed".to_owned()),
+        Health::Unhealthy { reason, .. } => (false, reason.clone()),
     };
-    Some(LocalInstance {
-        address: SocketAddr::new(dial, first),
-        check: assigned.check.as_ref().map(check),
-    })
+    LocalCheck::Told { ready, reason }
 }

@@ -8,6 +8,7 @@ mod connect;
 mod create;
 mod exec;
 mod files;
+mod health;
 mod hijack;
 mod host;
 mod image;

@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
 
 use hancock_agent_core::environment::{PortSide, StartSpec};
-use hancock_agent_core::observed::{Ending, Exit, Observed, Owner, State, StopRule};
+use hancock_agent_core::observed::{Ending, Exit, Health, Observed, Owner, State, StopRule};
 
 use super::{ContainerRuntime, Exec, Lines, LogQuery, RuntimeError};
 
@@ -37,6 +37,8 @@ pub struct Script {
     pub lines: Vec<String>,
     /// Ends by itself this long after its start.
     pub exit_after: Option<(Duration, Ending)>,
+    /// What the check of its image says at first. None: the image has none.
+    pub health: Option<Health>,
     /// Time it takes to end after the signal. None: it does not care for the signal.
     pub ends_after: Option<Duration>,
 }
@@ -86,6 +88,14 @@ impl FakeRuntime {
     /// How containers of `app` behave from now on.
     pub fn script(&self, app: &AppName, script: Script) {
         self.world().scripts.insert(app.clone(), script);
+    }
+
+    /// What the check of a container's image says from now on, where it is asked.
+    pub fn turn(&self, instance: &InstanceId, health: Health) {
+        if let Some(c) = self.world().containers.get_mut(instance) {
+            c.seen.health = Some(health).filter(|_| c.spec.image_check);
+        }
+        self.notify();
     }
 
     /// Ends a container from outside.
@@ -218,6 +228,7 @@ impl FakeRuntime {
             stop: spec.stop.clone(),
             host_ports: spec.host_ports().collect(),
             state: State::Running { since: Some(now) },
+            health: script.health.clone().filter(|_| spec.image_check),
         };
         let mut world = self.world();
         world.starts.push(spec.instance.clone());

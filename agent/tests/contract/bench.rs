@@ -144,6 +144,7 @@ impl Bench {
             volumes: Vec::new(),
             files: Vec::new(),
             container: Container::default(),
+            image_check: false,
             stop: StopRule {
                 signal: "SIGTERM".into(),
                 grace: Span::seconds(20),
@@ -202,6 +203,15 @@ impl Bench {
     pub fn is_fake(&self) -> bool {
         self.fake.is_some()
     }
+
+    pub fn is_docker(&self) -> bool {
+        self.image.is_some()
+    }
+
+    /// The engine in memory, where it is that.
+    pub fn engine(&self) -> Option<&FakeRuntime> {
+        self.fake.as_deref()
+    }
 }
 
 fn command(behave: Behave) -> Vec<String> {
@@ -220,7 +230,7 @@ fn command(behave: Behave) -> Vec<String> {
     vec!["/bin/sh".into(), "-c".into(), script]
 }
 
-fn script(behave: Behave) -> Script {
+pub fn script(behave: Behave) -> Script {
     let lines = |lines: &[&str]| lines.iter().map(|l| (*l).to_owned()).collect();
     match behave {
         Behave::Serve => Script {

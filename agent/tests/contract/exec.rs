@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// What to run, on every runtime the same.
 #[derive(Debug, Clone, Copy)]
-enum Program {
+pub enum Program {
     /// Prints what it reads.
     Cat,
     /// Prints its words.
@@ -35,7 +35,7 @@ enum Program {
 }
 
 impl Program {
-    fn command(self, bench: &Bench) -> Vec<String> {
+    pub fn command(self, bench: &Bench) -> Vec<String> {
         if bench.is_fake() {
             let words = match self {
                 Self::Cat => "cat".to_owned(),
@@ -75,7 +75,7 @@ impl Program {
 }
 
 /// A bench with one running instance.
-async fn serving(bench: &Bench) {
+pub async fn serving(bench: &Bench) {
     bench.start(&bench.spec(1, Behave::Serve)).await.unwrap();
 }
 

@@ -8,10 +8,13 @@ use hancock_agent::balancer::LocalBalancer;
 use hancock_agent::link::channel::{ChannelLink, HubSession};
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::{Agent, AgentError, Hygiene, Options, detect};
-use hancock_balancer::{Counts, LocalInstance};
+use hancock_balancer::probe::Inside;
+use hancock_balancer::{Counts, LocalCheck, LocalInstance};
 use hancock_proto::app::{Container, Limits, PortProtocol, PullPolicy, Resources, Restart};
 use hancock_proto::ask::{Answer, Question};
-use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
+use hancock_proto::assignment::{
+    AssignedInstance, Assignment, Check, Desired, PortBinding, RunSpec,
+};
 use hancock_proto::exec::{FromCommand, Order, ToCommand};
 use hancock_proto::hub::{AgentMessage, HubMessage};
 use hancock_proto::ids::{AppName, Generation, InstanceId, Term, Version};
@@ -42,9 +45,24 @@ pub struct Recorder {
     watched: Mutex<BTreeMap<InstanceId, LocalInstance>>,
     applied: Mutex<Vec<(String, u64)>>,
     changed: watch::Sender<u64>,
+    inside: Mutex<Option<Arc<dyn Inside>>>,
+}
+
+fn condition(value: bool, reason: String) -> Condition {
+    let since = hancock_proto::time::Timestamp(0);
+    Condition {
+        value,
+        since,
+        reason,
+    }
 }
 
 impl Recorder {
+    /// Who runs the commands of checks.
+    pub fn inside(&self) -> Option<Arc<dyn Inside>> {
+        self.inside.lock().unwrap().clone()
+    }
+
     pub fn watched(&self) -> BTreeMap<InstanceId, LocalInstance> {
         self.watched.lock().unwrap().clone()
     }
@@ -66,8 +84,18 @@ impl LocalBalancer for Recorder {
         *self.watched.lock().unwrap() = instances;
     }
 
+    fn run_checks_by(&self, inside: Arc<dyn Inside>) {
+        *self.inside.lock().unwrap() = Some(inside);
+    }
+
+    /// As it was told: what it would ask itself is not judged.
     fn readiness(&self) -> BTreeMap<InstanceId, Condition> {
-        BTreeMap::new()
+        let watched = self.watched().into_iter();
+        let told = watched.filter_map(|(id, local)| match local.check? {
+            LocalCheck::Told { ready, reason } => Some((id, condition(ready, reason))),
+            _ => None,
+        });
+        told.collect()
     }
 
     fn services(&self) -> BTreeMap<ServiceName, ServiceReport> {
@@ -105,6 +133,10 @@ pub struct Stage {
     pub restarts_asked: u32,
     /// Of every instance.
     pub stop_after: Option<Span>,
+    /// Of every instance.
+    pub image_check: bool,
+    /// Of every instance.
+    pub check: Option<Check>,
     pub command: Vec<String>,
     /// Host port before the first instance's.
     pub ports: u16,
@@ -120,6 +152,7 @@ impl Stage {
             watched: Mutex::default(),
             applied: Mutex::default(),
             changed: watch::channel(0).0,
+            inside: Mutex::default(),
         });
         let outside = Fake::new();
         let options = options(&folder, 1, &outside);
@@ -149,6 +182,8 @@ impl Stage {
             restart: Restart::default(),
             restarts_asked: 0,
             stop_after: None,
+            image_check: false,
+            check: None,
             command: vec!["serve".into()],
             // Nothing in these tests listens; and nobody else does on such ports.
             ports: 900,
@@ -212,7 +247,7 @@ impl Stage {
             app: app(),
             version: Version(1),
             desired,
-            check: None,
+            check: self.check.clone(),
             liveness: None,
             stop_after: self.stop_after,
             restarts_asked: self.restarts_asked,
@@ -236,6 +271,7 @@ impl Stage {
                 volumes: Vec::new(),
                 files: Vec::new(),
                 container: Container::default(),
+                image_check: self.image_check,
                 stop_signal: "SIGTERM".into(),
                 grace_period: Span::seconds(10),
                 restart: self.restart.clone(),

@@ -1,6 +1,7 @@
 //! Instances of this node: judged here, once each; the verdict tells readiness and feeds routing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hancock_balancer_core::health::{ProbeResult, Readiness};
 use hancock_balancer_core::peer::Verdict;
@@ -9,8 +10,11 @@ use hancock_proto::report::Condition;
 use hancock_proto::time::Timestamp;
 
 use super::{Control, HANDED, Inner, now};
-use crate::handle::LocalInstance;
+use crate::handle::{LocalCheck, LocalInstance};
 use crate::probe::tasks::{self, Task};
+
+/// Between two reasons for the same verdict of a command.
+const REASON_REST: Duration = Duration::from_secs(10);
 
 /// What one control tells another of the instances it judges.
 pub(super) type Judged = BTreeMap<InstanceId, (LocalInstance, Option<Condition>)>;
@@ -21,6 +25,8 @@ pub(super) struct Local {
     state: Readiness,
     /// None: not judged yet.
     pub(super) condition: Option<Condition>,
+    /// When the reason last became another one.
+    said: Timestamp,
     generation: u64,
     /// None: there is nothing to ask.
     _task: Option<Task>,
@@ -37,8 +43,34 @@ impl Local {
         self.condition.as_ref().is_some_and(|c| !c.value)
     }
 
+    /// Somebody else's verdict. Answers whether the condition is another one now.
+    fn retell(&mut self, spec: LocalInstance, now: Timestamp) -> bool {
+        self.spec = spec;
+        match &self.spec.check {
+            Some(LocalCheck::Told { ready, reason }) => {
+                let reason = reason.clone();
+                self.conclude(*ready, reason, now)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        is_told(&self.spec)
+    }
+
+    /// Whether another reason for the same has to wait: what a command prints may differ at each run, and each is a report.
+    fn must_rest(&self, value: bool, now: Timestamp) -> bool {
+        let command = matches!(self.spec.check, Some(LocalCheck::Command { .. }));
+        let same = self.condition.as_ref().is_some_and(|c| c.value == value);
+        command && same && now.since(self.said) < REASON_REST
+    }
+
     /// Answers whether the condition is another one now.
     fn conclude(&mut self, value: bool, reason: String, now: Timestamp) -> bool {
+        if self.must_rest(value, now) {
+            return false;
+        }
         let since = match &self.condition {
             Some(before) if before.value == value => before.since,
             _ => now,
@@ -50,6 +82,9 @@ impl Local {
         });
         let changed = self.condition != next;
         self.condition = next;
+        if changed {
+            self.said = now;
+        }
         changed
     }
 }
@@ -62,13 +97,24 @@ impl Inner {
         instances: BTreeMap<InstanceId, LocalInstance>,
     ) -> bool {
         let before = self.locals.len();
-        self.locals
-            .retain(|id, local| instances.get(id) == Some(&local.spec));
+        self.locals.retain(|id, local| {
+            let wanted = instances.get(id);
+            wanted.is_some_and(|w| *w == local.spec || (local.is_told() && is_told(w)))
+        });
         let mut changed = self.locals.len() != before;
         for (id, spec) in instances {
-            if !self.locals.contains_key(&id) {
-                changed |= self.judge_local(control, id, spec);
-            }
+            changed |= match self.locals.get_mut(&id) {
+                None => self.judge_local(control, id, spec),
+                Some(local) if local.spec == spec => false,
+                Some(local) => {
+                    let (was, told) = (local.is_ready(), local.retell(spec, now()));
+                    let ready = local.is_ready();
+                    if ready != was {
+                        self.turned(control, &id, ready);
+                    }
+                    told
+                }
+            };
         }
         changed
     }
@@ -95,6 +141,7 @@ impl Inner {
             let local = Local {
                 state: Readiness::new(1, 1),
                 condition,
+                said: control.started,
                 generation: 0,
                 _task: None,
                 spec,
@@ -117,23 +164,26 @@ impl Inner {
         let known = known.map(|(_, condition)| condition);
         let ready = known.as_ref().map(|condition| condition.value);
         let check = spec.check.as_ref();
-        let (rise, fall) = check.map_or((1, 1), |(c, ..)| (c.rise, c.fall));
+        let asked = check.and_then(LocalCheck::spec);
+        let (rise, fall) = asked.map_or((1, 1), |c| (c.rise, c.fall));
         let mut local = Local {
             state: Readiness::new(rise, fall).known(ready.unwrap_or(false)),
             condition: known,
+            said: control.started,
             generation,
-            _task: check.map(|(check, address, host)| {
-                tasks::local(control, &id, generation, check, *address, host)
-            }),
-            spec,
+            _task: check
+                .and_then(|check| tasks::local(control, &id, generation, check, ready.is_some())),
+            spec: spec.clone(),
         };
         if local.spec.check.is_none() {
             local.conclude(true, "no check".to_owned(), now());
         }
-        let judged = local.condition.is_some();
+        local.retell(spec, now());
+        let (judged, told) = (local.condition.is_some(), local.is_told());
+        let (good, bad) = (local.is_ready(), local.is_bad());
         self.locals.insert(id.clone(), local);
-        if ready == Some(false) {
-            self.route_local(control, &id, false);
+        if bad || told {
+            self.route_local(control, &id, good);
         }
         judged
     }
@@ -167,10 +217,16 @@ impl Inner {
                 .get(instance)
                 .is_some_and(|l| l.condition.is_some())
         {
-            tracing::info!(%instance, ready, result = ?result, "readiness changed");
-            self.route_local(control, instance, ready);
+            self.turned(control, instance, ready);
         }
         Some((ready, changed))
+    }
+
+    fn turned(&mut self, control: &Control, instance: &InstanceId, ready: bool) {
+        let known = self.locals.get(instance);
+        let reason = known.and_then(|l| Some(l.condition.as_ref()?.reason.as_str()));
+        tracing::info!(%instance, ready, reason, "readiness changed");
+        self.route_local(control, instance, ready);
     }
 
     /// The verdict feeds routing: peers of the instance, and documents that wait for it.
@@ -197,6 +253,10 @@ impl Inner {
             self.accept_probed(control, &name, instance, Ok(()));
         }
     }
+}
+
+fn is_told(spec: &LocalInstance) -> bool {
+    matches!(spec.check, Some(LocalCheck::Told { .. }))
 }
 
 /// What a probe that did not go well says.

@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 
 use hancock_balancer_core::health::ProbeResult;
 use hancock_balancer_core::upstream::{PeerKey, Upstream};
-use hancock_proto::app::HealthCheck;
 use hancock_proto::ids::InstanceId;
 use hancock_proto::upstream::UpstreamDoc;
 
-use super::{Answer, Probe};
+use super::{Answer, COMMAND, Probe};
 use crate::control::Control;
+use crate::handle::LocalCheck;
 
 /// Between probes of an added peer: it has seconds, not minutes.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(200);
@@ -93,32 +93,88 @@ async fn one_round(me: &Weak<Control>, up: &Upstream, generation: u64) -> bool {
     true
 }
 
-/// Judges one instance of this node: often until it is ready, then at its interval.
+/// Judges one instance of this node: often until it is ready, then at its interval. None: somebody else judges it.
 pub(crate) fn local(
     control: &Control,
     instance: &InstanceId,
     generation: u64,
-    check: &HealthCheck,
-    address: SocketAddr,
-    host: &str,
-) -> Task {
-    let probe = Probe::check(&address.ip().to_string(), address.port(), check, host);
-    let (me, id) = (control.weak(), instance.clone());
-    let (first, then) = (check.start_interval.duration(), check.interval.duration());
-    let prober = control.prober.clone();
-    control.spawn(None, async move {
+    check: &LocalCheck,
+    known: bool,
+) -> Option<Task> {
+    let spec = check.spec()?;
+    let (first, then) = (spec.start_interval.duration(), spec.interval.duration());
+    let (me, id, ask) = (control.weak(), instance.clone(), Ask::of(check)?);
+    // Commands of many instances that were judged before shall not all run at once.
+    let rest = (known && matches!(ask, Ask::Inside { .. })).then(|| then.mul_f64(chance()));
+    Some(control.spawn(None, async move {
+        tokio::time::sleep(rest.unwrap_or_default()).await;
+        let mut pause = first;
         loop {
-            let result = prober.probe(&probe).await.result;
+            let Some(result) = ask.result(&me, &id).await else {
+                tokio::time::sleep(jittered(pause)).await;
+                continue;
+            };
             let Some(control) = me.upgrade() else { return };
             let good = result == ProbeResult::Ok;
-            control.table.meter.probed(probe.question.kind(), good);
+            control.table.meter.probed(ask.kind(), good);
             let Some(ready) = control.local_probed(&id, generation, result) else {
                 return;
             };
             drop(control);
-            tokio::time::sleep(jittered(if ready { then } else { first })).await;
+            pause = if ready { then } else { first };
+            tokio::time::sleep(jittered(pause)).await;
         }
-    })
+    }))
+}
+
+/// What a local instance is asked.
+enum Ask {
+    /// Over the network.
+    Net(Probe),
+    /// By a command inside.
+    Inside {
+        command: Vec<String>,
+        timeout: Duration,
+    },
+}
+
+impl Ask {
+    fn of(check: &LocalCheck) -> Option<Self> {
+        match check {
+            LocalCheck::Asked(spec, address, host) => {
+                let at = address.ip().to_string();
+                let probe = Probe::check(&at, address.port(), spec, host);
+                Some(Self::Net(probe))
+            }
+            LocalCheck::Command { spec, command } => Some(Self::Inside {
+                command: command.clone(),
+                timeout: spec.timeout.duration(),
+            }),
+            LocalCheck::Told { .. } => None,
+        }
+    }
+
+    fn kind(&self) -> usize {
+        match self {
+            Self::Net(probe) => probe.question.kind(),
+            Self::Inside { .. } => COMMAND,
+        }
+    }
+
+    /// None: it could not be asked.
+    async fn result(&self, me: &Weak<Control>, instance: &InstanceId) -> Option<ProbeResult> {
+        // Not kept while waiting: a control that goes away ends its tasks.
+        match self {
+            Self::Net(probe) => {
+                let prober = me.upgrade()?.prober.clone();
+                Some(prober.probe(probe).await.result)
+            }
+            Self::Inside { command, timeout } => {
+                let inside = me.upgrade()?.inside()?;
+                inside.check(instance, command, *timeout).await
+            }
+        }
+    }
 }
 
 /// Probes one added peer until it passes. None: the upstream does not list it.
@@ -202,9 +258,12 @@ async fn look_up(service: &str, key: &PeerKey) -> Option<SocketAddr> {
 
 /// Ten percent more or less, so that probes of many services do not fall together.
 fn jittered(interval: Duration) -> Duration {
-    // Every new state hashes differently; that is all the chance needed here.
-    let chance = RandomState::new().hash_one(0u8) % 2001;
-    interval.mul_f64(0.9 + chance as f64 / 10_000.0)
+    interval.mul_f64(0.9 + chance() / 5.0)
+}
+
+/// From 0 to 1. Every new state hashes differently; that is all the chance needed here.
+fn chance() -> f64 {
+    (RandomState::new().hash_one(0u8) % 2001) as f64 / 2000.0
 }
 
 impl Control {

@@ -10,6 +10,7 @@ mod fleet;
 mod framed;
 mod handover;
 mod hostile;
+mod inside;
 mod lingering;
 mod members;
 mod metrics;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_balancer::probe::Prober;
-use hancock_balancer::{AccessOptions, Balancer, Engine, Handle, Lines, LocalInstance, Options};
+use hancock_balancer::{
+    AccessOptions, Balancer, Engine, Handle, Lines, LocalCheck, LocalInstance, Options,
+};
 use hancock_proto::app::{CheckKind, HealthCheck};
 use hancock_proto::ids::{DocIndex, InstanceId};
 use hancock_proto::report::ServiceReport;
@@ -196,17 +198,19 @@ pub fn judged(port: u16, kind: CheckKind, rise: u32, fall: u32) -> LocalInstance
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let check = HealthCheck {
         kind,
-        port: "http".into(),
+        port: Some("http".into()),
         path: Some("/".into()),
         expect: Vec::new(),
+        command: vec!["check".into()],
         interval: Span::millis(20),
         start_interval: Span::millis(20),
+        start_period: None,
         timeout: Span::seconds(1),
         rise,
         fall,
     };
     LocalInstance {
         address,
-        check: Some((check, address, WEB.to_owned())),
+        check: Some(LocalCheck::Asked(check, address, WEB.to_owned())),
     }
 }

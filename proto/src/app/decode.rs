@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AppSpec, Kind, Limits, PullPolicy, Resources, Update};
+use super::{AppSpec, CheckKind, Kind, Limits, PullPolicy, Resources, Update};
 use crate::template;
 use crate::units::{Cpu, Size};
 use later::Shape;
@@ -81,9 +81,12 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let environment = self::environment(&environment);
     let service = ports::services(&top.field("service"), &ports);
     let healthcheck = health::check(&top.field("healthcheck"), &ports);
-    let judged = !service.is_empty() || healthcheck.is_some();
-    let fall = healthcheck.as_ref().map(|check| check.fall);
-    let liveness = health::liveness(&top.field("liveness"), judged.then_some(fall));
+    let own = healthcheck.as_ref();
+    let fall = own.filter(|c| c.kind != CheckKind::None).map(|c| c.fall);
+    let judged = !service.is_empty() || fall.is_some();
+    // The image may bring a check of its own.
+    let checked = judged || (image.is_some() && own.is_none());
+    let liveness = health::liveness(&top.field("liveness"), checked.then_some(fall));
     let default = Update::judged(judged);
     let update = lifecycle::update(&top.field("update"), replicas, default);
     let stop = lifecycle::stop(&top.field("stop"));
@@ -250,12 +253,16 @@ fn environment(field: &Field<'_>) -> BTreeMap<String, String> {
 
 /// Every `{{ … }}` must name something, or the instance could not start.
 fn placeholders(command: &Field<'_>, environment: &Field<'_>, ports: &ports::Ports) {
+    filled_in(command, ports);
+    for (_, value) in environment.entries_silently() {
+        filled_in(&value, ports);
+    }
+}
+
+/// The same for a text or a list of them.
+fn filled_in(field: &Field<'_>, ports: &ports::Ports) {
     let names = ports.names();
-    let values = environment
-        .entries_silently()
-        .into_iter()
-        .map(|(_, field)| field);
-    for field in command.items_silently().into_iter().chain(values) {
+    for field in field.items_silently().iter().chain([field]) {
         if let Some(Err(error)) = field.raw_text().map(|text| template::check(text, &names)) {
             field.problem(error);
         }

@@ -90,6 +90,7 @@ impl Engine {
                 state: State::Running {
                     since: Some(Timestamp(now)),
                 },
+                health: None,
             },
             run: self.runs,
             ready_at: ready_at(spec, now),

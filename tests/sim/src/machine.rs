@@ -199,10 +199,13 @@ impl World {
         let address = self.hosts[node].info.address.clone();
         let daemon = self.hosts[node].daemon.as_ref();
         let check = daemon.and_then(|d| d.balancer.local_check(&id, generation));
-        let Some(check) = check else { return };
+        // No app here is checked by a command.
+        let Some((check, port)) = check.and_then(|c| c.host_port.map(|port| (c, port))) else {
+            return;
+        };
         let key = PeerKey {
             host: address.into(),
-            port: check.host_port,
+            port,
             instance: None,
         };
         let result = self.probe(node, &key);

@@ -60,6 +60,17 @@ pub fn inspect(id: &str, template: &str) -> Result<String, String> {
     run(&["inspect", "--format", template, id])
 }
 
+/// Gives `image` a child named `tag` that differs by one instruction of a Dockerfile.
+///
+/// # Errors
+/// As [`run`].
+pub fn derive(image: &str, change: &str, tag: &str) -> Result<(), String> {
+    let container = run(&["create", image, "/none"])?;
+    let committed = run(&["commit", "--change", change, &container, tag]);
+    run(&["rm", &container])?;
+    committed.map(drop)
+}
+
 /// Process id of a container's first process; None when it does not run.
 pub fn pid(id: &str) -> Option<i32> {
     let pid = inspect(id, "{{.State.Pid}}").ok()?.parse().ok()?;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use hancock_proto::app::{CheckKind, HealthCheck};
-use hancock_proto::assignment::Desired;
+use hancock_proto::assignment::{Check, Desired};
 use hancock_proto::report::Condition;
 use hancock_proto::units::Span;
 
@@ -22,16 +22,18 @@ fn watched() -> Assignment {
     one.check = Some(Check {
         spec: HealthCheck {
             kind: CheckKind::Tcp,
-            port: "http".into(),
+            port: Some("http".into()),
             path: None,
             expect: Vec::new(),
+            command: Vec::new(),
             interval: Span::seconds(2),
             start_interval: Span::millis(100),
+            start_period: None,
             timeout: Span::seconds(1),
             rise: 1,
             fall: 3,
         },
-        host_port: 20_000,
+        host_port: Some(20_000),
         host: "web".into(),
     });
     assignment([(id(1), one)].into())
@@ -55,9 +57,47 @@ fn report(restarts: u32, ready: Option<(bool, u64)>) -> InstanceReport {
 
 /// Judges at a time after the start: whether it is ailing, and when to look again.
 fn judge(pulse: &mut Pulse, report: InstanceReport, at: u64) -> (bool, Option<u64>) {
+    judge_with(pulse, None, report, at)
+}
+
+/// The same, with what the image's check says.
+fn judge_with(
+    pulse: &mut Pulse,
+    health: Option<&Health>,
+    report: InstanceReport,
+    at: u64,
+) -> (bool, Option<u64>) {
     let mut reports = BTreeMap::from([(id(1), report)]);
-    let next = pulse.judge(&watched(), &mut reports, Timestamp(UP.0 + at));
+    let next = pulse.judge(&watched(), |_| health, &mut reports, Timestamp(UP.0 + at));
     (reports[&id(1)].ailing, next.map(|t| t.0 - UP.0))
+}
+
+#[test]
+fn failures_of_the_images_own_check_count_in_its_rhythm() {
+    let mut pulse = Pulse::default();
+    let starting = judge_with(
+        &mut pulse,
+        Some(&Health::Starting),
+        report(0, Some((false, 0))),
+        1000,
+    );
+    assert_eq!(starting, (false, Some(30_000)));
+    let healthy = judge_with(
+        &mut pulse,
+        Some(&Health::Healthy),
+        report(0, Some((true, 5000))),
+        5000,
+    );
+    assert_eq!(healthy, (false, None));
+    let bad = Health::Unhealthy {
+        reason: String::new(),
+        retries: 4,
+        interval: Span::seconds(5),
+    };
+    let mut at = |at| judge_with(&mut pulse, Some(&bad), report(0, Some((false, 60_000))), at);
+    // Four of the ten came before the verdict.
+    assert_eq!(at(60_000), (false, Some(90_000)));
+    assert_eq!(at(90_000), (true, None));
 }
 
 #[test]

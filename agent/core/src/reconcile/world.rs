@@ -60,6 +60,7 @@ pub(crate) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
             volumes: Vec::new(),
             files: Vec::new(),
             container: Container::default(),
+            image_check: false,
             stop_signal: "SIGTERM".into(),
             grace_period: Span::seconds(10),
             restart: Restart::default(),
@@ -89,6 +90,7 @@ pub(super) fn observed(id: &InstanceId, state: State) -> Observed {
         },
         host_ports: Vec::new(),
         state,
+        health: None,
     }
 }
 

@@ -12,7 +12,7 @@ use hancock_agent_core::observed::Owner;
 
 use super::RuntimeError;
 use super::connect::{error, status};
-use super::host;
+use super::{health, host};
 
 /// Label of the cluster.
 pub(super) const CLUSTER: &str = "hancock.cluster";
@@ -73,6 +73,7 @@ pub(super) fn body(spec: &StartSpec, publish: IpAddr) -> ContainerCreateBody {
         stop_signal: Some(spec.stop.signal.clone()),
         stop_timeout: Some(i64::try_from(grace).unwrap_or(i64::MAX)),
         hostname: spec.container.hostname.clone(),
+        healthcheck: (!spec.image_check).then(health::none),
         // Bindings alone do nothing: the engine publishes exposed ports only.
         exposed_ports: Some(host::bindings(spec, publish).into_keys().collect()),
         host_config: Some(host::config(spec, publish)),

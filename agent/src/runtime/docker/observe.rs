@@ -12,10 +12,10 @@ use hancock_proto::ids::NodeId;
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
 
 use hancock_agent_core::environment::StartSpec;
-use hancock_agent_core::observed::{Ending, Exit, Observed, Owner, State, StopRule};
+use hancock_agent_core::observed::{Ending, Exit, Health, Observed, Owner, State, StopRule};
 
 use super::create::{self, APP, CLUSTER, GRACE, INSTANCE, NODE, PORTS, SIGNAL, VERSION};
-use super::{RuntimeError, connect, inspect};
+use super::{RuntimeError, connect, health, inspect};
 
 /// Ended containers looked at side by side.
 const AT_ONCE: usize = 8;
@@ -46,6 +46,7 @@ pub(super) fn labelled(node: &NodeId) -> HashMap<String, Vec<String>> {
 /// None: it went away meanwhile, or its labels are not ours.
 async fn look(docker: &Docker, one: ContainerSummary) -> Result<Option<Observed>, RuntimeError> {
     use ContainerSummaryStateEnum::{CREATED, PAUSED, RESTARTING, RUNNING, STOPPING};
+    let health = health::listed(docker, &one).await?;
     let state = match one.state {
         Some(RUNNING | PAUSED | RESTARTING | STOPPING) => State::Running { since: None },
         Some(CREATED) => State::Created,
@@ -58,7 +59,7 @@ async fn look(docker: &Docker, one: ContainerSummary) -> Result<Option<Observed>
             }
         }
     };
-    let seen = facts(&one.labels.unwrap_or_default(), state);
+    let seen = facts(&one.labels.unwrap_or_default(), state, health);
     // Deeds go by the name: one that has our labels and another name was made by somebody else, and could not be reached.
     let names = one.names.unwrap_or_default();
     let named = |seen: &Observed| {
@@ -68,7 +69,11 @@ async fn look(docker: &Docker, one: ContainerSummary) -> Result<Option<Observed>
     Ok(seen.filter(named))
 }
 
-fn facts(labels: &HashMap<String, String>, state: State) -> Option<Observed> {
+fn facts(
+    labels: &HashMap<String, String>,
+    state: State,
+    health: Option<Health>,
+) -> Option<Observed> {
     let label = |name: &str| labels.get(name).map(String::as_str);
     let ports = label(PORTS).unwrap_or_default();
     Some(Observed {
@@ -85,6 +90,7 @@ fn facts(labels: &HashMap<String, String>, state: State) -> Option<Observed> {
         },
         host_ports: ports.split(',').filter_map(|p| p.parse().ok()).collect(),
         state,
+        health,
     })
 }
 
@@ -118,7 +124,8 @@ pub(super) fn running(
         Some(s) => ended(s),
         None => State::Running { since: None },
     };
-    facts(&labels.unwrap_or_default(), state).ok_or_else(|| {
+    let health = health::inspected(there);
+    facts(&labels.unwrap_or_default(), state, health).ok_or_else(|| {
         let reason = "a container of its name lacks our labels; remove it";
         RuntimeError::failed("start", &spec.instance, reason)
     })

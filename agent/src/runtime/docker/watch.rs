@@ -23,9 +23,16 @@ const AGAIN: [Duration; 3] = [
     Duration::from_secs(1),
 ];
 
-/// What can change a list. Health probes tell themselves in three more events each, which nobody here wants.
-const ACTIONS: [&str; 7] = [
-    "create", "start", "die", "destroy", "oom", "pause", "unpause",
+/// What can change a list. Probes of health tell themselves in three more events each, which nobody here wants: what they come to is one.
+const ACTIONS: [&str; 8] = [
+    "create",
+    "start",
+    "die",
+    "destroy",
+    "oom",
+    "pause",
+    "unpause",
+    "health_status",
 ];
 
 /// Runs until dropped. Every event, and every loss and return of the engine, is a notice: the list is the truth, not the event.

@@ -178,6 +178,7 @@ impl Folder {
             version: spec.version,
             stop: spec.stop,
             state: self.state(),
+            health: None,
         })
     }
 

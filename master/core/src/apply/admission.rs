@@ -78,9 +78,9 @@ fn zones(state: &State, spec: &AppSpec) -> Vec<Problem> {
 fn ports(spec: &AppSpec) -> Vec<Problem> {
     let services = spec.service.iter().enumerate();
     let named = services.map(|(i, s)| (format!("service[{i}].port"), &s.port));
-    let check = spec.healthcheck.iter();
+    let check = spec.healthcheck.iter().filter_map(|c| c.port.as_ref());
     named
-        .chain(check.map(|c| ("healthcheck.port".to_owned(), &c.port)))
+        .chain(check.map(|port| ("healthcheck.port".to_owned(), port)))
         .filter(|(_, port)| spec.port(port).is_none())
         .map(|(path, port)| Problem {
             path,

@@ -55,7 +55,7 @@ pub(crate) fn assigned(state: &State, instance: &Instance) -> Option<AssignedIns
         check: check(rules, &instance.ports),
         liveness: rules.liveness.map(|rule| Liveness {
             after_failures: rule.after_failures,
-            start: rules.update.healthy_deadline,
+            start: start_period(rules),
         }),
         stop_after: rules.disconnect.map(|rule| rule.stop_after),
         restarts_asked: instance.restarts_asked,
@@ -93,6 +93,7 @@ fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
         volumes: spec.volumes.clone(),
         files: spec.files.clone(),
         container: spec.container.clone(),
+        image_check: rules.healthcheck.is_none(),
         stop_signal: rules.stop.signal.clone(),
         grace_period: rules.stop.grace_period,
         restart: rules.restart.clone(),
@@ -101,27 +102,42 @@ fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
 
 /// The readiness check with its port resolved. An app with a service and no check of its own is asked for a connection.
 fn check(rules: &AppSpec, ports: &[PortBinding]) -> Option<Check> {
-    let spec = match &rules.healthcheck {
+    let spec = match rules.own_check() {
         Some(check) => check.clone(),
         None => connect(&rules.service.first()?.port),
     };
-    let port = ports.iter().find(|p| p.name == spec.port)?;
+    let Some(name) = &spec.port else {
+        return Some(Check {
+            spec,
+            host_port: None,
+            host: String::new(),
+        });
+    };
+    let port = ports.iter().find(|p| p.name == *name)?;
     Some(Check {
-        host: check_host(rules, &spec.port),
-        host_port: port.host,
+        host: check_host(rules, name),
+        host_port: Some(port.host),
         spec,
     })
+}
+
+/// Time a start may take before failed checks are a reason to restart.
+fn start_period(rules: &AppSpec) -> Span {
+    let own = rules.own_check().and_then(|check| check.start_period);
+    own.unwrap_or(rules.update.healthy_deadline)
 }
 
 /// The check of an app that names none.
 fn connect(port: &str) -> HealthCheck {
     HealthCheck {
         kind: CheckKind::Tcp,
-        port: port.to_owned(),
+        port: Some(port.to_owned()),
         path: None,
         expect: Vec::new(),
+        command: Vec::new(),
         interval: Span::seconds(2),
         start_interval: Span::millis(100),
+        start_period: None,
         timeout: Span::seconds(2),
         rise: 1,
         fall: 2,

@@ -146,7 +146,7 @@ fn member(
         max_unavailable: spec.update.max_unavailable,
         accept_timeout_ms: u64::try_from(accept.as_millis()).unwrap_or(u64::MAX),
         session_drain_timeout_ms: Some(session_time(state, app, spec)),
-        check: spec.healthcheck.clone(),
+        check: asked(spec).cloned(),
         check_ports: check_ports(state, app, spec, service),
         zones: zones(app, service, name),
     }
@@ -171,6 +171,11 @@ fn session_time(state: &State, app: &App, spec: &AppSpec) -> u64 {
     u64::try_from(time.duration().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The check that balancers of other nodes can make, too: over the network. Where there is none a connection has to do.
+fn asked(spec: &AppSpec) -> Option<&HealthCheck> {
+    spec.own_check().filter(|check| check.port.is_some())
+}
+
 /// The checked port of every instance whose check does not ask the served one.
 fn check_ports(
     state: &State,
@@ -178,14 +183,15 @@ fn check_ports(
     spec: &AppSpec,
     service: &Service,
 ) -> BTreeMap<InstanceId, u16> {
-    let Some(check) = spec.healthcheck.as_ref().filter(|c| c.port != service.port) else {
+    let asked = asked(spec).and_then(|check| check.port.as_ref());
+    let Some(asked) = asked.filter(|port| **port != service.port) else {
         return BTreeMap::new();
     };
     let retiring = app.routes.holdable();
     let ids = app.routes.serving.iter().chain(retiring);
     ids.filter_map(|id| {
         let ports = &state.instances.get(id)?.ports;
-        let port = ports.iter().find(|p| p.name == check.port)?;
+        let port = ports.iter().find(|p| p.name == *asked)?;
         Some((id.clone(), port.host))
     })
     .collect()
@@ -193,7 +199,7 @@ fn check_ports(
 
 /// The check in Slardar's words.
 fn probe(spec: &AppSpec, name: &ServiceName) -> UpstreamDoc {
-    let Some(check) = &spec.healthcheck else {
+    let Some(check) = asked(spec) else {
         return UpstreamDoc {
             typ: Some("general".to_owned()),
             ..UpstreamDoc::default()
@@ -211,10 +217,11 @@ fn probe(spec: &AppSpec, name: &ServiceName) -> UpstreamDoc {
 
 fn http_opts(spec: &AppSpec, check: &HealthCheck, name: &ServiceName) -> HttpOpts {
     let path = check.path.as_deref().unwrap_or("/");
-    let served = spec.service.iter().any(|s| s.port == check.port);
+    let port = check.port.as_deref().unwrap_or_default();
+    let served = spec.service.iter().any(|s| s.port == port);
     let host = match name.kind() {
         ServiceKind::Http(host) if served => name_of(host).to_owned(),
-        _ => check_host(spec, &check.port),
+        _ => check_host(spec, port),
     };
     HttpOpts {
         query: Some(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")),

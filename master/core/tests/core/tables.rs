@@ -87,11 +87,13 @@ fn documents_read_well_in_a_plain_balancer() {
     checked.service[0].balance = Balance::IpHash;
     checked.healthcheck = Some(HealthCheck {
         kind: CheckKind::Http,
-        port: "http".to_owned(),
+        port: Some("http".to_owned()),
         path: Some("/health".to_owned()),
         expect: vec![204],
+        command: Vec::new(),
         interval: Span::seconds(1),
         start_interval: Span::millis(200),
+        start_period: None,
         timeout: Span::millis(1500),
         rise: 1,
         fall: 3,

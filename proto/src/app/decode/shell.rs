@@ -9,13 +9,25 @@ const FREE: [&str; 4] = ["command", "environment", "files", "labels"];
 pub fn variables(root: &Field<'_>) {
     let fields = root.entries_silently();
     for (name, field) in &fields {
-        if !FREE.contains(name) && !name.starts_with("x-") {
+        if *name == "healthcheck" {
+            check(field);
+        } else if !FREE.contains(name) && !name.starts_with("x-") {
             refuse(field);
         }
     }
     let of = |wanted: &str| fields.iter().find(|(name, _)| *name == wanted);
     if let Some((_, command)) = of("command") {
         ports(command, of("image").is_some());
+    }
+}
+
+/// Its command is the owner's own business, too.
+fn check(field: &Field<'_>) {
+    let fields = field.entries_silently();
+    let others = fields.iter().filter(|(name, _)| *name != "command");
+    others.for_each(|(_, field)| refuse(field));
+    if let Some((_, command)) = fields.iter().find(|(name, _)| *name == "command") {
+        ports(command, false);
     }
 }
 

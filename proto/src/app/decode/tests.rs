@@ -7,6 +7,7 @@ use super::*;
 use crate::app::HealthCheck;
 use crate::units::Span;
 
+mod checks;
 mod container;
 
 /// A valid spec with `change` laid over its top level.
@@ -51,7 +52,10 @@ fn the_smallest_spec_gets_every_default() {
         fall,
         ..
     } = spec.healthcheck.unwrap();
-    assert_eq!((port.as_str(), path.as_deref()), ("http", Some("/")));
+    assert_eq!(
+        (port.as_deref(), path.as_deref()),
+        (Some("http"), Some("/"))
+    );
     assert_eq!(
         (interval, start_interval, timeout),
         (Span::seconds(2), Span::millis(200), Span::seconds(1))
@@ -285,46 +289,6 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "not supported yet",
     ),
     (
-        r#"{"healthcheck": {"path": "/"}}"#,
-        "healthcheck.type",
-        "is missing; write it like type: http",
-    ),
-    (
-        r#"{"healthcheck": {"type": "mysql"}}"#,
-        "healthcheck.type",
-        "not supported yet",
-    ),
-    (
-        r#"{"healthcheck": {"type": "tcp", "path": "/"}}"#,
-        "healthcheck.path",
-        "only a check of type http",
-    ),
-    (
-        r#"{"healthcheck": {"type": "tcp", "timeout": "3s"}}"#,
-        "healthcheck.timeout",
-        "timeout 3s is more than interval 2s",
-    ),
-    (
-        r#"{"healthcheck": {"type": "tcp", "interval": 2}}"#,
-        "healthcheck.interval",
-        "write it like \"10s\"",
-    ),
-    (
-        r#"{"healthcheck": {"type": "tcp", "rise": 0}}"#,
-        "healthcheck.rise",
-        "from 1 to 100",
-    ),
-    (
-        r#"{"healthcheck": {"type": "http", "expect": [20]}}"#,
-        "healthcheck.expect[0]",
-        "from 100 to 599",
-    ),
-    (
-        r#"{"healthcheck": {"type": "http", "start_period": "30s"}}"#,
-        "healthcheck.start_period",
-        "not supported yet",
-    ),
-    (
         r#"{"service": [], "liveness": {"after_failures": 10}}"#,
         "liveness",
         "nothing is checked",
@@ -454,7 +418,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 
 #[test]
 fn each_mistake_is_told_once_and_in_its_place() {
-    for (change, path, message) in MISTAKES.iter().chain(container::MISTAKES) {
+    for (change, path, message) in MISTAKES
+        .iter()
+        .chain(container::MISTAKES)
+        .chain(checks::MISTAKES)
+    {
         let found = problems(&spec(serde_json::from_str(change).unwrap()));
         assert!(found.len() == 1, "{change}: {found:#?}");
         assert!(
@@ -629,6 +597,7 @@ fn variables_that_nothing_replaces_are_refused() {
         json!({"command": ["/bin/sh", "-c", "exec /bin/web $PORT ${HOME}"]}),
         json!({"command": ["/bin/web", "$PORTAL", "a$", "^x$"]}),
         json!({"image": "web:1", "command": ["exec web $PORT"]}),
+        json!({"healthcheck": {"type": "command", "command": "probe $PORT ${HOME}"}}),
         json!({"files": [{"target": "/a", "content": "${level}"}]}),
         json!({"environment": {"PATTERN": "${level} $PORT"}, "labels": {"a": "${b}"}}),
     ];
