@@ -185,8 +185,17 @@ async fn one_connection_goes_through_both_engines() {
             "Connection: close\r\n\r\n1",
         ];
         for answer in answers {
-            if stream.read(&mut request).await.unwrap_or(0) == 0 {
-                return;
+            let mut whole = Vec::new();
+            // A head may come without its body: an answer before its end would be one to nothing.
+            while !whole.ends_with(if whole.starts_with(b"PUT") {
+                b"body"
+            } else {
+                b"\r\n\r\n"
+            }) {
+                match stream.read(&mut request).await.unwrap_or(0) {
+                    0 => return,
+                    read => whole.extend_from_slice(&request[..read]),
+                }
             }
             let answer = format!("HTTP/1.1 200 OK\r\n{answer}");
             stream.write_all(answer.as_bytes()).await.unwrap();
