@@ -5,19 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hancock_master::HubService;
-use hancock_proto::app::Resources;
 use hancock_proto::ask::{Answer, Orphan, Question};
 use hancock_proto::assignment::{Assignment, Desired};
 use hancock_proto::exec::{FromCommand, ToCommand};
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage, LogChunk, LogLine, LogRequest, Stream};
-use hancock_proto::ids::{Generation, InstanceId, Revision, Term, Version};
+use hancock_proto::ids::{InstanceId, Revision, Term, Version};
 use hancock_proto::report::{Condition, Follows, InstanceReport, Life, Report, ServiceReport};
-use hancock_proto::resources::{NodeInfo, Offer, PortRange};
+use hancock_proto::resources::Offer;
 use hancock_proto::service::ServiceName;
 use hancock_proto::time::{Clock, SystemClock, Timestamp};
-use hancock_proto::units::{Cpu, Size};
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_registry::watcher::Watcher;
+pub use hancock_testkit::node::hello;
 use hancock_wire::hub_client::HubClient;
 use hancock_wire::hub_server::HubServer;
 use hancock_wire::{AgentFrame, HubFrame};
@@ -77,34 +76,6 @@ pub async fn pipe(hub: HubServer<HubService>) -> Channel {
     });
     let endpoint = Endpoint::try_from("http://pipe").unwrap();
     endpoint.connect_with_connector(connector).await.unwrap()
-}
-
-pub fn hello(node: &str, boot: &str) -> Hello {
-    Hello {
-        info: NodeInfo {
-            node: node.parse().unwrap(),
-            hostname: node.into(),
-            address: "127.0.0.1".into(),
-            labels: BTreeMap::new(),
-            capacity: Resources {
-                cpu: Cpu::millicores(8000),
-                memory: Size::mib(8192),
-                disk: Size::mib(8192),
-            },
-            ports: PortRange {
-                first: 20_000,
-                last: 20_999,
-            },
-            runtime: "process".into(),
-            kernel: String::new(),
-            addresses: Vec::new(),
-            arch: "x86_64".into(),
-            version: "0.1.0".into(),
-        },
-        boot: boot.parse().unwrap(),
-        generation: Generation(0),
-        registry: None,
-    }
 }
 
 /// Opens a session by hand.

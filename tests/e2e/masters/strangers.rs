@@ -1,15 +1,13 @@
 //! Who is not of the cluster is turned away at each of the three ports, and is told why where that helps.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hancock_proto::app::Resources;
-use hancock_proto::hub::{AgentMessage, Hello};
-use hancock_proto::ids::{ClusterId, Generation, NodeId};
-use hancock_proto::resources::{NodeInfo, PortRange};
+use hancock_proto::hub::AgentMessage;
+use hancock_proto::ids::{ClusterId, NodeId};
 use hancock_proto::time::{Clock, SystemClock};
 use hancock_testkit::http;
+use hancock_testkit::node::hello;
 use hancock_tls::{Authority, Connector, EnrollError, GRPC, HTTP, Identity, Party, Role, enroll};
 use hancock_wire::AgentFrame;
 use hancock_wire::hub_client::HubClient;
@@ -73,28 +71,7 @@ fn hub(
 }
 
 fn frame(name: &str) -> AgentFrame {
-    let info = NodeInfo {
-        node: node(name),
-        hostname: name.to_owned(),
-        address: "127.0.0.1".to_owned(),
-        labels: BTreeMap::new(),
-        capacity: Resources::default(),
-        ports: PortRange {
-            first: 31000,
-            last: 31001,
-        },
-        runtime: "process".to_owned(),
-        kernel: String::new(),
-        addresses: Vec::new(),
-        arch: "x86_64".to_owned(),
-        version: "0.1.0".to_owned(),
-    };
-    let hello = AgentMessage::Hello(Hello {
-        info,
-        boot: "b1".parse().unwrap(),
-        generation: Generation(0),
-        registry: None,
-    });
+    let hello = AgentMessage::Hello(hello(name, "b1"));
     AgentFrame {
         fence: None,
         body: serde_json::to_vec(&hello).unwrap(),

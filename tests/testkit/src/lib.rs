@@ -20,6 +20,7 @@ pub mod image;
 pub mod load;
 pub mod lossy;
 pub mod network;
+pub mod node;
 pub mod paths;
 pub mod port;
 pub mod proc;

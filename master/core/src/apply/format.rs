@@ -10,7 +10,7 @@ use crate::refuse;
 
 pub(super) fn agree(step: &mut Step<'_>, format: Format) -> Result<Reply, ApiError> {
     let before = step.state.format;
-    if format <= before || format != before.next() {
+    if format != before.next() {
         return Err(refuse::outdated(format!("write format {format}")));
     }
     step.state.format = format;

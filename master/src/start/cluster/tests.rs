@@ -1,14 +1,12 @@
 //! Whole masters in this process, over real sockets and TLS.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
 use bytes::Bytes;
-use hancock_proto::app::Resources;
-use hancock_proto::hub::{AgentMessage, Hello};
-use hancock_proto::ids::{Generation, NodeId};
-use hancock_proto::resources::{NodeInfo, PortRange};
+use hancock_proto::hub::AgentMessage;
+use hancock_proto::ids::NodeId;
+use hancock_testkit::node::hello;
 use hancock_testkit::wait::{stays_async, wait_for_async};
 use hancock_tls::{Conn, Connector, HTTP, Pin, enroll, pinned};
 use hancock_wire::AgentFrame;
@@ -314,28 +312,7 @@ async fn session(masters: &Masters, node: &str) -> tonic::Streaming<hancock_wire
 }
 
 fn frame(node: &str) -> AgentFrame {
-    let info = NodeInfo {
-        node: node.parse().unwrap(),
-        hostname: node.to_owned(),
-        address: "127.0.0.1".to_owned(),
-        labels: BTreeMap::new(),
-        capacity: Resources::default(),
-        ports: PortRange {
-            first: 31000,
-            last: 31001,
-        },
-        runtime: "process".to_owned(),
-        kernel: String::new(),
-        addresses: Vec::new(),
-        arch: "x86_64".to_owned(),
-        version: "0.1.0".to_owned(),
-    };
-    let hello = AgentMessage::Hello(Hello {
-        info,
-        boot: "b1".parse().unwrap(),
-        generation: Generation(0),
-        registry: None,
-    });
+    let hello = AgentMessage::Hello(hello(node, "b1"));
     AgentFrame {
         fence: None,
         body: serde_json::to_vec(&hello).unwrap(),
