@@ -17,8 +17,8 @@ mod next;
 pub enum SnapshotError {
     /// Written by a newer version.
     #[error(
-        "snapshot has format {found}, this version reads up to {known}; install the version that wrote it, or a newer one"
-        , known = Format::NEWEST
+        "snapshot has format {found}, this version reads up to {known}; install the version that wrote it, or a newer one",
+        known = Format::NEWEST
     )]
     Newer {
         /// Format found.

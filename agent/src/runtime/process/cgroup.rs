@@ -35,16 +35,17 @@ pub(super) fn create(folder: &Path, spec: &StartSpec) -> io::Result<Vec<Cgroup>>
 /// Gives the groups of an instance that runs other limits.
 ///
 /// # Errors
-/// It has none, or uses more than it should be given.
+/// It uses more than it should be given, or has no groups and limits are named; without any it goes on as it was started.
 pub(super) fn change(folder: &Path, reserved: &Resources, limits: &Limits) -> io::Result<()> {
     let name = name(folder);
     let places = ["", "memory"].map(|h| Path::new(ROOT).join(h).join(OURS).join(&name));
-    if !places.iter().any(|place| place.is_dir()) {
-        return Err(io::Error::other(
+    match places.iter().any(|place| place.is_dir()) {
+        true => set(&name, reserved, limits).map(drop),
+        false if limits.is_default() => Ok(()),
+        false => Err(io::Error::other(
             "it was started without control groups; restart it where there are some",
-        ));
+        )),
     }
-    set(&name, reserved, limits).map(drop)
 }
 
 fn set(name: &str, reserved: &Resources, limits: &Limits) -> io::Result<Vec<Cgroup>> {
@@ -175,4 +176,23 @@ fn home(hierarchy: &str) -> PathBuf {
     Path::new(ROOT)
         .join(hierarchy)
         .join(own.unwrap_or_default())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Where the machine has no groups, one without limits was started all the same: nothing is missed later.
+    #[test]
+    fn who_was_started_without_groups_gets_no_limits() {
+        let (folder, reserved) = (Path::new("/no/such/web-1"), Resources::default());
+        change(folder, &reserved, &Limits::default()).unwrap();
+        let limits = Limits {
+            pids: Some(9),
+            ..Limits::default()
+        };
+        let error = change(folder, &reserved, &limits).unwrap_err();
+        assert!(error.to_string().contains("without control groups"));
+    }
 }
