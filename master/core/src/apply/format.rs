@@ -10,7 +10,8 @@ use crate::refuse;
 
 pub(super) fn agree(step: &mut Step<'_>, format: Format) -> Result<Reply, ApiError> {
     let before = step.state.format;
-    if format != before.next() {
+    // Both, because the largest number is its own next.
+    if format <= before || format != before.next() {
         return Err(refuse::outdated(format!("write format {format}")));
     }
     step.state.format = format;
