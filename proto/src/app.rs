@@ -11,6 +11,7 @@ pub mod path;
 mod port;
 mod proxy;
 mod storage;
+pub mod writers;
 
 use std::collections::BTreeMap;
 
@@ -336,6 +337,8 @@ pub struct Update {
 pub enum Strategy {
     /// A whole second set, one switch, then the old set goes.
     BlueGreen,
+    /// The old set goes first, and the new one starts when its nodes have said so: never two at once. Nobody serves in between.
+    Recreate,
 }
 
 /// How an instance ends.
@@ -430,6 +433,11 @@ impl AppSpec {
     pub fn named_volumes(&self) -> impl Iterator<Item = &str> {
         let named = self.volumes.iter().filter(|v| v.kind == VolumeKind::Volume);
         named.map(|v| v.source.as_str())
+    }
+
+    /// Whether one of its volumes has a single writer.
+    pub fn has_single_writer(&self) -> bool {
+        self.volumes.iter().any(|v| v.exclusive)
     }
 
     /// The check the spec itself asks for.

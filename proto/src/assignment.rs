@@ -1,6 +1,6 @@
 //! What one node shall run: derived from the master's state, stored by the agent before it acts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,10 @@ pub struct AssignedInstance {
     /// How often it was asked to be restarted; its node restarts it once for a higher number than it knows.
     #[serde(default)]
     pub restarts_asked: u32,
+    /// Targets of its volumes that have a single writer. Not said of the volumes themselves, as agents of former versions read no more of
+    /// them than they know.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub exclusive: BTreeSet<String>,
 }
 
 /// When a running instance is as good as dead.

@@ -53,17 +53,19 @@ pub enum Level {
 }
 
 /// Every kind of event there is.
-pub const KINDS: [&str; 27] = [
+pub const KINDS: [&str; 29] = [
     "app_applied",
     "app_deleted",
     "app_stopped",
     "app_started",
     "deployment_started",
+    "deployment_clearing",
     "deployment_promoted",
     "deployment_successful",
     "deployment_failed",
     "deployment_aborted",
     "deployment_superseded",
+    "app_brought_back",
     "instance_placed",
     "instance_running",
     "instance_replaced",

@@ -19,6 +19,7 @@ mod import;
 mod liveness;
 mod masters;
 mod operate;
+mod recreate;
 mod refuse;
 mod rollout;
 mod runtime;

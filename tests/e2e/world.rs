@@ -365,7 +365,9 @@ struct Containers(String, Runtime);
 impl Drop for Containers {
     fn drop(&mut self) {
         if self.1 == Runtime::Docker {
-            docker::remove_all(&format!("hancock.node={}", self.0));
+            let label = format!("hancock.node={}", self.0);
+            docker::remove_all(&label);
+            docker::remove_volumes(&label);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hancock_proto::app::{Container, File, Limits, Network, PullPolicy, Resources, Volume};
+use hancock_proto::app::{
+    Container, File, Limits, Network, PullPolicy, Resources, Volume, VolumeKind,
+};
 use hancock_proto::assignment::{AssignedInstance, PortBinding, RunSpec};
 use hancock_proto::ids::{AppName, InstanceId, Version};
 use hancock_proto::template::{Scope, TemplateError, render};
@@ -71,6 +73,13 @@ impl StartSpec {
     /// Every host port it was given.
     pub fn host_ports(&self) -> impl Iterator<Item = u16> + '_ {
         self.ports.iter().flat_map(PortBinding::hosts)
+    }
+
+    /// Folders of the host it may write to.
+    pub fn folders(&self) -> Vec<String> {
+        let written = self.volumes.iter();
+        let written = written.filter(|v| v.kind == VolumeKind::Bind && !v.read_only);
+        written.map(|v| v.source.clone()).collect()
     }
 }
 
@@ -238,6 +247,7 @@ mod tests {
             liveness: None,
             stop_after: None,
             restarts_asked: 0,
+            exclusive: std::collections::BTreeSet::new(),
             run: RunSpec {
                 image: None,
                 pull_policy: PullPolicy::Missing,

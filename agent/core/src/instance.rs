@@ -337,7 +337,13 @@ impl Instance {
         self.busy = None;
         match (deed, outcome) {
             (Deed::Prepare, Ok(())) => self.prepared = true,
-            (Deed::Start, Ok(())) => self.memory.phase = Phase::Up,
+            (Deed::Start, Ok(())) => {
+                self.memory.phase = Phase::Up;
+                // What a first start waited for is over; why there was another one stays to be read.
+                if self.memory.restarts == 0 {
+                    self.memory.reason = None;
+                }
+            }
             (Deed::Prepare | Deed::Start, Err(failure)) => self.not_started(failure, want, now),
             (Deed::Stop | Deed::Kill, Ok(())) => {
                 self.settle();

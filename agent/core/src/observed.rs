@@ -32,6 +32,9 @@ pub struct Observed {
     pub stop: StopRule,
     /// Host ports it was given.
     pub host_ports: Vec<u16>,
+    /// Folders of the host it may write to, as far as the runtime tells.
+    #[serde(default)]
+    pub folders: Vec<String>,
     /// How it is.
     pub state: State,
     /// What the image's own check says. None: it has none, or nobody asks it.

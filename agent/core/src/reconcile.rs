@@ -15,6 +15,7 @@ use crate::instance::{Deed, Instance, Next};
 use crate::node::Node;
 use crate::observed::{Observed, StopRule};
 use crate::ports::{Claim, claim};
+use crate::writers::Writer;
 
 #[cfg(test)]
 mod properties;
@@ -27,7 +28,7 @@ pub(crate) mod samples {
     pub(crate) use super::world::{assigned, assignment, id};
 }
 
-/// How long a start waits before it looks again whether its ports are free.
+/// How long a start waits before it looks again whether its ports and volumes are free.
 const PORT_RETRY: Duration = Duration::from_millis(200);
 
 /// What to do now.
@@ -198,6 +199,7 @@ impl Node {
             }
             Deed::Start => {
                 self.ports_free(id, instance, now)?;
+                self.writes_alone(id, instance, now)?;
                 self.may_start(instance, now)?;
                 Some(Action::Start(self.spec(id, instance)?))
             }
@@ -243,6 +245,16 @@ impl Node {
                 None
             }
         }
+    }
+
+    /// None: somebody else may still write to what is to be its own, and the instance was told so.
+    fn writes_alone(&self, id: &InstanceId, instance: &mut Instance, now: Timestamp) -> Option<()> {
+        let Some(Writer { holder, what }) = self.writer_beside(id) else {
+            return Some(());
+        };
+        let reason = format!("waits for {what}, which {holder} may still write to");
+        instance.postpone(now + PORT_RETRY, reason);
+        None
     }
 
     /// None: too many starts began just now, and the instance was told to wait.

@@ -227,6 +227,7 @@ impl FakeRuntime {
             version: spec.version,
             stop: spec.stop.clone(),
             host_ports: spec.host_ports().collect(),
+            folders: spec.folders(),
             state: State::Running { since: Some(now) },
             health: script.health.clone().filter(|_| spec.image_check),
         };

@@ -252,6 +252,7 @@ pub async fn volumes_of_every_kind(bench: Bench) {
         target: target.to_owned(),
         read_only: false,
         size: None,
+        exclusive: false,
     };
     let tmpfs = Volume {
         size: Some(Size::mib(2)),

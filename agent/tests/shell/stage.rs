@@ -1,6 +1,6 @@
 //! The stage: an agent between a leader played by the test and a balancer that records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -251,6 +251,7 @@ impl Stage {
             liveness: None,
             stop_after: self.stop_after,
             restarts_asked: self.restarts_asked,
+            exclusive: BTreeSet::new(),
             run: RunSpec {
                 image: None,
                 pull_policy: PullPolicy::Missing,

@@ -3,6 +3,7 @@
 mod admission;
 mod apps;
 mod claims;
+mod clear;
 mod cutover;
 mod deployments;
 mod format;
@@ -25,6 +26,8 @@ use crate::state::State;
 
 pub(crate) use admission::{action, check as admit};
 pub(crate) use claims::{listens, spoken};
+pub(crate) use clear::{Way, may_run, way};
+pub(crate) use cutover::must_report;
 pub(crate) use heal::{effect, is_replacement};
 pub(crate) use promote::{MAX_GENERATIONS, can_go_back};
 use step::Step;
@@ -93,6 +96,7 @@ fn turn(step: &mut Step<'_>, command: &Command) -> Result<Reply, ApiError> {
             placements,
             ..
         } => place::place(step, purpose, *first, placements),
+        C::Clear { deployment, .. } => clear::clear(step, *deployment),
         C::Promote { deployment, .. } => promote::promote(step, *deployment),
         C::Heal { app, join, .. } => heal::heal(step, app, join),
         C::Discard { app, instances, .. } => heal::discard(step, app, instances),

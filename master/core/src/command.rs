@@ -177,6 +177,13 @@ pub enum Command {
         /// The leader's clock.
         at: Timestamp,
     },
+    /// A deployment that starts nothing beside what runs goes on: what runs is to go, or has gone.
+    Clear {
+        /// The deployment.
+        deployment: DeploymentId,
+        /// The leader's clock.
+        at: Timestamp,
+    },
     /// The new instances of a deployment are ready: route to them.
     Promote {
         /// The deployment.
@@ -489,6 +496,7 @@ impl Command {
             | C::NodeLost { at, .. }
             | C::NodeFound { at, .. }
             | C::Place { at, .. }
+            | C::Clear { at, .. }
             | C::Promote { at, .. }
             | C::Heal { at, .. }
             | C::Discard { at, .. }

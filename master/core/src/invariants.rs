@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hancock_proto::app::Volume;
+use hancock_proto::app::writers::{clash, spoken};
 use hancock_proto::assignment::PortBinding;
+use hancock_proto::ids::NodeId;
 use hancock_proto::time::Timestamp;
 
 use crate::desired;
 use crate::leader::LeaderView;
 use crate::plan;
-use crate::state::{App, Index, Phase, Stage, State};
+use crate::state::{App, Index, Instance, Phase, Stage, State, written};
 
 /// Everything that is wrong with a state; empty when it is sound.
 pub fn check(state: &State) -> Vec<String> {
@@ -24,6 +27,7 @@ pub fn check(state: &State) -> Vec<String> {
         wrong.push("the index is not what follows from the state".to_owned());
     }
     ports(state, &mut wrong);
+    writers(state, &mut wrong);
     wrong
 }
 
@@ -62,7 +66,8 @@ fn routes(state: &State, app: &App, wrong: &mut Vec<String>) {
         }
     }
     let wanted = app.live_spec().map_or(0, |s| s.replicas);
-    if wanted > 0 && app.routes.serving.is_empty() {
+    // Unless what ran was stopped before anything starts.
+    if wanted > 0 && app.routes.serving.is_empty() && app.resting.is_none() {
         wrong.push(format!("{name} is live and routes to nobody"));
     }
     let moving = app.routes.cutovers.iter().filter(|c| c.moves).count();
@@ -152,5 +157,28 @@ fn ports(state: &State, wrong: &mut Vec<String>) {
                 ));
             }
         }
+    }
+}
+
+/// Who has a volume to itself shares it with nobody who may run on the node.
+fn writers(state: &State, wrong: &mut Vec<String>) {
+    let mut there: BTreeMap<&NodeId, Vec<(&Instance, &[Volume])>> = BTreeMap::new();
+    for instance in state.instances.values() {
+        let Some(volumes) = written(state, instance) else {
+            continue;
+        };
+        let others = there.entry(&instance.node).or_default();
+        for (other, theirs) in &*others {
+            if let Some(volume) = clash((&instance.app, volumes), (&other.app, theirs)) {
+                wrong.push(format!(
+                    "{} and {} may write to {} of {}",
+                    other.id,
+                    instance.id,
+                    spoken(volume),
+                    instance.node
+                ));
+            }
+        }
+        others.push((instance, volumes));
     }
 }

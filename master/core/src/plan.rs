@@ -7,7 +7,7 @@ mod heal;
 mod nodes;
 mod registry;
 
-pub(crate) use deployments::{manner, peers};
+pub(crate) use deployments::{manner, obstacle, peers};
 
 use std::collections::BTreeSet;
 

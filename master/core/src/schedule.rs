@@ -3,6 +3,7 @@
 mod filter;
 mod homes;
 mod ports;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::state::{Instance, Node, NodeState, State};
 
 pub(crate) use filter::Misfit;
 use homes::Homes;
+use writers::Writers;
 
 /// How long a node is remembered for an app that came to nothing there.
 const FAILED_FOR: Duration = Duration::from_secs(600);
@@ -49,6 +51,7 @@ struct Slot<'a> {
     /// Instances of each app that came to nothing here lately.
     failed: BTreeMap<AppName, u32>,
     offer: Option<&'a Offer>,
+    writers: Writers,
 }
 
 /// What is to be placed.
@@ -81,6 +84,16 @@ struct Score<'a> {
 impl<'a> Board<'a> {
     /// The nodes as they are.
     pub(crate) fn new(state: &'a State, view: &'a LeaderView, now: Timestamp) -> Self {
+        Self::without(state, view, now, None)
+    }
+
+    /// The nodes as they will be without the instances of an app.
+    pub(crate) fn without(
+        state: &'a State,
+        view: &'a LeaderView,
+        now: Timestamp,
+        gone: Option<&AppName>,
+    ) -> Self {
         let listens = listens(state).into_iter();
         let listens = listens.map(|(port, app)| (port, format!("the TCP service of {app}")));
         let listens: BTreeMap<_, _> = listens.collect();
@@ -90,7 +103,8 @@ impl<'a> Board<'a> {
         };
         let nodes = state.nodes.iter();
         let mut slots: BTreeMap<_, _> = nodes.map(|(id, node)| (id, empty(node))).collect();
-        for instance in state.instances.values() {
+        let staying = state.instances.values();
+        for instance in staying.filter(|i| gone != Some(&i.app)) {
             let app = state.apps.get(&instance.app);
             let spec = app.and_then(|a| a.spec(instance.version));
             if let (Some(slot), Some(spec)) = (slots.get_mut(&instance.node), spec) {
@@ -172,9 +186,10 @@ impl<'a> Board<'a> {
         slot.used = slot.used.plus(&spec.resources);
         slot.total += 1;
         *slot.per_app.entry(spec.app.clone()).or_default() += 1;
+        let who = format!("a new instance of {}", spec.app);
+        slot.writers.add(&spec.app, &spec.volumes, &who);
         for port in ports.iter().flat_map(PortBinding::hosts) {
-            slot.taken
-                .insert(port, format!("a new instance of {}", spec.app));
+            slot.taken.insert(port, who.clone());
         }
     }
 }
@@ -207,6 +222,7 @@ fn slot<'a>(state: &State, view: &'a LeaderView, now: Timestamp, node: &'a Node)
         per_app: BTreeMap::new(),
         failed: BTreeMap::new(),
         offer: view.offer_of(id),
+        writers: Writers::default(),
     }
 }
 
@@ -217,6 +233,10 @@ fn reserve(slot: &mut Slot<'_>, instance: &Instance, spec: &AppSpec) {
     *slot.per_app.entry(instance.app.clone()).or_default() += 1;
     for port in instance.ports.iter().flat_map(PortBinding::hosts) {
         slot.taken.insert(port, instance.id.to_string());
+    }
+    if !instance.is_over() {
+        let who = instance.id.as_str();
+        slot.writers.add(&instance.app, &spec.volumes, who);
     }
 }
 

@@ -10,6 +10,7 @@ mod index;
 mod instance;
 mod kept;
 mod node;
+mod writers;
 mod zones;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(crate) use index::{Index, Tally};
 pub use instance::{Instance, Origin, Stage};
 pub use kept::{Kept, KeptUpstream};
 pub use node::{Assigned, Node, NodeState, Released};
+pub(crate) use writers::{is_single_writer, writer_here, written};
 pub(crate) use zones::Carry;
 
 /// Events kept for readers.

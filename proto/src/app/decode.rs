@@ -88,7 +88,8 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let checked = judged || (image.is_some() && own.is_none());
     let liveness = health::liveness(&top.field("liveness"), checked.then_some(fall));
     let default = Update::judged(judged);
-    let update = lifecycle::update(&top.field("update"), replicas, default);
+    let single = storage::single_writer(&top.field("volumes"));
+    let update = lifecycle::update(&top.field("update"), replicas, single, default);
     let stop = lifecycle::stop(&top.field("stop"));
     let placement = lifecycle::placement(&top.field("placement"));
     let restart = lifecycle::restart(&top.field("restart"));

@@ -25,6 +25,9 @@ pub struct Volume {
     /// Most a tmpfs holds. None: half of the node's memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
+    /// One writer: no other instance on the node that may write to it, of this app or another, runs at the same time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
 }
 
 /// What is mounted.

@@ -9,7 +9,7 @@ use hancock_proto::upstream::UpstreamDoc;
 
 use crate::cluster::Then;
 use crate::settings::Fault;
-use crate::specs::{APPS, CITIES, IN_ZONES, VERSIONS, city, spec};
+use crate::specs::{ALONE, APPS, CITIES, IN_ZONES, VERSIONS, city, spec};
 use crate::world::{EngineEvent, Event, World};
 
 impl World {
@@ -87,7 +87,10 @@ impl World {
 
     fn new_version(&mut self, app: &str) -> Command {
         let more = if self.settings.zones { IN_ZONES } else { 0 };
-        let version = self.rng.below(VERSIONS + more);
+        let version = match self.settings.alone && self.rng.percent(40) {
+            true => VERSIONS + IN_ZONES + self.rng.below(ALONE),
+            false => self.rng.below(VERSIONS + more),
+        };
         let replicas = u32::try_from(self.rng.between(1, 3)).unwrap_or(1);
         Command::ApplyApp {
             spec: spec(app, version, replicas),

@@ -87,6 +87,7 @@ impl Engine {
                 version: spec.version,
                 stop: spec.stop.clone(),
                 host_ports: ports,
+                folders: spec.folders(),
                 state: State::Running {
                     since: Some(Timestamp(now)),
                 },

@@ -30,6 +30,7 @@
 //! | who must confirm, and who does not | apps that move between zones, nodes that change their labels, nodes off, cut off, with a slow disk; leaders that change at any step, clocks that jump |
 //! | dead agent, living instance | daemons that end and come back while their instances and deeds go on |
 //! | terms everywhere | assignments that come late, twice, from a former leader |
+//! | one writer | versions that run alone, volumes and folders with a single writer, one folder for both apps, among all of the above |
 //!
 //! # The net
 //! Bugs put in by hand, each caught within 256 seeds, and by what:

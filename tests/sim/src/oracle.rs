@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::state::{Phase, State};
 use hancock_master_core::{documents, invariants};
+use hancock_proto::app::Volume;
 use hancock_proto::assignment::PortBinding;
-use hancock_proto::ids::{DeploymentId, DocIndex, Generation, InstanceId, Term};
+use hancock_proto::ids::{AppName, DeploymentId, DocIndex, Generation, InstanceId, Term};
 use hancock_proto::registry::Outcome;
 use hancock_proto::service::ServiceName;
 
@@ -43,6 +44,8 @@ pub(crate) struct Oracle {
     empty: BTreeSet<DocIndex>,
     removed: BTreeSet<ServiceName>,
     ended: BTreeMap<DeploymentId, Phase>,
+    /// What each instance that ever was runs, and what it writes to.
+    writes: BTreeMap<InstanceId, (AppName, Vec<String>, Vec<Volume>)>,
     /// No request that begins from then on may fail.
     pub(crate) strict: Option<u64>,
     /// How often what was judged, to see that the net is wide.
@@ -90,6 +93,7 @@ impl World {
             Command::Place {
                 first, placements, ..
             } => {
+                self.remember_volumes(&state);
                 for (n, placement) in (*first..).zip(placements) {
                     let node = placement.node.clone();
                     for port in placement.ports.iter().flat_map(PortBinding::hosts) {
@@ -125,7 +129,7 @@ impl World {
                 continue;
             }
             let wanted = app.live_spec().map_or(0, |s| s.replicas);
-            if app.routes.serving.is_empty() && wanted == 0 {
+            if app.routes.serving.is_empty() && (wanted == 0 || app.resting.is_some()) {
                 self.oracle.empty.insert(app.routes.index);
             }
             let gone = documents(state, app);

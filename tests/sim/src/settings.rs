@@ -79,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) external: bool,
     /// Apps move between zones. Only with the registry of the replicated state: it is what is filtered for each node.
     pub(crate) zones: bool,
+    /// Some versions of apps run alone, and have what they write to for themselves.
+    pub(crate) alone: bool,
     /// Host ports per node; few, so that they are given out again soon.
     pub(crate) ports: u16,
     /// Faults that may be among them.
@@ -110,6 +112,7 @@ impl Settings {
             calm,
             external,
             zones,
+            alone: rng.percent(40),
             ports: if rng.percent(50) { 8 } else { 100 },
             faults,
             pause: [1500, 6000, 20_000][rng.below(3)],
@@ -124,6 +127,7 @@ impl Settings {
             calm: true,
             external: false,
             zones: false,
+            alone: false,
             ports: 100,
             faults: BTreeSet::new(),
             pause: 1500,

@@ -195,5 +195,7 @@ fn settled_app(app: &App) -> Option<String> {
     let live = app.live_spec().filter(|s| viable(s));
     let wanted = live.map_or(0, |s| s.replicas as usize);
     let have = app.routes.serving.len();
-    (have != wanted).then(|| format!("{name} has {have} of {wanted} replicas"))
+    // There may be no place left where they could write alone.
+    let crowded = live.is_some_and(|s| s.has_single_writer()) && have < wanted;
+    (have != wanted && !crowded).then(|| format!("{name} has {have} of {wanted} replicas"))
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hancock_proto::app::{
-    AppSpec, Balance, Placement, Restart, Service, ServiceProtocol, Stop, Update,
+    AppSpec, Balance, Placement, Restart, Service, ServiceProtocol, Stop, Strategy, Update, Volume,
+    VolumeKind,
 };
 use hancock_proto::ids::ZoneName;
 use hancock_proto::units::Span;
@@ -16,6 +17,9 @@ pub(crate) const VERSIONS: usize = 8;
 
 /// Those in zones come after them.
 pub(crate) const IN_ZONES: usize = 3;
+
+/// Those that run alone come last.
+pub(crate) const ALONE: usize = 3;
 
 /// Zones there are, each of the nodes with a label of its name; nodes of the last one are in none.
 pub(crate) const CITIES: [&str; 3] = ["oslo", "bergen", "lund"];
@@ -57,9 +61,25 @@ pub(crate) fn spec(app: &str, version: usize, replicas: u32) -> Arc<AppSpec> {
             spec.command = vec!["serve".to_owned(), "v0".to_owned()];
             zone(&mut spec, CITIES[1]);
         }
+        // Old and new never side by side; and what they write to has one writer, an app's own or both apps'.
+        11 => spec.update.strategy = Strategy::Recreate,
+        12 => own(&mut spec, VolumeKind::Volume, "data"),
+        13 => own(&mut spec, VolumeKind::Bind, "/srv/data"),
         _ => {}
     }
     Arc::new(spec)
+}
+
+fn own(spec: &mut AppSpec, kind: VolumeKind, source: &str) {
+    spec.update.strategy = Strategy::Recreate;
+    spec.volumes.push(Volume {
+        kind,
+        source: source.to_owned(),
+        target: "/data".to_owned(),
+        read_only: false,
+        size: None,
+        exclusive: true,
+    });
 }
 
 fn zone(spec: &mut AppSpec, name: &str) {

@@ -91,6 +91,19 @@ pub fn remove_all(label: &str) {
     }
 }
 
+/// Removes every named volume with `label`; as [`remove_all`].
+pub fn remove_volumes(label: &str) {
+    let filter = format!("label={label}");
+    let named = run(&["volume", "ls", "--quiet", "--filter", &filter]);
+    let removed = named.and_then(|names| match names.lines().collect::<Vec<_>>() {
+        names if names.is_empty() => Ok(String::new()),
+        names => run(&[&["volume", "rm"], names.as_slice()].concat()),
+    });
+    if let Err(error) = removed {
+        eprintln!("volumes with label {label} may be left: {error}");
+    }
+}
+
 /// Whether `path` can be connected to.
 pub fn accepts(path: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(path).is_ok()

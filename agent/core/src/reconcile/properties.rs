@@ -121,6 +121,24 @@ proptest! {
     }
 
     #[test]
+    fn of_several_writers_one_runs_at_a_time(events in prop::collection::vec(event(), 1..120)) {
+        let (mut world, mut gone) = (World::new(), Vec::new());
+        world.single = true;
+        for event in events {
+            apply(&mut world, &mut gone, event);
+            // World::plan checks every action.
+            world.plan();
+        }
+        if world.node.assignment().is_some() {
+            world.assign(world.wanted.clone());
+        }
+        world.settle();
+        let wanted = world.wanted.iter().filter(|(_, d)| **d == Desired::Running);
+        let alive = wanted.filter(|(id, _)| !world.plan.reports[*id].life.is_over()).count();
+        prop_assert_eq!(world.running().len(), alive.min(1));
+    }
+
+    #[test]
     fn without_an_assignment_nothing_is_done(exits in prop::collection::vec(any::<bool>(), 1..20)) {
         let mut world = World::new();
         for n in 1..5 {

@@ -524,3 +524,54 @@ fn one_that_ends_while_it_starts_is_judged_with_its_last_lines() {
     let list: Vec<_> = world.engine.values().cloned().collect();
     assert_eq!(world.node.wants_tail(&list, world.now), [id(1)]);
 }
+
+/// The former one has ended by its own account only when a list says so, and its node's word is what counts.
+#[test]
+fn a_single_writer_starts_when_the_one_before_is_seen_stopped() {
+    let mut world = World::new();
+    world.single = true;
+    world.assign([(id(1), Running)].into());
+    world.settle();
+    world.assign([(id(1), Stopped), (id(2), Running)].into());
+    let waits = |world: &World| {
+        let report = &world.plan.reports[&id(2)];
+        let reason = report.reason.clone().unwrap_or_default();
+        (report.life, reason)
+    };
+    world.plan();
+    let mut prepared = world.under_way.iter();
+    let prepared = prepared.position(|a| a.deed() == Deed::Prepare).unwrap();
+    world.finish(prepared, End::Done);
+    world.now = world.now + Duration::from_secs(1);
+    assert!(world.plan().is_empty());
+    let told = "waits for volume data, which web-1 may still write to";
+    assert_eq!(waits(&world).1, told);
+    // The stop of the first one ends with an error: nobody knows whether it runs.
+    world.finish(0, End::DoneButLate);
+    world.now = world.now + Duration::from_secs(1);
+    assert!(world.plan().iter().all(|a| a.deed() != Deed::Start));
+    world.settle();
+    assert_eq!(world.running(), [id(2)].into());
+    assert_eq!(waits(&world), (Life::Running, String::new()));
+}
+
+/// A master that was put back to an earlier state does not know the one that runs; the node does.
+#[test]
+fn a_single_writer_waits_for_one_of_its_app_that_nobody_knows() {
+    let mut world = World::new();
+    world.single = true;
+    world.assign([(id(1), Running)].into());
+    world.settle();
+    world.assign([(id(2), Running)].into());
+    for _ in 0..30 {
+        while !world.under_way.is_empty() {
+            world.finish(0, End::Done);
+        }
+        world.list();
+        world.plan();
+        world.now = world.now + Duration::from_secs(1);
+    }
+    assert_eq!(world.running(), [id(1)].into());
+    world.settle();
+    assert_eq!(world.running(), [id(2)].into());
+}

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hancock_proto::app::{Container, Limits, PortProtocol, PullPolicy, Resources, Restart};
+use hancock_proto::app::{
+    Container, Limits, PortProtocol, PullPolicy, Resources, Restart, Volume, VolumeKind,
+};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired, PortBinding, RunSpec};
 use hancock_proto::ids::{Generation, InstanceId, NodeId, Term, Version};
 use hancock_proto::time::Timestamp;
@@ -40,6 +42,7 @@ pub(crate) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
         liveness: None,
         stop_after: None,
         restarts_asked: 0,
+        exclusive: BTreeSet::new(),
         run: RunSpec {
             image: None,
             pull_policy: PullPolicy::Missing,
@@ -68,6 +71,20 @@ pub(crate) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
     }
 }
 
+/// The same with a volume that has a single writer.
+pub(super) fn alone(mut assigned: AssignedInstance) -> AssignedInstance {
+    assigned.run.volumes = vec![Volume {
+        kind: VolumeKind::Volume,
+        source: "data".into(),
+        target: "/data".into(),
+        read_only: false,
+        size: None,
+        exclusive: false,
+    }];
+    assigned.exclusive = ["/data".to_owned()].into();
+    assigned
+}
+
 pub(crate) fn assignment(instances: BTreeMap<InstanceId, AssignedInstance>) -> Assignment {
     Assignment {
         cluster: owner().cluster,
@@ -89,6 +106,7 @@ pub(super) fn observed(id: &InstanceId, state: State) -> Observed {
             grace: Span::seconds(10),
         },
         host_ports: Vec::new(),
+        folders: Vec::new(),
         state,
         health: None,
     }
@@ -115,6 +133,8 @@ pub(super) struct World {
     pub(super) under_way: Vec<Action>,
     pub(super) lists: Vec<(Stamp, Vec<Observed>)>,
     pub(super) plan: Plan,
+    /// All instances write to one volume, which has a single writer.
+    pub(super) single: bool,
     /// Instances that were told to stop at any time.
     told_to_stop: BTreeSet<InstanceId>,
     /// Since when an instance is not assigned.
@@ -134,6 +154,7 @@ impl World {
             under_way: Vec::new(),
             lists: Vec::new(),
             plan: Plan::default(),
+            single: false,
             told_to_stop: BTreeSet::new(),
             let_go: BTreeMap::new(),
         }
@@ -152,7 +173,13 @@ impl World {
         let each = wanted.iter().enumerate();
         let each = each.map(|(n, (id, desired))| {
             let port = 20_000 + u16::try_from(n).unwrap();
-            (id.clone(), assigned(port, *desired))
+            let assigned = assigned(port, *desired);
+            let assigned = if self.single {
+                alone(assigned)
+            } else {
+                assigned
+            };
+            (id.clone(), assigned)
         });
         self.node.assign(assignment(each.collect()));
         let stopped = wanted.iter().filter(|(_, d)| **d == Desired::Stopped);
@@ -204,6 +231,7 @@ impl World {
             Action::Start(_) => {
                 assert!(!running, "started twice: {action:?}");
                 assert_eq!(wanted, Some(&Desired::Running), "unwanted: {action:?}");
+                self.check_alone(id);
             }
             Action::Prepare(_) | Action::Limit(..) => {
                 assert_eq!(wanted, Some(&Desired::Running));
@@ -218,6 +246,15 @@ impl World {
             }
             Action::Remove(_) => assert!(wanted.is_none() && !running, "removed: {action:?}"),
         }
+    }
+
+    /// Nobody else runs, or is being started, that writes to the same.
+    fn check_alone(&self, id: &InstanceId) {
+        let starting = self.under_way.iter().filter(|a| a.deed() == Deed::Start);
+        let starting = starting.map(|a| a.instance().clone());
+        let mut others = self.running().into_iter().chain(starting);
+        let other = others.find(|other| self.single && other != id);
+        assert_eq!(other, None, "{id} is started beside it");
     }
 
     /// What was not told to stop is stopped after its time only, unless it had ended already as far as its node knew.

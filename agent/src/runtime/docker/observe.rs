@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bollard::Docker;
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerSummary, ContainerSummaryStateEnum,
+    MountPoint,
 };
 use bollard::query_parameters::ListContainersOptions;
 use futures::{StreamExt, TryStreamExt};
@@ -59,7 +60,8 @@ async fn look(docker: &Docker, one: ContainerSummary) -> Result<Option<Observed>
             }
         }
     };
-    let seen = facts(&one.labels.unwrap_or_default(), state, health);
+    let mounts = one.mounts.unwrap_or_default();
+    let seen = facts(&one.labels.unwrap_or_default(), &mounts, state, health);
     // Deeds go by the name: one that has our labels and another name was made by somebody else, and could not be reached.
     let names = one.names.unwrap_or_default();
     let named = |seen: &Observed| {
@@ -71,6 +73,7 @@ async fn look(docker: &Docker, one: ContainerSummary) -> Result<Option<Observed>
 
 fn facts(
     labels: &HashMap<String, String>,
+    mounts: &[MountPoint],
     state: State,
     health: Option<Health>,
 ) -> Option<Observed> {
@@ -89,9 +92,17 @@ fn facts(
             grace: label(GRACE)?.parse().ok()?,
         },
         host_ports: ports.split(',').filter_map(|p| p.parse().ok()).collect(),
+        folders: folders(mounts),
         state,
         health,
     })
+}
+
+/// Folders of the host it may write to.
+fn folders(mounts: &[MountPoint]) -> Vec<String> {
+    let bound = |m: &&MountPoint| m.typ.as_deref() == Some("bind") && m.rw == Some(true);
+    let bound = mounts.iter().filter(bound);
+    bound.filter_map(|m| m.source.clone()).collect()
 }
 
 fn ended(state: &ContainerState) -> State {
@@ -125,7 +136,8 @@ pub(super) fn running(
         None => State::Running { since: None },
     };
     let health = health::inspected(there);
-    facts(&labels.unwrap_or_default(), state, health).ok_or_else(|| {
+    let mounts = there.mounts.clone().unwrap_or_default();
+    facts(&labels.unwrap_or_default(), &mounts, state, health).ok_or_else(|| {
         let reason = "a container of its name lacks our labels; remove it";
         RuntimeError::failed("start", &spec.instance, reason)
     })

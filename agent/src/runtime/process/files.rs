@@ -172,6 +172,7 @@ impl Folder {
         let spec = self.order()?.spec;
         Ok(Observed {
             host_ports: spec.host_ports().collect(),
+            folders: spec.folders(),
             owner: spec.owner,
             instance: spec.instance,
             app: spec.app,

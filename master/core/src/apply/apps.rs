@@ -172,6 +172,7 @@ fn create(step: &mut Step<'_>, spec: &Arc<AppSpec>) {
         heal_failures: 0,
         heal_after: Timestamp::default(),
         volumes: BTreeMap::new(),
+        resting: None,
     };
     step.insert_app(app);
     applied(step, &spec.app, Version(1));

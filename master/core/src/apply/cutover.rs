@@ -13,7 +13,9 @@ use super::sweep;
 use crate::acks::{self, settled_at};
 use crate::command::{Evidence, Reply, StopCause};
 use crate::refuse;
-use crate::state::{App, Carry, Cutover, Elsewhere, Node, Phase, Stage};
+use crate::state::{
+    App, Carry, Cutover, Elsewhere, Instance, Node, Phase, Stage, State, is_single_writer,
+};
 
 /// The routed set has changed by this command: the documents get its index. An app without services has nobody to tell.
 pub(super) fn reroute(step: &mut Step<'_>, name: &AppName) {
@@ -249,14 +251,15 @@ pub(super) fn settle(
     let app = step.app(name)?;
     let drained = app.routes.cutover(index).filter(|c| c.drain_at.is_some());
     let drained = drained.filter(|c| !c.moves);
-    let Some(cutover) = drained.filter(|c| is_through(step, c, unreported)) else {
+    let Some(cutover) = drained.filter(|c| is_through(step, &app, c, unreported)) else {
         return Err(refuse::outdated(format!("settle cutover of {name}")));
     };
     step.edit_app(name, |app| {
         app.routes.cutovers.retain(|c| c.index != index);
         let empty = app.routes.serving.is_empty() && app.routes.cutovers.is_empty();
         // Nothing is left of an app that is deleted, or whose first deployment failed.
-        let nothing = app.deleting || (app.live.is_none() && !app.stopped);
+        let kept = app.live.or(app.resting).is_some();
+        let nothing = app.deleting || (!kept && !app.stopped);
         app.routes.closed = empty && nothing;
     });
     if cutover.added.is_empty() && cutover.retiring.is_empty() && !step.app(name)?.routes.closed {
@@ -275,10 +278,27 @@ pub(super) fn settle(
 }
 
 /// Everybody on the way out has ended, or was told to and cannot say so.
-fn is_through(step: &Step<'_>, cutover: &Cutover, unreported: &BTreeSet<InstanceId>) -> bool {
+fn is_through(
+    step: &Step<'_>,
+    app: &App,
+    cutover: &Cutover,
+    unreported: &BTreeSet<InstanceId>,
+) -> bool {
+    let given_up = |i: &Instance| {
+        let told = i.stage == Stage::Ending && unreported.contains(&i.id);
+        told && !must_report(step.state, app, i)
+    };
     let gone = |id: &InstanceId| match step.state.instances.get(id) {
         None => true,
-        Some(i) => i.is_over() || (i.stage == Stage::Ending && unreported.contains(id)),
+        Some(i) => i.is_over() || given_up(i),
     };
     unreported.is_subset(&cutover.retiring) && cutover.retiring.iter().all(gone)
+}
+
+/// Whether only its node can say that an instance has stopped: it may be writing to what is its own, and nothing stops it there without
+/// masters. Who stops or deletes the app gives it up.
+pub(crate) fn must_report(state: &State, app: &App, instance: &Instance) -> bool {
+    let rules = app.spec(instance.rules);
+    let stops = rules.is_some_and(|r| r.disconnect.is_some());
+    is_single_writer(state, instance) && !stops && !app.stopped && !app.deleting
 }

@@ -8,6 +8,7 @@ use hancock_proto::ids::{AppName, DeploymentId, InstanceId, Version};
 use hancock_proto::report::Life;
 
 use super::admission;
+use super::clear::{bring_back, stops_first};
 use super::promote;
 use super::step::{About, Step};
 use super::sweep;
@@ -94,15 +95,16 @@ pub(super) fn advance(step: &mut Step<'_>, name: &AppName) {
     let Some(next) = queued else { return };
     let kind = classify(&app, &next);
     let brings = brings(&app, &next, kind);
+    let clears = stops_first(&app, &next, kind);
     let at = step.at;
     step.edit_deployment(next.id, |d| {
         d.kind = kind;
-        d.from = app.live;
+        d.from = app.live.or(app.resting);
         d.brings = brings;
-        d.phase = if brings > 0 {
-            Phase::Placing
-        } else {
-            Phase::Starting
+        d.phase = match brings {
+            0 => Phase::Starting,
+            _ if clears => Phase::Clearing,
+            _ => Phase::Placing,
         };
         d.since = at;
         d.progress = at;
@@ -291,7 +293,9 @@ pub(super) fn place_again(
 pub(super) fn abort(step: &mut Step<'_>, id: DeploymentId) -> Result<Reply, ApiError> {
     let d = step.deployment(id)?;
     let irrevocable = matches!(d.kind, Kind::Stop | Kind::Delete);
-    if d.phase.before_promotion() && !irrevocable {
+    if d.phase == Phase::Clearing && nobody_drains(step, &d) {
+        promote::revert(step, &d, "aborted on demand", true);
+    } else if d.phase.before_promotion() && !irrevocable {
         end(step, id, Phase::Aborted, "aborted on demand".to_owned());
     } else if d.phase == Phase::Promoting && !irrevocable {
         if !promote::can_go_back(step.state, &*step.app(&d.app)?, &d) {
@@ -304,6 +308,13 @@ pub(super) fn abort(step: &mut Step<'_>, id: DeploymentId) -> Result<Reply, ApiE
         return Err(refuse::too_late(id, d.phase.word()));
     }
     Ok(Reply::Deployment(id))
+}
+
+/// Whether who is on the way out by it can simply stay.
+fn nobody_drains(step: &Step<'_>, d: &Deployment) -> bool {
+    let app = step.state.apps.get(&d.app);
+    let cutover = app.and_then(|app| app.routes.cutover(d.cutover?));
+    cutover.is_some_and(|c| c.drain_at.is_none())
 }
 
 /// Ends a deployment; instances it brought and that were never routed go with it, unless it went well.
@@ -336,5 +347,8 @@ pub(super) fn end(step: &mut Step<'_>, id: DeploymentId, phase: Phase, reason: S
         d.ended = Some(at);
         d.reason = reason;
     });
+    if matches!(phase, Phase::Failed | Phase::Aborted) {
+        bring_back(step, &d);
+    }
     advance(step, &d.app);
 }

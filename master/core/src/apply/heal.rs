@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hancock_proto::api::{ApiError, ApplyReply};
+use hancock_proto::app::Strategy;
 use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, InstanceId};
 
@@ -109,7 +110,12 @@ fn crowd(state: &State, app: &App, instance: &Instance) -> usize {
 pub(super) fn replace(step: &mut Step<'_>, id: &InstanceId) -> Result<Reply, ApiError> {
     let instance = step.state.instances.get(id).cloned();
     let instance = instance.ok_or_else(|| refuse::instance_not_found(id))?;
+    let rules = step.app(&instance.app)?.spec(instance.rules).cloned();
+    let alone = rules.is_some_and(|r| r.update.strategy == Strategy::Recreate);
     let why = match instance.stage {
+        _ if alone => Some(
+            "its app starts nothing beside what runs; `hancock app restart` stops and starts all of it",
+        ),
         _ if instance.is_over() => Some("it has ended, and another one comes in its place anyway"),
         Stage::Live => None,
         Stage::Starting => Some("it is on its way in; abort what brings it, or wait"),
@@ -189,6 +195,7 @@ fn carry_out(step: &mut Step<'_>, app: &App, effect: &Effect) {
             .retain(|i| !effect.drop.contains(i) && !effect.retire.contains(i));
         if !effect.join.is_empty() {
             app.heal_failures = 0;
+            app.resting = None;
         }
         if !effect.join.is_empty() || !effect.retire.is_empty() {
             app.routes.cutovers.push(Cutover {

@@ -16,7 +16,9 @@ use super::zones;
 use crate::command::{MasterDeed, Reply};
 use crate::desired::is_ready;
 use crate::refuse;
-use crate::state::{Assigned, Instance, Node, NodeState, Origin, Phase, Stage, State};
+use crate::state::{
+    Assigned, Instance, Node, NodeState, Origin, Phase, Stage, State, is_single_writer,
+};
 
 pub(super) fn init(step: &mut Step<'_>, cluster: &ClusterId) -> Result<Reply, ApiError> {
     if let Some(have) = &step.state.cluster {
@@ -160,11 +162,11 @@ fn replace_starting(step: &mut Step<'_>, node: &NodeId) {
     }
 }
 
-/// Whether its node stops it without contact.
-fn must_stop(state: &State, instance: &Instance) -> bool {
+/// Whether it must not run twice: its node stops it without contact, or what it writes to is its own.
+fn is_alone(state: &State, instance: &Instance) -> bool {
     let app = state.apps.get(&instance.app);
     let rules = app.and_then(|a| a.spec(instance.rules));
-    rules.is_some_and(|r| r.disconnect.is_some())
+    rules.is_some_and(|r| r.disconnect.is_some()) || is_single_writer(state, instance)
 }
 
 /// Instances on a node that deployments have brought and not promoted.
@@ -173,7 +175,7 @@ fn starting(state: &State, node: &NodeId) -> BTreeMap<DeploymentId, BTreeSet<Ins
     let here = state.nodes.get(node).into_iter();
     for id in here.flat_map(|node| node.assigned.keys()) {
         // One that must not run twice is given up by its deployment's deadline, not replaced.
-        let known = state.instances.get(id).filter(|i| !must_stop(state, i));
+        let known = state.instances.get(id).filter(|i| !is_alone(state, i));
         let Some(Origin::Deployment(deployment)) = known.map(|i| i.origin) else {
             continue;
         };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hancock_proto::api::ApiError;
+use hancock_proto::app::writers::clash;
 use hancock_proto::assignment::PortBinding;
 use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, DocIndex, InstanceId, NodeId, Version};
@@ -13,7 +14,7 @@ use super::claims;
 use super::step::{About, Step};
 use crate::command::{Placement, Purpose, Reply};
 use crate::refuse;
-use crate::state::{App, Instance, Origin, Phase, Stage};
+use crate::state::{App, Instance, Origin, Phase, Stage, writer_here};
 
 pub(super) fn place(
     step: &mut Step<'_>,
@@ -22,7 +23,8 @@ pub(super) fn place(
     placements: &[Placement],
 ) -> Result<Reply, ApiError> {
     let (app, version, origin) = demand(step, purpose, placements.len())?;
-    if first != step.state.last_instance + 1 || !ports_free(step, placements) {
+    let free = ports_free(step, placements) && writers_apart(step, &app, version, placements);
+    if first != step.state.last_instance + 1 || !free {
         return Err(refuse::outdated("place"));
     }
     let mut ids = BTreeSet::new();
@@ -84,6 +86,20 @@ fn ports_free(step: &Step<'_>, placements: &[Placement]) -> bool {
             let listened = claims::listener(step.state, port).is_some();
             !taken(port) && !listened && seen.insert((&p.node, port))
         })
+    })
+}
+
+/// Nobody gets a volume beside its only writer.
+fn writers_apart(step: &Step<'_>, app: &App, version: Version, placements: &[Placement]) -> bool {
+    let Some(spec) = app.spec(version) else {
+        return false;
+    };
+    let mine = (&app.name, &*spec.volumes);
+    let alone = clash(mine, mine).is_some();
+    let mut seen: BTreeSet<&NodeId> = BTreeSet::new();
+    placements.iter().all(|p| {
+        let held = writer_here(step.state, &p.node, &app.name, &spec.volumes);
+        held.is_none() && (seen.insert(&p.node) || !alone)
     })
 }
 

@@ -38,7 +38,7 @@ pub(super) fn promote(step: &mut Step<'_>, id: DeploymentId) -> Result<Reply, Ap
     let at = step.at;
     let doc = step.doc();
     step.edit_deployment(id, |d| {
-        d.old = old;
+        d.old.extend(old);
         d.cutover = Some(doc);
         d.phase = Phase::Promoting;
         d.since = at;
@@ -82,6 +82,7 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
     let carried = Carry::of(step.state, app);
     step.edit_app(&app.name, |app| {
         app.live = (!matches!(d.kind, Kind::Stop | Kind::Delete)).then_some(d.version);
+        app.resting = None;
         app.routes.version = d.version;
         app.routes.closed = false;
         app.routes.serving.retain(|i| !old.contains(i));
@@ -190,6 +191,7 @@ fn withdraw(step: &mut Step<'_>, d: &Deployment) -> Option<BTreeSet<InstanceId>>
     step.edit_app(&d.app, |app| {
         let before = app.carried();
         app.live = d.from;
+        app.resting = None;
         app.routes.version = d.from.unwrap_or(app.routes.version);
         app.routes.serving.retain(|i| !d.new.contains(i));
         app.routes.serving.extend(cutover.retiring.iter().cloned());

@@ -117,6 +117,7 @@ fn used_versions(state: &State, app: &App) -> BTreeSet<Version> {
     [app.wanted, app.routes.version]
         .into_iter()
         .chain(app.live)
+        .chain(app.resting)
         .chain(stable.map(|(v, _)| *v))
         .chain(instances)
         .chain(deployments)

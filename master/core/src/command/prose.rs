@@ -87,6 +87,7 @@ fn step(command: &Command, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             placements,
             ..
         } => place(purpose, *first, placements, f),
+        C::Clear { deployment, .. } => write!(f, "clear the way for deployment {deployment}"),
         C::Promote { deployment, .. } => write!(f, "promote deployment {deployment}"),
         C::Heal { app, join, .. } if join.is_empty() => {
             write!(f, "bring {app}'s routes in line")

@@ -1,9 +1,9 @@
 //! One node's assignment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hancock_proto::app::{AppSpec, CheckKind, HealthCheck};
+use hancock_proto::app::{AppSpec, CheckKind, HealthCheck, Volume};
 use hancock_proto::assignment::{
     AssignedInstance, Assignment, Check, Liveness, PortBinding, RunSpec,
 };
@@ -59,7 +59,23 @@ pub(crate) fn assigned(state: &State, instance: &Instance) -> Option<AssignedIns
         }),
         stop_after: rules.disconnect.map(|rule| rule.stop_after),
         restarts_asked: instance.restarts_asked,
+        exclusive: single_writers(spec),
     })
+}
+
+fn single_writers(spec: &AppSpec) -> BTreeSet<String> {
+    let exclusive = spec.volumes.iter().filter(|v| v.exclusive);
+    exclusive.map(|v| v.target.clone()).collect()
+}
+
+/// Without what is told beside them.
+fn volumes(spec: &AppSpec) -> Vec<Volume> {
+    let each = spec.volumes.iter();
+    each.map(|v| Volume {
+        exclusive: false,
+        ..v.clone()
+    })
+    .collect()
 }
 
 /// Whether an instance may get requests, or would if anything were routed to it.
@@ -90,7 +106,7 @@ fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
         resources: spec.resources,
         limits: rules.limits,
         ports: ports.to_vec(),
-        volumes: spec.volumes.clone(),
+        volumes: volumes(spec),
         files: spec.files.clone(),
         container: spec.container.clone(),
         image_check: rules.healthcheck.is_none(),

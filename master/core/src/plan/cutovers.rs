@@ -7,10 +7,11 @@ use hancock_proto::ids::InstanceId;
 use hancock_proto::time::Timestamp;
 
 use super::Turn;
+use super::heal::certain_stop;
 use crate::acks::{Acks, Verdict, acks, lets_go, settled_at, stop};
-use crate::apply::{can_go_back, taken_over};
+use crate::apply::{can_go_back, must_report, taken_over};
 use crate::command::{Command, StopCause};
-use crate::state::{App, Carry, Cutover, Instance, Phase, Stage};
+use crate::state::{App, Carry, Cutover, Instance, Phase, Stage, is_single_writer};
 
 /// What an agent gets beyond the grace period to report a stop before the deployment goes on without.
 const STOP_SLACK: Duration = Duration::from_secs(60);
@@ -179,6 +180,16 @@ fn cannot_tell(turn: &mut Turn<'_>, app: &App, instance: &Instance) -> bool {
     else {
         return false;
     };
+    if must_report(turn.state, app, instance) {
+        return false;
+    }
+    // Its own clock may still have to stop it.
+    if let Some(certain) = certain_stop(turn, app, instance)
+        && is_single_writer(turn.state, instance)
+        && !turn.overdue(certain)
+    {
+        return false;
+    }
     let grace = stop(app, instance).grace_period.duration();
     if turn.overdue(told + grace + STOP_SLACK) {
         return true;

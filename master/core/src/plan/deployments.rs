@@ -5,14 +5,18 @@ use std::collections::BTreeSet;
 use hancock_proto::app::AppSpec;
 use hancock_proto::ids::InstanceId;
 use hancock_proto::report::Life;
+use hancock_proto::time::Timestamp;
 
 use super::{Turn, ids};
-use crate::acks::{Verdict, acks};
-use crate::apply::MAX_GENERATIONS;
+use crate::acks::{Verdict, acks, stop};
+use crate::apply::{MAX_GENERATIONS, Way, may_run, way};
 use crate::command::{Command, Purpose};
 use crate::desired::is_ready;
-use crate::schedule::Demand;
-use crate::state::{App, Cutover, Deployment, Instance, Kind, Phase, Stage, State};
+use crate::leader::LeaderView;
+use crate::schedule::{Board, Demand};
+use crate::state::{
+    App, Cutover, Deployment, Instance, Kind, Phase, Stage, State, is_single_writer,
+};
 
 /// Rejections a deployment bears, for each instance it brings.
 const REJECTIONS: u32 = 3;
@@ -20,6 +24,7 @@ const REJECTIONS: u32 = 3;
 pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
     for d in turn.state.active_of(app) {
         match d.phase {
+            Phase::Clearing => clear(turn, app, d),
             Phase::Placing => place(turn, app, d),
             Phase::Starting => start(turn, app, d),
             Phase::Draining | Phase::Stopping => finish(turn, app, d),
@@ -37,6 +42,77 @@ fn fail(turn: &mut Turn<'_>, d: &Deployment, reason: String) {
         reason,
         at,
     });
+}
+
+/// What runs goes first, unless nobody could come in its place.
+fn clear(turn: &mut Turn<'_>, app: &App, d: &Deployment) {
+    let Some(spec) = app.spec(d.version) else {
+        return;
+    };
+    let way = way(turn.state, app);
+    let stuck = match way {
+        Way::Occupied => obstacle(turn.state, turn.view, turn.now, app, d).map(|o| (d.progress, o)),
+        Way::Leaving => unreported(turn.state, app),
+        Way::Free => None,
+    };
+    if let Some((since, why)) = stuck {
+        if turn.overdue(since + spec.update.progress_deadline.duration()) {
+            fail(turn, d, why);
+        }
+    } else if way != Way::Leaving {
+        let at = turn.now;
+        turn.propose(Command::Clear {
+            deployment: d.id,
+            at,
+        });
+    }
+}
+
+/// Why nobody is told to go yet by a deployment that stops what runs first.
+pub(crate) fn obstacle(
+    state: &State,
+    view: &LeaderView,
+    now: Timestamp,
+    app: &App,
+    d: &Deployment,
+) -> Option<String> {
+    let spec = app.spec(d.version)?;
+    if app.generations() >= MAX_GENERATIONS {
+        return Some(stuck(app, spec));
+    }
+    let mut writers = state.instances_of(app).map(|i| &**i);
+    let unheard = writers.find(|i| {
+        let silent = !view.is_alive(&i.node, now);
+        silent && !i.is_over() && is_single_writer(state, i)
+    });
+    if let Some(i) = unheard {
+        return Some(format!(
+            "{} may go on writing to its volume on {}, which is not heard; `hancock app stop {}` gives it up",
+            i.id, i.node, i.app
+        ));
+    }
+    let demand = Demand {
+        spec,
+        peers: &BTreeSet::new(),
+    };
+    let mut board = Board::without(state, view, now, Some(&app.name));
+    let (places, misfits) = board.place(state, demand, d.brings as usize);
+    let short = d.brings as usize - places.len();
+    misfits.map(|why| format!("no place for {short} of {} instances: {why}", d.brings))
+}
+
+/// Since when nobody has anything left to drain and somebody who was told to stop has not been reported stopped; and who.
+fn unreported(state: &State, app: &App) -> Option<(Timestamp, String)> {
+    let rest = state.instances_of(app).map(|i| &**i);
+    let rest: Vec<&Instance> = rest.filter(|i| may_run(state, i)).collect();
+    let told = |i: &Instance| {
+        let told = i.ending_at.filter(|_| i.stage == Stage::Ending)?;
+        Some(told + stop(app, i).grace_period.duration())
+    };
+    let last = rest.iter().max_by_key(|i| told(i))?;
+    let since = rest.iter().map(|i| told(i)).collect::<Option<Vec<_>>>()?;
+    let why = format!("{} on {} has not been reported stopped", last.id, last.node);
+    Some((since.into_iter().max()?, why))
 }
 
 fn place<'a>(turn: &mut Turn<'a>, app: &'a App, d: &'a Deployment) {
@@ -166,7 +242,7 @@ fn late(turn: &mut Turn<'_>, spec: &AppSpec, d: &Deployment) -> bool {
 }
 
 /// How an instance is, and for how long.
-fn condition(instance: &Instance, now: hancock_proto::time::Timestamp) -> String {
+fn condition(instance: &Instance, now: Timestamp) -> String {
     let seconds = now.since(instance.facts.since).as_secs();
     let (life, why) = manner(instance);
     format!("{life} for {seconds} s{why}")

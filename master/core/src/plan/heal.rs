@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hancock_proto::app::AppSpec;
+use hancock_proto::app::{AppSpec, Strategy};
 use hancock_proto::ids::InstanceId;
+use hancock_proto::time::Timestamp;
 
 use super::{Turn, ids};
-use crate::apply::{effect, is_replacement};
+use crate::apply::{effect, is_replacement, may_run};
 use crate::command::{Command, Purpose};
 use crate::desired::is_ready;
 use crate::schedule::Demand;
-use crate::state::{App, Instance, Phase, Stage};
+use crate::state::{App, Instance, Phase, Stage, State, is_single_writer};
 
 /// Time a node may take to notice that it is cut off, and that its clock may be behind in a stop.
 const STOP_MARGIN: Duration = Duration::from_secs(15);
@@ -37,30 +38,50 @@ pub(super) fn plan<'a>(turn: &mut Turn<'a>, app: &'a App) {
         return;
     }
     align(turn, app, &coming);
-    let writing = may_run_on(turn, app);
-    let missing = (spec.replicas as usize).saturating_sub(live + coming.len() + writing);
+    let others = may_run_on(turn, app) + in_the_way(turn.state, app, spec);
+    let missing = (spec.replicas as usize).saturating_sub(live + coming.len() + others);
     if missing > 0 && !is_switching(turn, app) {
         replace(turn, app, spec, missing, &coming);
     }
 }
 
 /// How many instances on lost nodes must not run twice and are not certain to have stopped. Their nodes count the silence from when they
-/// noticed it.
+/// noticed it; where nothing stops them, only the node's own word does.
 fn may_run_on<'a>(turn: &mut Turn<'a>, app: &'a App) -> usize {
     let state = turn.state;
     let live = state.instances_of(app).map(|i| &**i);
     let lost = live.filter(|i| i.stage == Stage::Live && !i.is_over() && state.is_lost(&i.node));
     let mut count = 0;
     for instance in lost {
-        let rules = app.spec(instance.rules);
-        let stop = rules.and_then(|r| Some((r.disconnect?.stop_after, r.stop.grace_period)));
-        if let Some((after, grace)) = stop {
-            let silent = turn.view.last_contact(&instance.node);
-            let certain = silent + after.duration() + grace.duration() + STOP_MARGIN;
-            count += usize::from(!turn.due(certain));
-        }
+        count += usize::from(match certain_stop(turn, app, instance) {
+            Some(at) => !turn.due(at),
+            None => is_single_writer(state, instance),
+        });
     }
     count
+}
+
+/// When an instance has stopped at the latest, if its node is cut off since it was heard last. None: nothing stops it there.
+pub(super) fn certain_stop(turn: &Turn<'_>, app: &App, instance: &Instance) -> Option<Timestamp> {
+    let rules = app.spec(instance.rules)?;
+    let (after, grace) = (rules.disconnect?.stop_after, rules.stop.grace_period);
+    let silent = turn.view.last_contact(&instance.node);
+    Some(silent + after.duration() + grace.duration() + STOP_MARGIN)
+}
+
+/// How many instances on their way out are waited for, where nothing starts beside what runs: those of another version, those that came to
+/// nothing, and all while the app is brought back.
+fn in_the_way(state: &State, app: &App, spec: &AppSpec) -> usize {
+    if spec.update.strategy != Strategy::Recreate {
+        return 0;
+    }
+    let other = |i: &Instance| match i.stage {
+        Stage::Starting | Stage::Live => false,
+        Stage::Leaving => app.resting.is_some() || Some(i.version) != app.live,
+        Stage::Ending => true,
+    };
+    let all = state.instances_of(app);
+    all.filter(|i| other(i) && may_run(state, i)).count()
 }
 
 /// Instances whose checks fail for too long are asked to restart, those first that were restarted least. Never one that is ready, and only as

@@ -18,6 +18,7 @@ pub(crate) enum Misfit {
     NoImage { runtime: String },
     NoEngine { wanted: &'static str },
     Volume { name: String, home: NodeId },
+    Writer { what: String, by: String },
     Cpu { wanted: u64, free: u64 },
     Memory { wanted: u64, free: u64 },
     Disk { wanted: u64, free: u64 },
@@ -30,6 +31,7 @@ pub(crate) enum Misfit {
 pub(super) fn fits(slot: &Slot<'_>, spec: &AppSpec, near: u32) -> Result<Vec<PortBinding>, Misfit> {
     alive(slot)?;
     runtime(slot, spec)?;
+    slot.writers.fit(spec)?;
     resources(slot, spec)?;
     match spec.placement.max_per_node {
         Some(most) if near >= most => return Err(Misfit::PerNode { most }),
@@ -116,6 +118,12 @@ impl fmt::Display for Misfit {
                 write!(
                     f,
                     "volume {name} is on {home} (a volume of another name would begin empty)"
+                )
+            }
+            Misfit::Writer { what, by } => {
+                write!(
+                    f,
+                    "{what} has a single writer (exclusive), and {by} is there"
                 )
             }
             Misfit::Cpu { wanted, free } => {

@@ -41,6 +41,9 @@ pub struct App {
     /// Nodes where instances had its named volumes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, BTreeSet<NodeId>>,
+    /// The version that a deployment took out before it starts its own: nobody serves since. It is what comes back when that fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting: Option<Version>,
 }
 
 /// One version of an app's spec.

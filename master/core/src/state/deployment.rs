@@ -36,9 +36,9 @@ pub struct Deployment {
     pub rejected: u32,
     /// Instances it brings.
     pub new: BTreeSet<InstanceId>,
-    /// Instances it replaces or removes; known once it is promoted.
+    /// Instances it replaces or removes; known once it is promoted, or begins to clear the way.
     pub old: BTreeSet<InstanceId>,
-    /// Its cutover, once promoted; the cutover back, once failing.
+    /// Its cutover, once promoted; the cutover back, once failing; the one that clears the way, before.
     pub cutover: Option<DocIndex>,
     /// Failing because an owner aborted it.
     pub aborting: bool,
@@ -76,6 +76,8 @@ pub enum Kind {
 pub enum Phase {
     /// Another deployment of the app has to get out of the way first.
     Queued,
+    /// What runs has to be stopped first.
+    Clearing,
     /// Nodes are looked for.
     Placing,
     /// The new instances are on their way to ready.
@@ -113,7 +115,7 @@ impl Phase {
     pub fn blocks(self) -> bool {
         matches!(
             self,
-            Phase::Placing | Phase::Starting | Phase::Promoting | Phase::Failing
+            Phase::Clearing | Phase::Placing | Phase::Starting | Phase::Promoting | Phase::Failing
         )
     }
 
@@ -121,6 +123,7 @@ impl Phase {
     pub fn word(self) -> &'static str {
         match self {
             Phase::Queued => "queued",
+            Phase::Clearing => "clearing",
             Phase::Placing => "placing",
             Phase::Starting => "starting",
             Phase::Promoting => "promoting",

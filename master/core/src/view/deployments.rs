@@ -69,7 +69,8 @@ fn old(ctx: Context<'_>, d: &Deployment) -> BTreeSet<InstanceId> {
         Some(app) => {
             let live = ctx.state.instances_of(app);
             let live = live.filter(|i| i.stage == Stage::Live);
-            live.map(|i| i.id.clone()).collect()
+            let live = live.map(|i| i.id.clone());
+            live.chain(d.old.iter().cloned()).collect()
         }
         None => d.old.clone(),
     }

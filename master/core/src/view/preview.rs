@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hancock_proto::api::{ApiError, FieldChange, PlanAction, PlanReply, PlannedInstance};
-use hancock_proto::app::AppSpec;
+use hancock_proto::app::{AppSpec, Strategy};
 use hancock_proto::resources::Usage;
 use serde_json::Value;
 
@@ -31,8 +31,8 @@ pub fn preview(ctx: Context<'_>, spec: &AppSpec) -> Result<PlanReply, ApiError> 
         app: spec.app.clone(),
         action: kind,
         changes: changes(app.and_then(App::wanted_spec).map(|s| &**s), spec),
-        notes: notes(ctx, spec),
-        peak: peak(ctx, app, spec, placements.len()),
+        notes: notes(ctx, app, spec, kind),
+        peak: peak(ctx, app, spec, kind, placements.len()),
         placements,
         unplaceable,
         spec: spec.clone(),
@@ -73,7 +73,8 @@ fn places(
         spec,
         peers: &peers,
     };
-    let mut board = Board::new(ctx.state, ctx.leader, ctx.now);
+    let gone = app.filter(|app| clears(app, spec, kind)).map(|a| &a.name);
+    let mut board = Board::without(ctx.state, ctx.leader, ctx.now, gone);
     let (choices, misfits) = board.place(ctx.state, demand, count as usize);
     let planned = choices.into_iter().map(|c| PlannedInstance {
         node: c.placement.node,
@@ -85,8 +86,18 @@ fn places(
     )
 }
 
-/// Zones whose readers do not all confirm.
-fn notes(ctx: Context<'_>, spec: &AppSpec) -> Vec<String> {
+/// Whether what runs stops before anything starts.
+fn clears(app: &App, spec: &AppSpec, kind: PlanAction) -> bool {
+    let live = app.live_spec();
+    let asked = spec.update.strategy == Strategy::Recreate;
+    let alone = live.is_some_and(|live| live.has_single_writer());
+    kind == PlanAction::Replace && (asked || alone)
+}
+
+/// That nobody serves for a moment, and zones whose readers do not all confirm.
+fn notes(ctx: Context<'_>, app: Option<&App>, spec: &AppSpec, kind: PlanAction) -> Vec<String> {
+    let clears = app.is_some_and(|app| clears(app, spec, kind));
+    let gap = "what runs stops before the new instances start: nobody serves in between".to_owned();
     let zones: BTreeSet<_> = spec.service.iter().map(|s| &s.zone).collect();
     let settle = zones.into_iter().filter_map(|name| {
         let time = ctx.state.zone(name)?.external_settle?;
@@ -94,12 +105,19 @@ fn notes(ctx: Context<'_>, spec: &AppSpec) -> Vec<String> {
             "zone {name} has readers that do not confirm: old instances drain no earlier than {time} after the switch"
         ))
     });
-    settle.collect()
+    clears.then_some(gap).into_iter().chain(settle).collect()
 }
 
-/// What the app reserves while old and new run side by side.
-fn peak(ctx: Context<'_>, app: Option<&App>, spec: &AppSpec, added: usize) -> Usage {
+/// What the app reserves while old and new run side by side, where they do.
+fn peak(
+    ctx: Context<'_>,
+    app: Option<&App>,
+    spec: &AppSpec,
+    kind: PlanAction,
+    added: usize,
+) -> Usage {
     let mut peak = Usage::default();
+    let app = app.filter(|app| !clears(app, spec, kind));
     let have = app.into_iter().flat_map(|a| {
         let instances = ctx.state.instances_of(a);
         instances.filter_map(|i| a.spec(i.version))

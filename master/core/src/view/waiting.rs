@@ -7,9 +7,9 @@ use hancock_proto::time::Timestamp;
 
 use super::Context;
 use crate::acks::{Verdict, acks, settled_at, stop};
-use crate::apply::taken_over;
+use crate::apply::{Way, may_run, taken_over, way};
 use crate::desired::is_ready;
-use crate::plan::{manner, peers};
+use crate::plan::{manner, obstacle, peers};
 use crate::schedule::{Board, Demand};
 use crate::state::{App, Cutover, Deployment, Instance, Phase, Stage};
 
@@ -23,6 +23,7 @@ pub(super) fn explain(ctx: Context<'_>, d: &Deployment) -> String {
     };
     match d.phase {
         Phase::Queued => "waits for the deployment before it to switch over".to_owned(),
+        Phase::Clearing => clearing(ctx, app, d),
         Phase::Placing => placing(ctx, app, d),
         Phase::Starting => starting(ctx, app, d),
         Phase::Promoting => switching(ctx, app, d),
@@ -31,6 +32,36 @@ pub(super) fn explain(ctx: Context<'_>, d: &Deployment) -> String {
         Phase::Failing => format!("goes back to what served before: {}", d.reason),
         Phase::Successful | Phase::Failed | Phase::Aborted | Phase::Superseded => d.reason.clone(),
     }
+}
+
+/// What has to go before anything starts.
+fn clearing(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
+    if way(ctx.state, app) == Way::Occupied {
+        let why = obstacle(ctx.state, ctx.leader, ctx.now, app, d);
+        return join("nothing is stopped yet".to_owned(), why.unwrap_or_default());
+    }
+    let cutover = d.cutover.and_then(|index| app.routes.cutover(index));
+    let how = match cutover {
+        Some(c) if c.drain_at.is_none() => switching(ctx, app, d),
+        Some(c)
+            if known(ctx, c.retiring.iter())
+                .iter()
+                .any(|i| i.stage == Stage::Leaving) =>
+        {
+            draining(ctx, app, d)
+        }
+        _ => leaving(ctx, app),
+    };
+    format!("what runs stops first: {how}")
+}
+
+/// Who was told to stop and has not said that it did.
+fn leaving(ctx: Context<'_>, app: &App) -> String {
+    let all = ctx.state.instances_of(app).map(|i| &**i);
+    let rest: Vec<_> = all.filter(|i| may_run(ctx.state, i)).collect();
+    let count = format!("{} still to stop", rest.len());
+    let each = rest.iter().map(|i| format!("{} on {}", named(i), i.node));
+    join(count, some(each.collect()))
 }
 
 fn placing(ctx: Context<'_>, app: &App, d: &Deployment) -> String {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use hancock_master_core::command::Command;
 use hancock_master_core::state::App;
 use hancock_master_core::{Format, State};
+use hancock_proto::app::AppSpec;
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
+use hancock_proto::units::Span;
 use hancock_proto::zone::Zone;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::test_runner::Config;
@@ -18,6 +20,8 @@ use crate::world::World;
 #[derive(Debug, Clone)]
 enum Deed {
     Apply(usize),
+    /// An app gets one of the versions that run alone.
+    Alone(&'static str, usize),
     Scale(u32),
     Restart,
     Stop,
@@ -63,6 +67,17 @@ const VERSIONS: [&[&str]; 9] = [
     ],
 ];
 
+/// Versions of which old and new never run side by side, and a good one that does.
+const ALONE: [&[&str]; 7] = [
+    &["replicas=2", "cmd=a", "own=data"],
+    &["replicas=2", "cmd=b", "own=data", "ready=2000"],
+    &["replicas=2", "cmd=c", "own=data", "never=1", "healthy=8s"],
+    &["replicas=2", "cmd=d", "own=data", "crash=1"],
+    &["replicas=1", "cmd=e", "own=/data"],
+    &["replicas=2", "cmd=f", "strategy=recreate"],
+    &["replicas=2", "cmd=g"],
+];
+
 /// What owners do and what leaders and messages suffer; nodes and links are sound.
 fn wish() -> impl Strategy<Value = Deed> {
     prop_oneof![
@@ -77,6 +92,22 @@ fn wish() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::Backwards),
         5 => (1..12_u8).prop_map(Deed::Run),
     ]
+}
+
+/// The same with apps that want what they write to for themselves.
+fn jealous() -> impl Strategy<Value = Deed> {
+    let app = prop_oneof![3 => Just("web"), 1 => Just("api")];
+    prop_oneof![
+        3 => deed(),
+        1 => (app, 0..ALONE.len()).prop_map(|(app, v)| Deed::Alone(app, v)),
+    ]
+}
+
+fn alone(app: &str, version: usize) -> AppSpec {
+    let mut spec = spec(app, ALONE[version]);
+    // It may come to nothing for want of a place, and soon.
+    spec.update.progress_deadline = Span::seconds(60);
+    spec
 }
 
 /// Everything.
@@ -142,6 +173,7 @@ fn play(world: &mut World, deed: &Deed) {
     let app = web();
     match deed {
         Deed::Apply(version) => drop(world.apply_spec(spec("web", VERSIONS[*version]))),
+        Deed::Alone(app, version) => drop(world.apply_spec(alone(app, *version))),
         Deed::Scale(replicas) => {
             let replicas = *replicas;
             world.apply(Command::Scale { app, replicas, at });
@@ -249,6 +281,34 @@ fn rest(world: &mut World) {
     }
 }
 
+/// Nothing is under way any more, and who can live does, as far as single writers leave room.
+fn assert_settled(world: &World) {
+    let state = &world.state;
+    let open = state.deployments.values().find(|d| !d.phase.is_over());
+    assert!(open.is_none(), "{open:#?}\n{}", world.tail());
+    for app in state.apps.values() {
+        let routes = &app.routes;
+        let settled = routes.cutovers.is_empty() && routes.leaving.is_empty();
+        assert!(settled, "{app:#?}\n{}", world.tail());
+        let spec = app.live_spec();
+        let wanted = spec
+            .filter(|s| viable(s))
+            .map_or(0, |s| s.replicas as usize);
+        let crowded = spec.is_some_and(|s| s.has_single_writer());
+        let serving = routes.serving.len();
+        assert!(
+            serving == wanted || (crowded && serving < wanted),
+            "{serving} of {wanted}: {app:#?}\n{}",
+            world.tail()
+        );
+    }
+}
+
+/// A version that cannot live is replaced for ever, ever more slowly.
+fn viable(spec: &AppSpec) -> bool {
+    !spec.environment.contains_key("CRASH") && !spec.environment.contains_key("NEVER")
+}
+
 fn assert_whole(world: &World) {
     let open: Vec<_> = world
         .state
@@ -264,11 +324,7 @@ fn assert_whole(world: &World) {
     assert!(app.routes.cutovers.is_empty(), "{}", world.tail());
     assert!(app.routes.leaving.is_empty(), "{app:#?}\n{}", world.tail());
     assert_carried(world, app);
-    // A version that cannot live is replaced for ever, ever more slowly.
-    let viable = app.live_spec().is_some_and(|s| {
-        !s.environment.contains_key("CRASH") && !s.environment.contains_key("NEVER")
-    });
-    if viable {
+    if app.live_spec().is_some_and(|spec| viable(spec)) {
         let wanted = app.live_spec().unwrap().replicas as usize;
         assert_eq!(
             app.routes.serving.len(),
@@ -315,6 +371,16 @@ proptest! {
         }
         recover(&mut world);
         assert_whole(&world);
+    }
+
+    #[test]
+    fn those_that_must_be_alone_find_their_place_too(deeds in proptest::collection::vec(jealous(), 1..40)) {
+        let mut world = started();
+        for deed in &deeds {
+            play(&mut world, deed);
+        }
+        recover(&mut world);
+        assert_settled(&world);
     }
 
     #[test]

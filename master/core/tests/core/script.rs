@@ -10,7 +10,9 @@ use std::fmt::Write;
 
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::view::{self, Context};
-use hancock_proto::app::{AppSpec, Balance, Disconnect, Service, ServiceProtocol};
+use hancock_proto::app::{
+    AppSpec, Balance, Disconnect, Service, ServiceProtocol, Strategy, Volume, VolumeKind,
+};
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId, Revision, ZoneName};
 use hancock_proto::report::Draining;
 use hancock_proto::units::Span;
@@ -288,7 +290,7 @@ impl Player {
 }
 
 /// A spec from `key=value` words: replicas, host, ready (ms), never, crash, cmd, port (fixed host port), cpu (millicores), `min_healthy`,
-/// `healthy`, hold, drain, `max_per_node`, volume (a named one), zone, proxy (JSON without blanks).
+/// `healthy`, hold, drain, `max_per_node`, volume (a named one), own (a volume or folder with a single writer), strategy, zone, proxy (JSON without blanks).
 pub fn spec(app: &str, words: &[&str]) -> AppSpec {
     let mut spec: AppSpec = serde_json::from_value(serde_json::json!({
         "app": app, "kind": "service", "replicas": 1, "command": ["serve"],
@@ -312,6 +314,17 @@ pub fn spec(app: &str, words: &[&str]) -> AppSpec {
     spec
 }
 
+fn volume(kind: VolumeKind, source: &str, exclusive: bool) -> Volume {
+    Volume {
+        kind,
+        source: source.to_owned(),
+        target: format!("/{source}"),
+        read_only: false,
+        size: None,
+        exclusive,
+    }
+}
+
 fn set(spec: &mut AppSpec, key: &str, value: &str) {
     let span = || value.parse::<Span>().unwrap();
     match key {
@@ -331,13 +344,16 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
         "zone" => spec.service[0].zone = value.parse().unwrap(),
         "weight" => spec.service[0].weight = value.parse().unwrap(),
         "cmd" => spec.command = vec![value.to_owned()],
-        "volume" => spec.volumes.push(hancock_proto::app::Volume {
-            kind: hancock_proto::app::VolumeKind::Volume,
-            source: value.to_owned(),
-            target: format!("/{value}"),
-            read_only: false,
-            size: None,
-        }),
+        "volume" => spec.volumes.push(volume(VolumeKind::Volume, value, false)),
+        "own" => {
+            spec.update.strategy = Strategy::Recreate;
+            let kind = match value.starts_with('/') {
+                true => VolumeKind::Bind,
+                false => VolumeKind::Volume,
+            };
+            spec.volumes.push(volume(kind, value, true));
+        }
+        "strategy" => spec.update.strategy = serde_json::from_value(value.into()).unwrap(),
         "port" => spec.ports[0].host = Some(value.parse().unwrap()),
         "cpu" => {
             spec.resources.cpu =

@@ -222,6 +222,14 @@ impl World {
         wrong
     }
 
+    /// Who has a volume to itself is the only one that runs with it.
+    fn check_writers(&self) {
+        for (id, node) in &self.nodes {
+            let rivals = node.rivals();
+            assert!(rivals.is_none(), "{id}: {rivals:?}\n{}", self.tail());
+        }
+    }
+
     /// Every balancer that serves has enough living peers, and somebody does serve.
     fn check_capacity(&self) {
         let Some(least) = self.least else { return };
@@ -253,6 +261,7 @@ impl World {
         self.now = self.now + ROUND;
         self.deliver_assignments();
         self.act();
+        self.check_writers();
         self.collect_reports();
         let sent = self.mail.clone();
         tamper(&mut self.mail);

@@ -12,15 +12,31 @@ const MOMENT: Span = Span::millis(100);
 const HOUR: Span = Span::seconds(3600);
 const DAY: Span = Span::seconds(24 * 3600);
 
-/// Reads `update`.
-pub fn update(field: &Field<'_>, replicas: u64, default: Update) -> Update {
+/// Reads `update`; `single`: a volume has one writer, so old and new cannot run side by side.
+pub fn update(field: &Field<'_>, replicas: u64, single: bool, default: Update) -> Update {
+    let default = match single {
+        true => Update {
+            strategy: Strategy::Recreate,
+            ..default
+        },
+        false => default,
+    };
     let Some(mut section) = field.section() else {
         return default;
     };
-    let strategy = section.field("strategy").word(
-        &[("blue_green", Strategy::BlueGreen)],
-        &["rolling", "canary", "recreate"],
+    let strategy_field = section.field("strategy");
+    let strategy = strategy_field.word(
+        &[
+            ("blue_green", Strategy::BlueGreen),
+            ("recreate", Strategy::Recreate),
+        ],
+        &["rolling", "canary"],
     );
+    if single && strategy == Some(Strategy::BlueGreen) {
+        strategy_field.problem(
+            "must be recreate, as a volume is exclusive: old and new instances cannot run side by side",
+        );
+    }
     let min_healthy = section.field("min_healthy_time");
     let healthy = section.field("healthy_deadline");
     let progress_field = section.field("progress_deadline");

@@ -1,6 +1,5 @@
 //! `volumes` and `files`: what an instance finds beside its image.
 
-use super::later::Shape;
 use super::ports::Ports;
 use super::reader::{Field, Section};
 use crate::app::{File, FileMode, Volume, VolumeKind};
@@ -22,6 +21,15 @@ pub fn volumes(field: &Field<'_>) -> Vec<Volume> {
     list
 }
 
+/// Whether a volume asks for a single writer, before anything of it is judged.
+pub fn single_writer(field: &Field<'_>) -> bool {
+    let items = field.items_silently();
+    let mut flags = items
+        .iter()
+        .filter_map(|item| item.value()?.get("exclusive"));
+    flags.any(|flag| flag == &serde_json::Value::Bool(true))
+}
+
 fn volume(mut section: Section<'_>, before: &[Volume]) -> Option<Volume> {
     let words = [
         ("bind", VolumeKind::Bind),
@@ -41,13 +49,13 @@ fn volume(mut section: Section<'_>, before: &[Volume]) -> Option<Volume> {
         size_field.problem("only a volume of type tmpfs has one");
     }
     let size = size_field.parsed();
-    let exclusive = section.field("exclusive");
-    // False says what happens anyway.
-    if exclusive.value() != Some(&serde_json::Value::Bool(false)) {
-        exclusive.later(
-            "a single writer, as updates would have to stop the old instance before they start the new one",
-            &Shape::Flag,
-        );
+    let exclusive_field = section.field("exclusive");
+    let exclusive = exclusive_field.flag().unwrap_or(false);
+    if exclusive && kind == VolumeKind::Tmpfs {
+        exclusive_field.problem("no other instance has this one's tmpfs anyway; remove the field");
+    }
+    if exclusive && read_only {
+        exclusive_field.problem("nobody writes to it, as it is read_only; remove one of the two");
     }
     section.end();
     Some(Volume {
@@ -56,6 +64,7 @@ fn volume(mut section: Section<'_>, before: &[Volume]) -> Option<Volume> {
         target: target?,
         read_only,
         size,
+        exclusive,
     })
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hancock_agent_core::environment::StartSpec;
 use hancock_master_core::state::{Stage, State};
+use hancock_proto::app::writers::clash;
 use hancock_proto::assignment::Assignment;
 use hancock_proto::ids::{InstanceId, NodeId, Term};
 use hancock_proto::registry::Fence;
@@ -48,6 +49,9 @@ impl World {
         if self.oracle.over.contains(id) {
             return self.fail(format!("{name} starts {id}, which was over"));
         }
+        if let Some(wrong) = self.rival(node, id) {
+            return self.fail(format!("{name} starts {id} beside {wrong}"));
+        }
         let state = self.cluster.state();
         let wanted = state.instances.get(id);
         if wanted.is_some_and(|i| i.stage != Stage::Ending) {
@@ -56,6 +60,52 @@ impl World {
                 self.judge_remembered(node, port, id);
             }
         }
+    }
+
+    /// What instances write to, also after nobody knows them any more.
+    pub(super) fn remember_volumes(&mut self, state: &State) {
+        for (id, instance) in &state.instances {
+            let app = state.apps.get(&instance.app);
+            if let Some(spec) = app.and_then(|a| a.spec(instance.version)) {
+                let writes = || {
+                    (
+                        instance.app.clone(),
+                        spec.command.clone(),
+                        spec.volumes.clone(),
+                    )
+                };
+                let known = &mut self.oracle.writes;
+                known.entry(id.clone()).or_insert_with(writes);
+            }
+        }
+    }
+
+    /// Who runs and must not beside one that is started: on the node whoever writes to what one of the two has to itself; anywhere
+    /// another version of its app that has it to itself, but for one of a different number of replicas, as long as nobody gave it up.
+    fn rival(&mut self, node: usize, id: &InstanceId) -> Option<InstanceId> {
+        let (app, command, volumes) = self.oracle.writes.get(id)?.clone();
+        let alone = volumes.iter().any(|v| v.exclusive);
+        let state = self.cluster.state().clone();
+        let mut judged = false;
+        let mut rival = None;
+        for (at, host) in self.hosts.iter().enumerate() {
+            for (other, _) in host.engine.running().filter(|(other, _)| *other != id) {
+                let Some((theirs, run, written)) = self.oracle.writes.get(other) else {
+                    continue;
+                };
+                let clashes = clash((&app, &volumes), (theirs, written)).is_some();
+                let known = state.instances.contains_key(other);
+                let former = alone && known && *theirs == app && *run != command;
+                judged |= alone;
+                if (at == node && clashes) || former {
+                    rival = Some(other.clone());
+                }
+            }
+        }
+        if judged {
+            self.oracle.count("writers");
+        }
+        rival
     }
 
     /// A port was given to a new instance.

@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hancock_proto::app::Resources;
+use hancock_proto::app::writers::clash;
+use hancock_proto::app::{Resources, Volume};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired};
 use hancock_proto::ids::{BootId, Generation, InstanceId};
 use hancock_proto::report::{Condition, InstanceReport, Life, Report};
@@ -129,6 +130,18 @@ impl Node {
         all.map(|(id, i)| (id.clone(), i.is_ready())).collect()
     }
 
+    /// Two of its instances that run and write to what one of them has to itself.
+    pub fn rivals(&self) -> Option<(&InstanceId, &InstanceId)> {
+        let writing: Vec<_> = self.instances.iter().filter(|(_, i)| i.runs()).collect();
+        let pairs = writing.iter().enumerate();
+        let mut pairs = pairs.flat_map(|(n, a)| writing[..n].iter().map(move |b| (b, a)));
+        let clashes = |(a, b): &(&(&InstanceId, &Running), &(&InstanceId, &Running))| {
+            let (mine, theirs) = (a.1.volumes(), b.1.volumes());
+            clash((&a.1.assigned.app, &mine), (&b.1.assigned.app, &theirs)).is_some()
+        };
+        pairs.find(clashes).map(|(a, b)| (a.0, b.0))
+    }
+
     pub fn report(&mut self) -> Report {
         self.sequence += 1;
         let instances = self.instances.iter();
@@ -157,6 +170,22 @@ impl Running {
     fn is_taken(&self, taken: &BTreeSet<u16>) -> bool {
         let first = self.assigned.run.ports.first().map(|p| p.host);
         first.is_some_and(|p| taken.contains(&p)) || first.map(u64::from) < self.setting("REJECT")
+    }
+
+    /// Whether there is a process.
+    fn runs(&self) -> bool {
+        let life = self.facts.life;
+        matches!(life, Life::Starting | Life::Running | Life::Stopping)
+    }
+
+    /// What is mounted, single writers marked.
+    fn volumes(&self) -> Vec<Volume> {
+        let each = self.assigned.run.volumes.iter().cloned();
+        each.map(|mut volume| {
+            volume.exclusive = self.assigned.exclusive.contains(&volume.target);
+            volume
+        })
+        .collect()
     }
 
     fn is_ready(&self) -> bool {

@@ -139,9 +139,19 @@ pub(super) const MISTAKES: &[(&str, &str, &str)] = &[
         "only a volume of type tmpfs",
     ),
     (
-        r#"{"volumes": [{"type": "volume", "source": "a", "target": "/x", "exclusive": true}]}"#,
+        r#"{"volumes": [{"type": "tmpfs", "target": "/x", "exclusive": true}]}"#,
         "volumes[0].exclusive",
-        "not supported yet: a single writer",
+        "no other instance has this one's tmpfs",
+    ),
+    (
+        r#"{"volumes": [{"source": "/a", "target": "/x", "read_only": true, "exclusive": true}]}"#,
+        "volumes[0].exclusive",
+        "nobody writes to it",
+    ),
+    (
+        r#"{"update": {"strategy": "blue_green"}, "volumes": [{"source": "/a", "target": "/x", "exclusive": true}]}"#,
+        "update.strategy",
+        "must be recreate",
     ),
     (r#"{"env_file": "a.env"}"#, "env_file", "the command line"),
     (
