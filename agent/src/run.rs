@@ -147,6 +147,7 @@ impl Loop {
             record.instances.clone(),
         )
         .with_orphan_grace(options.orphan_grace)
+        .with_retention(options.hygiene.retention)
         .heard_last(record.contact);
         let search = Search::new(options.masters.clone(), record.masters.clone());
         let mut watcher = Watcher::new();

@@ -16,7 +16,7 @@ use hancock_agent::link::dial::Dial;
 use hancock_agent::link::grpc::GrpcLink;
 use hancock_agent::runtime::ContainerRuntime;
 use hancock_agent::runtime::docker::Registries;
-use hancock_agent::{Agent, Hygiene, LIST_INTERVAL, ORPHAN_GRACE, Options, detect};
+use hancock_agent::{Agent, Hygiene, LIST_INTERVAL, ORPHAN_GRACE, Options, Retention, detect};
 use hancock_balancer::{Balancer, Handle};
 use hancock_proto::ids::NodeId;
 use hancock_proto::resources::{NodeInfo, PortRange, Uplink};
@@ -101,6 +101,12 @@ pub struct Args {
     /// Percent of the disk that may be used before unused images go, and before nothing new is started [default: 95]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     disk_watermark: Option<u8>,
+    /// Ended containers of an app that stay on the node with their logs [default: 2]
+    #[arg(long, value_name = "COUNT")]
+    keep_dead: Option<usize>,
+    /// Time they stay, below the disk's watermark [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    keep_dead_for: Option<Span>,
     /// Run containers that ask for every privilege over this node
     #[arg(long, value_name = "YES", num_args = 0..=1, default_missing_value = "true")]
     allow_privileged: Option<bool>,
@@ -316,6 +322,8 @@ impl Args {
             orphan_grace: self.orphan_grace.or(file.orphan_grace),
             keep_images: self.keep_images.or(file.keep_images),
             disk_watermark: self.disk_watermark.or(file.disk_watermark),
+            keep_dead: self.keep_dead.or(file.keep_dead),
+            keep_dead_for: self.keep_dead_for.or(file.keep_dead_for),
             allow_privileged: self.allow_privileged.or(file.allow_privileged),
             docker_config: self.docker_config.or(file.docker_config),
             balancer: self.balancer.over(file.balancer),
@@ -347,6 +355,12 @@ impl Args {
         Hygiene {
             keep_images: self.keep_images.unwrap_or(usual.keep_images),
             disk_watermark: self.disk_watermark.unwrap_or(usual.disk_watermark),
+            retention: Retention {
+                most: self.keep_dead.unwrap_or(usual.retention.most),
+                time: self
+                    .keep_dead_for
+                    .map_or(usual.retention.time, Span::duration),
+            },
         }
     }
 

@@ -9,6 +9,7 @@ use crate::world::{SOON, World};
 in_both_runtimes!(
     a_program_that_does_not_exist_fails_with_the_reason,
     an_instance_that_ends_at_once_fails_with_its_last_lines,
+    what_a_failed_instance_printed_can_be_read,
     an_app_that_does_not_fit_says_why,
 );
 
@@ -59,6 +60,41 @@ fn an_instance_that_ends_at_once_fails_with_its_last_lines(runtime: Runtime) {
             Ok(())
         } else {
             Err(format!("{listed:?}"))
+        }
+    });
+}
+
+/// What failed is gone from the cluster's mind, and its node keeps what it printed.
+fn what_a_failed_instance_printed_can_be_read(runtime: Runtime) {
+    let world = World::start(runtime);
+    let ends = Spec::web(runtime)
+        .replicas(1)
+        .args(&["--no-such-switch"])
+        .more(IMPATIENT);
+    for version in ["v1", "v2", "v3"] {
+        let told = world.try_apply(&ends.clone().version(version)).fails(1);
+        assert!(told.contains("no-such-switch"), "{told}");
+    }
+    wait_for("the log of what failed", SOON, || {
+        let printed = world.run(&["logs", "web"]);
+        let lines = printed.out.lines();
+        let said = lines.filter(|line| line.contains("no-such-switch"));
+        if said.count() > 0 {
+            Ok(())
+        } else {
+            Err(format!("{printed:?}"))
+        }
+    });
+    // Two of them stay, whoever was first has gone.
+    wait_for("two that have ended", SOON, || {
+        let kept = world.run(&["node", "orphans"]).ok();
+        let ended = kept.lines().filter(|line| line.contains("has ended"));
+        let ended: Vec<_> = ended.collect();
+        let newest = ended.iter().any(|line| line.contains("web-3"));
+        if ended.len() == 2 && newest {
+            Ok(())
+        } else {
+            Err(kept)
         }
     });
 }

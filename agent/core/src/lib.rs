@@ -16,6 +16,7 @@ pub mod node;
 pub mod observed;
 pub mod ports;
 pub mod reconcile;
+pub mod retention;
 pub mod search;
 pub mod session;
 pub mod throttle;

@@ -11,6 +11,7 @@ use hancock_proto::time::Timestamp;
 use crate::environment::PortSide;
 use crate::instance::{Deed, Failure, Instance, Memory, Phase, Want};
 use crate::observed::{Ending, Exit, Health, Observed, Owner, State};
+use crate::retention::Retention;
 use crate::throttle::Starts;
 
 /// Time an orphan is left alone, where nothing else is configured: long enough for a master that was put back to an earlier state to be
@@ -43,7 +44,9 @@ pub struct Node {
     /// When a master was heard last; None: never, as far as is known.
     contact: Option<Timestamp>,
     /// Why nothing new may be put on the disk.
-    disk_full: Option<String>,
+    pub(crate) disk_full: Option<String>,
+    /// What of ended instances stays.
+    pub(crate) retention: Retention,
     /// How many starts may begin.
     pub(crate) starts: Starts,
 }
@@ -86,11 +89,13 @@ impl Node {
             orphan_grace: ORPHAN_GRACE,
             contact: None,
             disk_full: None,
+            retention: Retention::NONE,
             starts: Starts::default(),
         }
     }
 
-    /// How the disk is. With a reason nothing is started here that was not up before; what is here goes on, and comes back after a fall.
+    /// How the disk is. With a reason nothing is started here that was not up before, and nothing is kept to be looked at; what is here goes
+    /// on, and comes back after a fall.
     pub fn disk(&mut self, full: Option<String>) {
         self.disk_full = full;
     }
@@ -145,6 +150,12 @@ impl Node {
     /// The same with another grace period for orphans.
     pub fn with_orphan_grace(mut self, grace: Duration) -> Self {
         self.orphan_grace = grace;
+        self
+    }
+
+    /// The same with what stays of ended instances.
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 

@@ -11,7 +11,7 @@ use hancock_proto::report::InstanceReport;
 use hancock_proto::time::Timestamp;
 
 use crate::environment::{StartSpec, resolve};
-use crate::instance::{Deed, Instance, Next};
+use crate::instance::{Deed, Instance, Next, Want};
 use crate::node::Node;
 use crate::observed::{Observed, StopRule};
 use crate::ports::{Claim, claim};
@@ -19,6 +19,8 @@ use crate::writers::Writer;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod retention;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -178,6 +180,10 @@ impl Node {
         if matches!(instance.busy(), None | Some(Deed::Prepare)) {
             instance.facts(state, want, now);
         }
+        let left = matches!(want, Want::Leave) && instance.is_over() && instance.busy().is_none();
+        if left && let Some(until) = self.kept_until(id, now) {
+            return Next::Wait(until);
+        }
         instance.next(state, want, now)
     }
 
@@ -266,9 +272,15 @@ impl Node {
         self.starts.take(now).map_err(wait).ok()
     }
 
+    /// Of those that have ended and are not assigned any more nobody wants to hear.
     fn reports(&self) -> BTreeMap<InstanceId, InstanceReport> {
+        let assigned = |id| {
+            let assignment = self.assignment.as_ref();
+            assignment.is_some_and(|a| a.instances.contains_key(id))
+        };
         self.instances
             .iter()
+            .filter(|(id, instance)| assigned(*id) || !instance.is_over())
             .map(|(id, instance)| (id.clone(), self.report(instance)))
             .collect()
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hancock_agent_core::images::Shelf;
+use hancock_agent_core::retention::Retention;
 use hancock_proto::assignment::Assignment;
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ pub struct Hygiene {
     pub keep_images: usize,
     /// Percent of the disk that may be used before images go that might be wanted again, and before nothing new is started.
     pub disk_watermark: u8,
+    /// What stays of ended instances, below the watermark.
+    pub retention: Retention,
 }
 
 impl Default for Hygiene {
@@ -33,6 +36,7 @@ impl Default for Hygiene {
         Self {
             keep_images: hancock_agent_core::images::KEEP,
             disk_watermark: 95,
+            retention: Retention::default(),
         }
     }
 }

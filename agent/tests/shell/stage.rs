@@ -387,6 +387,7 @@ fn options(folder: &tempfile::TempDir, boot: u32, outside: &Fake) -> Options {
         orphan_grace: ORPHAN_GRACE,
         hygiene: Hygiene {
             disk_watermark: 100,
+            retention: hancock_agent::Retention::NONE,
             ..Hygiene::default()
         },
         list_interval: Duration::from_secs(2),

@@ -5,7 +5,7 @@ use clap::{Args as _, FromArgMatches as _};
 use super::*;
 
 /// Every option of its own with a value that is not its default.
-const ALL: [(&str, &str); 21] = [
+const ALL: [(&str, &str); 23] = [
     ("masters", "10.0.0.1:7401"),
     ("join-token", "join-1"),
     ("join-token-file", "/a/token"),
@@ -23,6 +23,8 @@ const ALL: [(&str, &str); 21] = [
     ("orphan-grace", "5m"),
     ("keep-images", "3"),
     ("disk-watermark", "80"),
+    ("keep-dead", "5"),
+    ("keep-dead-for", "1h"),
     ("overcommit", "2"),
     ("runtime", "process"),
     ("allow-privileged", "true"),

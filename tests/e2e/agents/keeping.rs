@@ -122,7 +122,7 @@ fn orphans_go_after_their_time_and_strangers_stay() {
     let image = runtime.image().unwrap();
     let mut cluster = Cluster::start(1);
     let mut node = Node::alone(runtime, &cluster.join, cluster.agents(0));
-    node.add("orphan-grace = \"3s\"\n");
+    node.add("orphan-grace = \"3s\"\nkeep-dead = 0\n");
     node.spawn();
     wait_nodes(&cluster, 1);
     let file = node.write("web.yaml", &Spec::web(runtime).replicas(1).text());
@@ -214,6 +214,7 @@ fn images_of_old_versions_go() {
         image(demo, &format!("{name}:{tag}"));
     }
     let mut node = Node::alone(runtime, &cluster.join, cluster.agents(0));
+    node.add("keep-dead = 0\n");
     node.spawn();
     wait_nodes(&cluster, 1);
     for version in 1..=4 {
