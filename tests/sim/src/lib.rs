@@ -48,6 +48,7 @@
 //! | ports are given out again at once | "port 20001 goes to web-20, n1 remembers api-14 there" |
 //! | a lost node's instances leave the documents | "no longer routes to web-10, which may be alive" |
 //! | silent balancers' instances are not held | "api-13 is told to stop while n3, in contact, uses it", and failed requests |
+//! | masters do not wait for a stop, and place beside a writer | "n3 starts web-11 beside web-9" |
 //! | documents offer whom the zone has left, and a balancer goes back to them | "told to stop (drained), n1 routes to it" |
 //!
 //! What is not caught, because something else prevents it as well: an agent that orders a start while the outcome of one is open
