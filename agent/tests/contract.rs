@@ -101,6 +101,17 @@ async fn images_come_from_a_locked_registry_as_the_policy_says() {
     pull::from_a_locked_registry(bench).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_version_is_one_image_however_its_tag_moves() {
+    let Some(bench) = Bench::docker("one_version_is_one_image").await else {
+        return;
+    };
+    if let Some(reason) = fixture::missing("docker-registry") {
+        return skip(&test_name(), &reason);
+    }
+    pull::a_tag_that_moves(bench).await;
+}
+
 #[tokio::test]
 async fn the_engine_in_memory_can_be_away() {
     let engine = Arc::new(FakeRuntime::default());

@@ -166,6 +166,9 @@ pub struct AppDetail {
     pub spec: AppSpec,
     /// Its instances.
     pub instances: Vec<InstanceView>,
+    /// What the image's name stood for when the version began, and all its instances are made of. None: its nodes have no such digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// Newest deployment.
     pub deployment: Option<DeploymentView>,
     /// Index of the published documents.
@@ -182,6 +185,9 @@ pub struct VersionInfo {
     pub at: Timestamp,
     /// Image, where there is one.
     pub image: Option<String>,
+    /// What the image's name stood for then. None: its nodes have no such digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// How its newest deployment stands or ended.
     pub deployment: Option<String>,
     /// A deployment of it was successful.
@@ -252,6 +258,9 @@ pub struct InstanceView {
     pub unknown: bool,
     /// Starts after the first.
     pub restarts: u32,
+    /// Digest of the image it is made of. None: it has none, or is not there yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// Why, where a reason is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

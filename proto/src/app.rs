@@ -6,6 +6,7 @@
 mod container;
 mod decode;
 mod defaults;
+pub mod image;
 pub mod needs;
 pub mod path;
 mod port;

@@ -79,6 +79,9 @@ pub struct RunSpec {
     /// Image, for runtimes that have images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// What the image's name stood for when the first instance of the version was made. None: not known yet, or it says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// When it is fetched.
     #[serde(default, skip_serializing_if = "PullPolicy::is_missing")]
     pub pull_policy: PullPolicy,

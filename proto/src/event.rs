@@ -53,7 +53,7 @@ pub enum Level {
 }
 
 /// Every kind of event there is.
-pub const KINDS: [&str; 29] = [
+pub const KINDS: [&str; 30] = [
     "app_applied",
     "app_deleted",
     "app_stopped",
@@ -66,6 +66,7 @@ pub const KINDS: [&str; 29] = [
     "deployment_aborted",
     "deployment_superseded",
     "app_brought_back",
+    "image_resolved",
     "instance_placed",
     "instance_running",
     "instance_replaced",

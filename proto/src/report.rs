@@ -57,6 +57,9 @@ pub struct InstanceReport {
     pub ready: Option<Condition>,
     /// Starts after the first one.
     pub restarts: u32,
+    /// Digest of the image it is made of, as its registry knows it. None: it has none, or is not there yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// It runs and its checks fail for longer than its liveness allows: it waits to be asked to restart.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ailing: bool,

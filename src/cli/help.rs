@@ -121,8 +121,8 @@ milliseconds since 1970.
 AppSummary      app, version, stopped, replicas, serving, deployment?, hosts,
                 listens
 AppDetail       summary: AppSummary, spec, instances: [InstanceView],
-                deployment?: DeploymentView, published
-VersionInfo     version, at, image?, deployment?, stable, digest
+                image_digest?, deployment?: DeploymentView, published
+VersionInfo     version, at, image?, image_digest?, deployment?, stable, digest
 PlanReply       app, action (create replace scale reroute nothing),
                 changes: [{path, old, new}], placements: [{node, reason}],
                 unplaceable: [text], notes?: [text],
@@ -135,7 +135,7 @@ DeploymentView  id, app, version, phase (queued clearing placing starting
 InstanceView    id, app, version, node?, address?, life (pending placed pulling
                 starting running stopping stopped failed rejected), since,
                 ready?: {value, since, reason}, routed, draining, unknown,
-                restarts, reason?
+                restarts, image_digest?, reason?
 NodeView        info: {node, address, addresses, labels, runtime, capacity,
                 version, …}, state (alive unknown lost), heard_ms?,
                 used: {cpu, memory, disk}, instances, generation, offer?

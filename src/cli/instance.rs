@@ -122,6 +122,7 @@ fn text(instance: &InstanceView, out: &Out) -> String {
         ("routed", Some(word(instance.routed).to_owned())),
         ("ready", ready),
         ("restarts", Some(instance.restarts.to_string())),
+        ("digest", instance.image_digest.clone()),
         ("reason", instance.reason.clone()),
     ];
     let lines = lines.into_iter().filter_map(|(name, value)| {

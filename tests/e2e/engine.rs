@@ -100,3 +100,49 @@ fn an_image_is_pulled_from_a_registry() {
     world.run(&["app", "delete", "web", "--wait"]).ok();
     docker::run(&["image", "rm", &remote]).unwrap();
 }
+
+/// The tag moves between the pulls of two instances: both run what it stood for at first. A new version asks anew.
+#[test]
+fn a_version_runs_one_image_however_its_tag_moves() {
+    let Some(runtime) = Runtime::Docker.or_skip() else {
+        return;
+    };
+    if let Some(reason) = fixture::missing("docker-registry") {
+        return skip::skip(&skip::test_name(), &reason);
+    }
+    let registry = fixture::image_registry();
+    let tag = format!("{}/moving:1", registry.address);
+    let push = |bits: &str| {
+        let local = runtime.image_with_shell().unwrap();
+        docker::derive(&local, &format!("ENV BITS={bits}"), &tag).unwrap();
+        docker::run(&["push", &tag]).unwrap();
+    };
+    let world = World::start(runtime);
+    let mut spec = Spec::web(runtime).replicas(1).more("pull_policy: always");
+    spec.image = Some(tag.clone());
+    push("a");
+    world.apply(&spec);
+    let bits = |count: usize| {
+        let all = world.wait_serving("web", count);
+        let of = |id: &str| {
+            world
+                .run(&["exec", id, "--", "/bin/sh", "-c", "echo $BITS"])
+                .ok()
+        };
+        all.iter()
+            .map(|i| of(&i.id.to_string()))
+            .collect::<String>()
+    };
+    assert_eq!(bits(1), "a\n");
+    push("b");
+    world.run(&["app", "scale", "web", "3", "--wait"]).ok();
+    assert_eq!(bits(3), "a\na\na\n");
+    let digest = world.detail("web").unwrap().image_digest.expect("a digest");
+    let shown = world.run(&["app", "show", "web"]).ok();
+    assert!(shown.contains(&digest), "{shown}");
+    world.apply(&spec.clone().version("v2"));
+    world.wait_answer("web", "v2");
+    assert_eq!(bits(1), "b\n");
+    world.run(&["app", "delete", "web", "--wait"]).ok();
+    docker::run(&["image", "rm", "--force", &tag]).unwrap();
+}

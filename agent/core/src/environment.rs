@@ -34,6 +34,9 @@ pub struct StartSpec {
     pub version: Version,
     /// Image, for runtimes that have images.
     pub image: Option<String>,
+    /// What the image's name is to stand for. None: whatever it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
     /// When the image is fetched.
     #[serde(default, skip_serializing_if = "PullPolicy::is_missing")]
     pub pull_policy: PullPolicy,
@@ -106,6 +109,7 @@ pub fn resolve(
         app: assigned.app.clone(),
         version: assigned.version,
         image: run.image.clone(),
+        image_digest: run.image_digest.clone(),
         pull_policy: run.pull_policy,
         user: run.user.clone(),
         labels: run.labels.clone(),
@@ -250,6 +254,7 @@ mod tests {
             exclusive: std::collections::BTreeSet::new(),
             run: RunSpec {
                 image: None,
+                image_digest: None,
                 pull_policy: PullPolicy::Missing,
                 command: vec!["serve".into(), "--port={{ port.http }}".into()],
                 workdir: Some("/srv/{{ instance.id }}".into()),

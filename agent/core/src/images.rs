@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hancock_proto::assignment::Assignment;
+use hancock_proto::app::image::pinned;
+use hancock_proto::assignment::{AssignedInstance, Assignment};
 use hancock_proto::ids::{AppName, Version};
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +30,9 @@ impl Shelf {
     /// Notes what is assigned.
     pub fn note(&mut self, assignment: &Assignment) {
         for assigned in assignment.instances.values() {
-            if let Some(image) = &assigned.run.image {
+            for name in names(assigned) {
                 let of_app = self.0.entry(assigned.app.clone()).or_default();
-                let highest = of_app.entry(image.clone()).or_default();
+                let highest = of_app.entry(name).or_default();
                 *highest = assigned.version.max(*highest);
             }
         }
@@ -54,14 +55,10 @@ impl Shelf {
         keep: usize,
         full: bool,
     ) -> Vec<String> {
-        let assigned: BTreeSet<&str> = assignment
-            .instances
-            .values()
-            .filter_map(|a| a.run.image.as_deref())
-            .collect();
+        let assigned: BTreeSet<String> = assignment.instances.values().flat_map(names).collect();
         let free = |name: &str| {
             let image = there.iter().find(|i| i.names.contains(name));
-            image.is_some_and(|i| !i.used && !i.names.iter().any(|n| assigned.contains(n.as_str())))
+            image.is_some_and(|i| !i.used && !i.names.iter().any(|n| assigned.contains(n)))
         };
         let mut kept = BTreeSet::new();
         let mut old = Vec::new();
@@ -72,7 +69,10 @@ impl Shelf {
                 .map(|(name, version)| (*version, name))
                 .collect();
             newest.sort_by(|a, b| b.cmp(a));
-            for (place, (_, name)) in newest.into_iter().enumerate() {
+            let mut versions: Vec<Version> = newest.iter().map(|(version, _)| *version).collect();
+            versions.dedup();
+            for (version, name) in newest {
+                let place = versions.iter().take_while(|v| **v > version).count();
                 match place < keep {
                     true => {
                         kept.insert(name);
@@ -95,4 +95,14 @@ impl Shelf {
         all.dedup();
         all
     }
+}
+
+/// What an instance's image is called: as its spec says, and by its digest.
+fn names(assigned: &AssignedInstance) -> impl Iterator<Item = String> {
+    let (image, digest) = (
+        assigned.run.image.as_ref(),
+        assigned.run.image_digest.as_ref(),
+    );
+    let exact = image.zip(digest).map(|(name, digest)| pinned(name, digest));
+    image.cloned().into_iter().chain(exact)
 }

@@ -16,6 +16,10 @@ mod tests;
 /// Why an instance is down that was asked to restart.
 const ASKED: &str = "was asked to restart";
 
+/// Why an instance is down whose version turned out to be another image.
+const OTHER_IMAGE: &str =
+    "is made anew: the image's tag meant another image where the version's first instance began";
+
 /// What of an instance survives a restart of the daemon. Stored before what it allows is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
@@ -145,6 +149,10 @@ pub struct Instance {
     busy: Option<Deed>,
     /// Its image and the like are there.
     prepared: bool,
+    /// What is being prepared is not wanted any more.
+    outdated: bool,
+    /// What it runs was made of another image than it shall be.
+    other_image: bool,
     /// Failed stops or removals in a row.
     tries: u32,
     /// Not before then again.
@@ -190,10 +198,23 @@ impl Instance {
             memory,
             busy: None,
             prepared: false,
+            outdated: false,
+            other_image: false,
             tries: 0,
             again: Timestamp::default(),
             limits: limits::Following::default(),
         }
+    }
+
+    /// Its image has become another one: before its next start that has to be there.
+    pub(crate) fn unprepare(&mut self) {
+        self.prepared = false;
+        self.outdated = self.busy == Some(Deed::Prepare);
+    }
+
+    /// Whether what runs is of another image than its version: nothing uses it then, and it is made anew.
+    pub(crate) fn is_of_other_image(&mut self, other: bool) {
+        self.other_image = other;
     }
 
     /// What is being done to it.
@@ -241,6 +262,12 @@ impl Instance {
         let running = matches!(state, Some(State::Running { .. }));
         match (self.memory.phase, want) {
             (Phase::Waiting { at }, Want::Run(rule)) => self.start(at, rule, now),
+            (Phase::Up, Want::Run(_)) if self.other_image => {
+                // Not its fault: no restart that counts.
+                self.memory.phase = Phase::Stopping;
+                self.memory.reason = Some(OTHER_IMAGE.to_owned());
+                self.stop(now)
+            }
             (Phase::Up, Want::Run(_)) => self.follow_limits(now),
             (Phase::Waiting { .. } | Phase::Ordered { .. } | Phase::Up, Want::Spare(until)) => {
                 until.map_or(Next::Nothing, Next::Wait)
@@ -336,7 +363,7 @@ impl Instance {
         }
         self.busy = None;
         match (deed, outcome) {
-            (Deed::Prepare, Ok(())) => self.prepared = true,
+            (Deed::Prepare, Ok(())) => self.prepared = !std::mem::take(&mut self.outdated),
             (Deed::Start, Ok(())) => {
                 self.memory.phase = Phase::Up;
                 // What a first start waited for is over; why there was another one stays to be read.

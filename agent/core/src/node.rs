@@ -170,7 +170,20 @@ impl Node {
             self.orphans.clear();
         }
         self.heard = true;
+        self.unprepare(&assignment);
         self.assignment = Some(assignment);
+    }
+
+    /// What was got ready for another image is not ready for this one.
+    fn unprepare(&mut self, next: &Assignment) {
+        let before = self.assignment.as_ref().map(|a| &a.instances);
+        for (id, instance) in &mut self.instances {
+            let digest =
+                |all: &BTreeMap<_, AssignedInstance>| Some(all.get(id)?.run.image_digest.clone());
+            if before.and_then(digest) != digest(&next.instances) {
+                instance.unprepare();
+            }
+        }
     }
 
     /// The assignment acted upon.
@@ -287,7 +300,7 @@ impl Node {
         self.instances.insert(id.clone(), instance);
     }
 
-    fn seen_of(&self, id: &InstanceId) -> Option<&Observed> {
+    pub(crate) fn seen_of(&self, id: &InstanceId) -> Option<&Observed> {
         self.seen.as_ref()?.get(id)
     }
 

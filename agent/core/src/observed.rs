@@ -37,6 +37,9 @@ pub struct Observed {
     pub folders: Vec<String>,
     /// How it is.
     pub state: State,
+    /// Digest of the image it was made of, as a registry knows it. None: it has none.
+    #[serde(default)]
+    pub image_digest: Option<String>,
     /// What the image's own check says. None: it has none, or nobody asks it.
     #[serde(default)]
     pub health: Option<Health>,

@@ -18,6 +18,8 @@ use crate::ports::{Claim, claim};
 use crate::writers::Writer;
 
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod retention;
@@ -122,7 +124,7 @@ impl Node {
         let Some(mut instance) = self.take(id, seen.as_ref(), now) else {
             return;
         };
-        self.take_wish(id, &mut instance);
+        self.take_wish(id, &mut instance, seen.as_ref());
         let next = self.next(id, &mut instance, seen.as_ref(), now);
         if let Next::Do(deed) = next {
             plan.actions
@@ -157,11 +159,14 @@ impl Node {
         }
     }
 
-    fn take_wish(&self, id: &InstanceId, instance: &mut Instance) {
+    fn take_wish(&self, id: &InstanceId, instance: &mut Instance, seen: Option<&Observed>) {
         let assigned = self.assignment.as_ref().and_then(|a| a.instances.get(id));
         if let Some(assigned) = assigned.filter(|a| a.desired == Desired::Running) {
             instance.asked_to_restart(assigned.restarts_asked);
             instance.wants_limits(assigned.run.limits);
+            let made_of = seen.and_then(|o| o.image_digest.as_ref());
+            let wanted = assigned.run.image_digest.as_ref();
+            instance.is_of_other_image(made_of.zip(wanted).is_some_and(|(m, w)| m != w));
         }
     }
 
@@ -281,12 +286,13 @@ impl Node {
         self.instances
             .iter()
             .filter(|(id, instance)| assigned(*id) || !instance.is_over())
-            .map(|(id, instance)| (id.clone(), self.report(instance)))
+            .map(|(id, instance)| (id.clone(), self.report(id, instance)))
             .collect()
     }
 
-    fn report(&self, instance: &Instance) -> InstanceReport {
+    fn report(&self, id: &InstanceId, instance: &Instance) -> InstanceReport {
         let memory = &instance.memory;
+        let seen = self.seen_of(id);
         let outage = self.outage.as_ref().filter(|_| !instance.is_over());
         InstanceReport {
             version: memory.version,
@@ -295,6 +301,7 @@ impl Node {
             reason: outage.or(memory.reason.as_ref()).cloned(),
             ready: None,
             restarts: memory.restarts,
+            image_digest: seen.and_then(|o| o.image_digest.clone()),
             ailing: false,
         }
     }

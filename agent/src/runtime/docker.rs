@@ -364,7 +364,8 @@ impl DockerRuntime {
         };
         let folder = self.files(name);
         files::put(&folder, spec)?;
-        let mut body = create::body(spec, self.shared.options.publish);
+        let image = pull::exact(docker, spec).await?;
+        let mut body = create::body(spec, image, self.shared.options.publish);
         if let Some(host) = &mut body.host_config {
             let mounts = host.mounts.get_or_insert_default();
             mounts.extend(files::mounts(&folder, spec));

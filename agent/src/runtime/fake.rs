@@ -37,6 +37,8 @@ pub struct Script {
     pub lines: Vec<String>,
     /// Ends by itself this long after its start.
     pub exit_after: Option<(Duration, Ending)>,
+    /// What the image's name stands for.
+    pub image_digest: Option<String>,
     /// What the check of its image says at first. None: the image has none.
     pub health: Option<Health>,
     /// Time it takes to end after the signal. None: it does not care for the signal.
@@ -229,6 +231,7 @@ impl FakeRuntime {
             host_ports: spec.host_ports().collect(),
             folders: spec.folders(),
             state: State::Running { since: Some(now) },
+            image_digest: spec.image_digest.clone().or(script.image_digest.clone()),
             health: script.health.clone().filter(|_| spec.image_check),
         };
         let mut world = self.world();

@@ -129,6 +129,7 @@ impl Bench {
             app,
             version: Version(7),
             image: self.image.clone(),
+            image_digest: None,
             pull_policy: PullPolicy::Missing,
             command: command(behave),
             workdir: None,

@@ -134,6 +134,8 @@ pub struct Stage {
     /// Of every instance.
     pub stop_after: Option<Span>,
     /// Of every instance.
+    pub image_digest: Option<String>,
+    /// Of every instance.
     pub image_check: bool,
     /// Of every instance.
     pub check: Option<Check>,
@@ -182,6 +184,7 @@ impl Stage {
             restart: Restart::default(),
             restarts_asked: 0,
             stop_after: None,
+            image_digest: None,
             image_check: false,
             check: None,
             command: vec!["serve".into()],
@@ -254,6 +257,7 @@ impl Stage {
             exclusive: BTreeSet::new(),
             run: RunSpec {
                 image: None,
+                image_digest: self.image_digest.clone(),
                 pull_policy: PullPolicy::Missing,
                 command: self.command.clone(),
                 workdir: None,

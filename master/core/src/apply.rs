@@ -10,6 +10,7 @@ mod format;
 mod heal;
 mod kept;
 mod nodes;
+mod pin;
 mod place;
 mod promote;
 mod registry;

@@ -56,6 +56,10 @@ fn routes(state: &State, app: &App, wrong: &mut Vec<String>) {
             Some(Stage::Live) => {}
             stage => wrong.push(format!("{name} routes to {id}, which is {stage:?}")),
         }
+        let known = state.instances.get(id);
+        if known.is_some_and(|i| desired::is_other_image(state, i)) {
+            wrong.push(format!("{name} routes to {id}, which is of another image"));
+        }
     }
     for id in app.routes.retiring() {
         if app.routes.serving.contains(id) {

@@ -314,6 +314,7 @@ impl Machine {
                         reason: "as told".into(),
                     }),
                     restarts: 0,
+                    image_digest: None,
                     ailing: false,
                 };
                 let have = lives.entry(id.clone()).or_insert_with(|| now.clone());

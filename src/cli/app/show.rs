@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use hancock_proto::api::AppDetail;
+use hancock_proto::app::image;
+use hancock_proto::report::Life;
 
 use super::list::serving;
 use crate::cli::args::AppArg;
@@ -38,6 +40,7 @@ fn text(app: &AppDetail, out: &Out) -> String {
         ("serving", serving(summary).show(out)),
         ("hosts", super::list::places(summary)),
         ("image", spec.image.clone().unwrap_or_default()),
+        ("digest", digest(app)),
         ("command", spec.command.join(" ")),
         ("each", reserved(app)),
     ];
@@ -50,6 +53,23 @@ fn text(app: &AppDetail, out: &Out) -> String {
         .collect();
     text += &format!("\n{}", show::instances(&app.instances, out));
     text
+}
+
+/// What the image's name stands for; empty where there is nothing to say.
+fn digest(app: &AppDetail) -> String {
+    let by_name = app
+        .spec
+        .image
+        .as_ref()
+        .is_some_and(|i| image::digest(i).is_none());
+    let runs = app.instances.iter().any(|i| i.life == Life::Running);
+    match &app.image_digest {
+        Some(digest) => digest.clone(),
+        None if by_name && runs => {
+            "none that a registry knows: each node runs what it has under this name".to_owned()
+        }
+        None => String::new(),
+    }
 }
 
 /// What one instance reserves.

@@ -91,6 +91,7 @@ impl Engine {
                 state: State::Running {
                     since: Some(Timestamp(now)),
                 },
+                image_digest: None,
                 health: None,
             },
             run: self.runs,

@@ -45,6 +45,30 @@ fn the_newest_versions_stay_and_nobody_elses_image_goes() {
 }
 
 #[test]
+fn an_image_has_a_name_and_a_digest_and_both_go_with_its_version() {
+    let of = |version: u64| {
+        let mut all = running(version);
+        for one in all.instances.values_mut() {
+            one.run.image = Some("web:latest".to_owned());
+            one.run.image_digest = Some(format!("sha256:{version}"));
+        }
+        all
+    };
+    let mut shelf = Shelf::default();
+    (1..=4).for_each(|version| shelf.note(&of(version)));
+    let exact = |v: u64| format!("web@sha256:{v}");
+    let mut there: Vec<_> = (1..=3).map(|v| image(&exact(v), false)).collect();
+    there.push(Image {
+        names: ["web:latest".to_owned(), exact(4)].into(),
+        used: true,
+    });
+    assert_eq!(
+        shelf.removals(&there, &of(4), 2, false),
+        [exact(2), exact(1)]
+    );
+}
+
+#[test]
 fn a_full_disk_takes_what_is_furthest_behind_and_never_what_is_in_use() {
     let (mut shelf, mut there) = shelf();
     let order = ["web:1", "web:2", "web:3", "web:4"];

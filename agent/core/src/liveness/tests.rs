@@ -51,6 +51,7 @@ fn report(restarts: u32, ready: Option<(bool, u64)>) -> InstanceReport {
             reason: String::new(),
         }),
         restarts,
+        image_digest: None,
         ailing: false,
     }
 }

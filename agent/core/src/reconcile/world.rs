@@ -45,6 +45,7 @@ pub(crate) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
         exclusive: BTreeSet::new(),
         run: RunSpec {
             image: None,
+            image_digest: None,
             pull_policy: PullPolicy::Missing,
             command: vec!["serve".into(), "{{ port.http }}".into()],
             workdir: None,
@@ -108,6 +109,7 @@ pub(super) fn observed(id: &InstanceId, state: State) -> Observed {
         host_ports: Vec::new(),
         folders: Vec::new(),
         state,
+        image_digest: None,
         health: None,
     }
 }
@@ -135,6 +137,8 @@ pub(super) struct World {
     pub(super) plan: Plan,
     /// All instances write to one volume, which has a single writer.
     pub(super) single: bool,
+    /// What an image's name stands for here.
+    pub(super) image: Option<String>,
     /// Instances that were told to stop at any time.
     told_to_stop: BTreeSet<InstanceId>,
     /// Since when an instance is not assigned.
@@ -155,6 +159,7 @@ impl World {
             lists: Vec::new(),
             plan: Plan::default(),
             single: false,
+            image: None,
             told_to_stop: BTreeSet::new(),
             let_go: BTreeMap::new(),
         }
@@ -240,7 +245,7 @@ impl World {
                 // A last start that was told to have failed may have come about all the same.
                 let known = &self.node.instances[id];
                 let given_up = known.is_over() || known.memory.asked > 0;
-                let wanted = wanted.filter(|_| !given_up);
+                let wanted = wanted.filter(|_| !given_up && !self.is_other_image(id));
                 assert_ne!(wanted, Some(&Desired::Running), "wanted: {action:?}");
                 self.check_orphan(id);
             }
@@ -255,6 +260,13 @@ impl World {
         let mut others = self.running().into_iter().chain(starting);
         let other = others.find(|other| self.single && other != id);
         assert_eq!(other, None, "{id} is started beside it");
+    }
+
+    fn is_other_image(&self, id: &InstanceId) -> bool {
+        let made_of = self.engine.get(id).and_then(|o| o.image_digest.as_ref());
+        let assigned = self.node.assignment().and_then(|a| a.instances.get(id));
+        let wanted = assigned.and_then(|a| a.run.image_digest.as_ref());
+        made_of.zip(wanted).is_some_and(|(m, w)| m != w)
     }
 
     /// What was not told to stop is stopped after its time only, unless it had ended already as far as its node knew.
@@ -292,13 +304,10 @@ impl World {
         let id = action.instance();
         match action {
             Action::Prepare(_) | Action::Limit(..) => None,
-            Action::Start(_) => {
-                let seen = observed(
-                    id,
-                    State::Running {
-                        since: Some(self.now),
-                    },
-                );
+            Action::Start(spec) => {
+                let since = Some(self.now);
+                let mut seen = observed(id, State::Running { since });
+                seen.image_digest = spec.image_digest.clone().or(self.image.clone());
                 self.engine.insert(id.clone(), seen.clone());
                 Some(seen)
             }

@@ -12,6 +12,7 @@ use hancock_agent_core::observed::Owner;
 
 use super::RuntimeError;
 use super::connect::{error, status};
+use super::pull::Exact;
 use super::{health, host};
 
 /// Label of the cluster.
@@ -30,6 +31,8 @@ pub(super) const SIGNAL: &str = "hancock.stop-signal";
 pub(super) const GRACE: &str = "hancock.grace-period";
 /// Label of the host ports.
 pub(super) const PORTS: &str = "hancock.ports";
+/// Label of the digest of its image.
+pub(super) const DIGEST: &str = "hancock.image-digest";
 /// Label of the checksum of what it was created from.
 const SPEC: &str = "hancock.spec";
 
@@ -45,19 +48,27 @@ pub(super) fn name(owner: &Owner, instance: &InstanceId) -> String {
 /// Whether a container was created from exactly this spec, so that it may be started again.
 pub(super) fn is_of(there: &ContainerInspectResponse, spec: &StartSpec) -> bool {
     let labels = there.config.as_ref().and_then(|c| c.labels.as_ref());
-    labels.and_then(|l| l.get(SPEC)) == Some(&checksum(spec))
+    let label = |name| labels.and_then(|l| l.get(name));
+    let digest = spec.image_digest.as_ref();
+    label(SPEC) == Some(&checksum(spec))
+        && digest.is_none_or(|wanted| label(DIGEST) == Some(wanted))
 }
 
+/// Without the image's digest: that is learnt only from the first one that was made.
 fn checksum(spec: &StartSpec) -> String {
-    let text = serde_json::to_vec(spec).unwrap_or_default();
+    let spec = StartSpec {
+        image_digest: None,
+        ..spec.clone()
+    };
+    let text = serde_json::to_vec(&spec).unwrap_or_default();
     format!("{:08x}", crc32fast::hash(&text))
 }
 
-pub(super) fn body(spec: &StartSpec, publish: IpAddr) -> ContainerCreateBody {
+pub(super) fn body(spec: &StartSpec, image: Exact, publish: IpAddr) -> ContainerCreateBody {
     let mut command = spec.command.iter().cloned();
     let grace = spec.stop.grace.duration().as_secs();
     ContainerCreateBody {
-        image: spec.image.clone(),
+        image: Some(image.name),
         // A command of the spec replaces the image's entry point too: it names the program.
         entrypoint: command.next().map(|program| vec![program]),
         cmd: (!spec.command.is_empty()).then(|| command.collect()),
@@ -69,7 +80,7 @@ pub(super) fn body(spec: &StartSpec, publish: IpAddr) -> ContainerCreateBody {
         ),
         user: spec.user.clone(),
         working_dir: spec.workdir.clone(),
-        labels: Some(labels(spec)),
+        labels: Some(labels(spec, image.digest)),
         stop_signal: Some(spec.stop.signal.clone()),
         stop_timeout: Some(i64::try_from(grace).unwrap_or(i64::MAX)),
         hostname: spec.container.hostname.clone(),
@@ -81,7 +92,7 @@ pub(super) fn body(spec: &StartSpec, publish: IpAddr) -> ContainerCreateBody {
     }
 }
 
-fn labels(spec: &StartSpec) -> HashMap<String, String> {
+fn labels(spec: &StartSpec, digest: Option<String>) -> HashMap<String, String> {
     let ours = [
         (CLUSTER, spec.owner.cluster.to_string()),
         (NODE, spec.owner.node.to_string()),
@@ -95,7 +106,10 @@ fn labels(spec: &StartSpec) -> HashMap<String, String> {
     ];
     let ours = ours.map(|(name, value)| (name.to_owned(), value));
     // Ours last: an owner's label must not make a container another instance's.
-    spec.labels.clone().into_iter().chain(ours).collect()
+    let digest = digest.map(|digest| (DIGEST.to_owned(), digest));
+    let owners = spec.labels.iter().filter(|(name, _)| *name != DIGEST);
+    let owners = owners.map(|(name, value)| (name.clone(), value.clone()));
+    owners.chain(ours).chain(digest).collect()
 }
 
 fn ports(spec: &StartSpec) -> String {

@@ -15,7 +15,7 @@ use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_agent_core::environment::StartSpec;
 use hancock_agent_core::observed::{Ending, Exit, Health, Observed, Owner, State, StopRule};
 
-use super::create::{self, APP, CLUSTER, GRACE, INSTANCE, NODE, PORTS, SIGNAL, VERSION};
+use super::create::{self, APP, CLUSTER, DIGEST, GRACE, INSTANCE, NODE, PORTS, SIGNAL, VERSION};
 use super::{RuntimeError, connect, health, inspect};
 
 /// Ended containers looked at side by side.
@@ -94,6 +94,7 @@ fn facts(
         host_ports: ports.split(',').filter_map(|p| p.parse().ok()).collect(),
         folders: folders(mounts),
         state,
+        image_digest: label(DIGEST).map(str::to_owned),
         health,
     })
 }

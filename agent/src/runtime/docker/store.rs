@@ -61,7 +61,7 @@ impl ImageStore for DockerRuntime {
 }
 
 /// How specs may write a name the engine knows: with and without the tag that goes without saying, and the registry that does.
-fn spellings(name: &str) -> Vec<String> {
+pub(super) fn spellings(name: &str) -> Vec<String> {
     let short = name.strip_suffix(":latest").unwrap_or(name);
     let first = short.split('/').next().unwrap_or_default();
     let named = first.contains(['.', ':']) || first == "localhost";

@@ -179,6 +179,7 @@ impl Folder {
             version: spec.version,
             stop: spec.stop,
             state: self.state(),
+            image_digest: None,
             health: None,
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hancock_proto::api::{ApiError, ApplyReply};
+use hancock_proto::api::{ApiError, ApplyReply, PlanAction};
 use hancock_proto::app::AppSpec;
 use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, DeploymentId, Version};
@@ -184,18 +184,31 @@ fn new_version(spec: &Arc<AppSpec>, at: Timestamp) -> AppVersion {
         at,
         stable: false,
         deployment: None,
+        image_digest: None,
     }
 }
 
 fn add_version(step: &mut Step<'_>, app: &App, spec: &Arc<AppSpec>) -> Version {
     let newest = app.versions.keys().next_back().copied();
     let version = newest.unwrap_or_default().next();
-    let stored = new_version(spec, step.at);
+    let stored = AppVersion {
+        image_digest: kept_image(app, spec),
+        ..new_version(spec, step.at)
+    };
     step.edit_app(&app.name, |app| {
         app.versions.insert(version, stored);
     });
     applied(step, &app.name, version);
     version
+}
+
+/// Instances of a version that only adds to those of the live one are made of the same. Every other version asks anew.
+fn kept_image(app: &App, spec: &AppSpec) -> Option<String> {
+    let live = app.versions.get(&app.live?)?;
+    match admission::action(Some(&live.spec), spec) {
+        PlanAction::Nothing | PlanAction::Scale | PlanAction::Reroute => live.image_digest.clone(),
+        _ => None,
+    }
 }
 
 fn applied(step: &mut Step<'_>, name: &AppName, version: Version) {

@@ -12,7 +12,7 @@ use hancock_proto::report::{InstanceReport, Life};
 use hancock_proto::resources::NodeInfo;
 
 use super::step::{About, Step};
-use super::zones;
+use super::{pin, zones};
 use crate::command::{MasterDeed, Reply};
 use crate::desired::is_ready;
 use crate::refuse;
@@ -218,6 +218,7 @@ fn take(step: &mut Step<'_>, node: &NodeId, id: &InstanceId, facts: &InstanceRep
     }
     let was_ready = is_ready(step.state, &known);
     step.edit_instance(id, |i| i.facts = facts.clone());
+    pin::image(step, &known, facts);
     let now_ready = step
         .state
         .instances

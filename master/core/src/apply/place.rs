@@ -135,6 +135,7 @@ fn insert(
             reason: None,
             ready: None,
             restarts: 0,
+            image_digest: None,
             ailing: false,
         },
         replace: false,

@@ -45,13 +45,17 @@ pub(crate) fn derive_assigned(state: &State) -> BTreeMap<NodeId, Assigned> {
 /// One instance as its node shall run it.
 pub(crate) fn assigned(state: &State, instance: &Instance) -> Option<AssignedInstance> {
     let app = state.apps.get(&instance.app)?;
-    let spec = app.spec(instance.version)?;
+    let version = app.versions.get(&instance.version)?;
+    let spec = &version.spec;
     let rules = app.spec(instance.rules).unwrap_or(spec);
     Some(AssignedInstance {
         app: instance.app.clone(),
         version: instance.version,
         desired: instance.desired(),
-        run: run_spec(spec, rules, &instance.ports),
+        run: RunSpec {
+            image_digest: version.image_digest.clone(),
+            ..run_spec(spec, rules, &instance.ports)
+        },
         check: check(rules, &instance.ports),
         liveness: rules.liveness.map(|rule| Liveness {
             after_failures: rule.after_failures,
@@ -80,6 +84,9 @@ fn volumes(spec: &AppSpec) -> Vec<Volume> {
 
 /// Whether an instance may get requests, or would if anything were routed to it.
 pub(crate) fn is_ready(state: &State, instance: &Instance) -> bool {
+    if is_other_image(state, instance) {
+        return false;
+    }
     let unchecked = || {
         let app = state.apps.get(&instance.app);
         let rules = app.and_then(|a| a.spec(instance.rules));
@@ -93,10 +100,20 @@ pub(crate) fn is_ready(state: &State, instance: &Instance) -> bool {
     }
 }
 
+/// Whether it is made of something else than its version is by now: its node makes it anew.
+pub(crate) fn is_other_image(state: &State, instance: &Instance) -> bool {
+    let app = state.apps.get(&instance.app);
+    let version = app.and_then(|a| a.versions.get(&instance.version));
+    let pinned = version.and_then(|v| v.image_digest.as_ref());
+    let made_of = instance.facts.image_digest.as_ref();
+    pinned.zip(made_of).is_some_and(|(p, m)| p != m)
+}
+
 /// `spec` says what runs, `rules` what may change while it does: its limits, how it ends and restarts.
 fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
     RunSpec {
         image: spec.image.clone(),
+        image_digest: None,
         pull_policy: spec.pull_policy,
         command: spec.command.clone(),
         workdir: spec.workdir.clone(),

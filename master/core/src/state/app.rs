@@ -57,6 +57,9 @@ pub struct AppVersion {
     pub stable: bool,
     /// Its newest deployment.
     pub deployment: Option<DeploymentId>,
+    /// What its image's name stands for in all its instances, as the first node said that had one. None: nobody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
 }
 
 /// The app's routed set: what its documents say.

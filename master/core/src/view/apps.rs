@@ -54,10 +54,12 @@ pub fn app(ctx: Context<'_>, name: &AppName) -> Result<AppDetail, ApiError> {
         .wanted_spec()
         .ok_or_else(|| refuse::app_not_found(name))?;
     let newest = app.newest.and_then(|id| ctx.state.deployments.get(&id));
+    let wanted = app.versions.get(&app.wanted);
     Ok(AppDetail {
         summary: summary(ctx.state, app),
         spec: (**spec).clone(),
         instances: instances(ctx, Some(name)),
+        image_digest: wanted.and_then(|v| v.image_digest.clone()),
         deployment: newest.map(|d| deployments::render(ctx, d)),
         published: app.routes.published,
     })
@@ -81,6 +83,7 @@ fn info(state: &State, version: Version, stored: &AppVersion) -> VersionInfo {
         version,
         at: stored.at,
         image: stored.spec.image.clone(),
+        image_digest: stored.image_digest.clone(),
         deployment: phase(state, stored.deployment),
         stable: stored.stable,
         digest: digest(&stored.spec.canonical()),

@@ -53,6 +53,7 @@ fn render(ctx: Context<'_>, instance: &Instance) -> InstanceView {
         draining: is_leaving(instance) && !instance.is_over(),
         unknown: !instance.is_over() && !ctx.leader.is_alive(&instance.node, ctx.now),
         restarts: facts.restarts,
+        image_digest: facts.image_digest.clone(),
         reason: facts.reason.clone(),
     }
 }

@@ -38,6 +38,8 @@ enum Deed {
     Mute(usize, bool),
     Blind(usize, bool),
     Reboot(usize),
+    /// What the images' tag means to a node from now on.
+    Push(usize, usize),
     /// A node moves to the city of that number.
     Label(usize, usize),
     Open(usize, usize, u64),
@@ -51,13 +53,25 @@ enum Deed {
 
 /// Versions of the app: good ones, slow ones, and ones that never get there.
 const VERSIONS: [&[&str]; 9] = [
-    &["replicas=2", "cmd=a"],
-    &["replicas=2", "cmd=b", "ready=2000", "min_healthy=1s"],
-    &["replicas=2", "cmd=c", "never=1", "healthy=8s"],
-    &["replicas=2", "cmd=d", "crash=1"],
-    &["replicas=2", "cmd=a", "weight=3"],
+    &["replicas=2", "image=web:1", "cmd=a"],
+    &[
+        "replicas=2",
+        "image=web:1",
+        "cmd=b",
+        "ready=2000",
+        "min_healthy=1s",
+    ],
+    &[
+        "replicas=2",
+        "image=web:1",
+        "cmd=c",
+        "never=1",
+        "healthy=8s",
+    ],
+    &["replicas=2", "image=web:1", "cmd=d", "crash=1"],
+    &["replicas=2", "image=web:1", "cmd=a", "weight=3"],
     &["replicas=2", "cmd=e", "host=web.test,www.test"],
-    &["replicas=2", "cmd=a", "zone=oslo"],
+    &["replicas=2", "image=web:1", "cmd=a", "zone=oslo"],
     &["replicas=2", "cmd=f", "zone=bergen"],
     &[
         "replicas=2",
@@ -127,6 +141,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (node.clone(), any::<bool>()).prop_map(|(n, b)| Deed::Mute(n, b)),
         1 => (node.clone(), any::<bool>()).prop_map(|(n, b)| Deed::Blind(n, b)),
         1 => node.clone().prop_map(Deed::Reboot),
+        2 => (node.clone(), 0..3_usize).prop_map(|(n, i)| Deed::Push(n, i)),
         1 => (node, 0..CITIES.len()).prop_map(|(n, c)| Deed::Label(n, c)),
         1 => (20..200_u8).prop_map(Deed::Run),
     ]
@@ -162,6 +177,7 @@ fn started() -> World {
     for node in 0..3 {
         world.join(&name(node));
         label(&mut world, node, node);
+        push(&mut world, node, node);
     }
     world.apply_spec(spec("web", VERSIONS[0]));
     world.run(Duration::from_secs(5));
@@ -222,6 +238,7 @@ fn fault(world: &mut World, deed: &Deed) {
             world.node(&name(*n)).reboot();
             world.hello(&name(*n).parse().unwrap());
         }
+        Deed::Push(n, image) => push(world, *n, *image),
         Deed::Label(n, city) => label(world, *n, *city),
         Deed::Open(n, which, requests) => open(world, *n, *which, *requests),
         Deed::Elect => world.elect(),
@@ -236,6 +253,10 @@ fn fault(world: &mut World, deed: &Deed) {
         }
         _ => {}
     }
+}
+
+fn push(world: &mut World, node: usize, image: usize) {
+    world.node(&name(node)).image = Some(format!("sha256:{image:064}"));
 }
 
 fn nth(world: &World, which: usize) -> Option<InstanceId> {

@@ -329,6 +329,7 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
     let span = || value.parse::<Span>().unwrap();
     match key {
         "replicas" => spec.replicas = value.parse().unwrap(),
+        "image" => spec.image = Some(value.to_owned()),
         "listen" => spec.service.push(Service {
             port: "http".to_owned(),
             protocol: ServiceProtocol::Tcp,

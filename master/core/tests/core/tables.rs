@@ -1,5 +1,6 @@
 //! Small tables: what kind of change a spec is, what documents say, why nodes do not fit, which ports are taken.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hancock_master_core::command::{Command, Reply};
@@ -186,6 +187,67 @@ fn an_app_without_hosts_needs_no_balancer() {
     world.run(Duration::from_secs(5));
     let newest = view::newest_deployment(ctx(&world), &"web".parse().unwrap()).unwrap();
     assert!(newest.ok, "{newest:?}");
+}
+
+/// The tag moves between two nodes' pulls, and again later.
+#[test]
+fn all_instances_of_a_version_are_made_of_the_same_image() {
+    let digest = |n: u32| format!("sha256:{n:064}");
+    let mut world = World::new();
+    for n in [1, 2] {
+        world.join(&format!("n{n}"));
+        world.node(&format!("n{n}")).image = Some(digest(n));
+    }
+    let made_of = |world: &World| -> BTreeSet<_> {
+        let all = world.state.instances.values().filter(|i| !i.is_over());
+        all.map(|i| i.facts.image_digest.clone().unwrap()).collect()
+    };
+    world.apply_spec(spec("web", &["replicas=2", "image=web:1"]));
+    world.run(Duration::from_secs(10));
+    let first = view::app(ctx(&world), &"web".parse().unwrap()).unwrap();
+    let pinned = first.image_digest.unwrap();
+    assert_eq!(first.summary.serving, 2);
+    assert_eq!(made_of(&world), BTreeSet::from([pinned.clone()]));
+
+    for n in ["n1", "n2"] {
+        world.node(n).image = Some(digest(3));
+    }
+    world.apply_spec(spec("web", &["replicas=4", "image=web:1"]));
+    world.run(Duration::from_secs(10));
+    assert_eq!(made_of(&world), BTreeSet::from([pinned.clone()]));
+    assert_eq!(world.state.instances.len(), 4);
+
+    // Another version asks anew; an older one is what it was; one that says what it is asks nobody.
+    world.apply_spec(spec("web", &["replicas=2", "image=web:1", "cmd=v2"]));
+    world.run(Duration::from_secs(20));
+    assert_eq!(made_of(&world), BTreeSet::from([digest(3)]));
+    let at = world.now;
+    world.apply(Command::Rollback {
+        app: "web".parse().unwrap(),
+        version: None,
+        at,
+    });
+    world.run(Duration::from_secs(20));
+    assert_eq!(made_of(&world), BTreeSet::from([pinned]));
+    let exact = format!("image=web@{}", digest(3));
+    world.apply_spec(spec("web", &["replicas=2", &exact]));
+    world.run(Duration::from_secs(20));
+    let newest = view::app(ctx(&world), &"web".parse().unwrap()).unwrap();
+    assert_eq!((newest.image_digest, newest.summary.serving), (None, 2));
+}
+
+/// Old nodes, plain processes and images of no registry: nothing is pinned, and nothing is waited for.
+#[test]
+fn what_has_no_digest_goes_by_its_name() {
+    for told in [None, Some("nonsense")] {
+        let mut world = World::new();
+        world.join("n1");
+        world.node("n1").image = told.map(str::to_owned);
+        world.apply_spec(spec("web", &["replicas=2", "image=web:1"]));
+        world.run(Duration::from_secs(10));
+        let app = view::app(ctx(&world), &"web".parse().unwrap()).unwrap();
+        assert_eq!((app.image_digest, app.summary.serving), (None, 2));
+    }
 }
 
 #[test]

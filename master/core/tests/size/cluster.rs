@@ -213,6 +213,7 @@ impl Cluster {
             reason: None,
             ready: Some(ready),
             restarts: known.facts.restarts,
+            image_digest: None,
             ailing: false,
         };
         Command::Report {

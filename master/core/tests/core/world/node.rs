@@ -28,6 +28,8 @@ pub struct Node {
     pub linked: bool,
     /// Host ports that other programs hold, unknown to the master.
     pub taken: BTreeSet<u16>,
+    /// What a registry makes of every image just now.
+    pub image: Option<String>,
     sequence: u64,
 }
 
@@ -73,6 +75,7 @@ impl Node {
             up: true,
             linked: true,
             taken: BTreeSet::new(),
+            image: None,
             sequence: 0,
         }
     }
@@ -108,6 +111,7 @@ impl Node {
                     reason: None,
                     ready: None,
                     restarts: 0,
+                    image_digest: None,
                     ailing: false,
                 },
                 killed: false,
@@ -120,7 +124,7 @@ impl Node {
 
     pub fn act(&mut self, now: Timestamp) {
         for instance in self.instances.values_mut() {
-            instance.act(&self.taken, now);
+            instance.act(&self.taken, self.image.as_ref(), now);
         }
     }
 
@@ -197,8 +201,14 @@ impl Running {
         self.facts.since = now;
     }
 
+    fn is_other_image(&self) -> bool {
+        let wanted = self.assigned.run.image_digest.as_ref();
+        let made_of = self.facts.image_digest.as_ref();
+        wanted.zip(made_of).is_some_and(|(w, m)| w != m)
+    }
+
     /// One step of its life.
-    fn act(&mut self, taken: &BTreeSet<u16>, now: Timestamp) {
+    fn act(&mut self, taken: &BTreeSet<u16>, image: Option<&String>, now: Timestamp) {
         let stop = self.assigned.desired == Desired::Stopped;
         match self.facts.life {
             Life::Pending | Life::Placed | Life::Pulling if stop => self.live(Life::Stopped, now),
@@ -221,7 +231,13 @@ impl Running {
                 self.facts.ready = None;
                 self.live(Life::Starting, now);
             }
+            Life::Running if self.is_other_image() => {
+                self.facts.ready = None;
+                self.live(Life::Starting, now);
+            }
             Life::Starting => {
+                let pinned = self.assigned.run.image_digest.as_ref();
+                self.facts.image_digest = pinned.or(image).cloned();
                 self.live(Life::Running, now);
                 self.judge(now);
             }
