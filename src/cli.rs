@@ -16,6 +16,7 @@ mod events;
 mod exec;
 pub mod exit;
 mod help;
+mod image;
 mod instance;
 mod logs;
 mod master;
@@ -143,6 +144,9 @@ enum Command {
     /// Look at nodes
     #[command(subcommand, arg_required_else_help = true)]
     Node(node::Command),
+    /// Look at images on nodes, or have them fetched
+    #[command(subcommand, arg_required_else_help = true)]
+    Image(image::Command),
     /// Look at zones of nodes and what they carry
     #[command(subcommand, arg_required_else_help = true)]
     Zone(zone::Command),
@@ -266,6 +270,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Ps(args) => ps::run(context, &args).await,
         Command::Instance(command) => instance::run(context, &command).await,
         Command::Node(command) => node::run(context, &command).await,
+        Command::Image(command) => image::run(context, &command).await,
         Command::Zone(command) => zone::run(context, command).await,
         Command::Registry(command) => registry::run(context, &command).await,
         Command::Exec(args) => Ok(exec::run(context, args).await),

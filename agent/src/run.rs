@@ -7,6 +7,7 @@ mod inputs;
 mod logs;
 mod outside;
 mod parking;
+mod pulls;
 mod reporting;
 mod session;
 mod tidying;
@@ -108,6 +109,7 @@ pub(crate) struct Loop {
     listing: Listing,
     reporting: Reporting,
     tidying: tidying::Tidying,
+    pulls: Arc<pulls::Pulls>,
     traffic: traffic::Meter,
     processor: Processor,
     /// The leader of the open session has sent what this node shall run.
@@ -157,14 +159,16 @@ impl Loop {
             record.registry,
             balancer.names(),
         );
+        let limits = Limits::default();
         Self {
             link: Link::new(link, search),
             reporting: Reporting::default(),
             tidying: tidying::Tidying::default(),
+            pulls: Arc::new(pulls::Pulls::new(limits.pulls())),
             traffic: traffic::Meter::default(),
             processor: Processor::default(),
             network: network::Meter::default(),
-            limits: Limits::default(),
+            limits,
             listing: Listing::default(),
             tasks: JoinSet::new(),
             stored: record.clone(),

@@ -206,6 +206,11 @@ impl RuntimeError {
         Self::Failed { deed, what, reason }
     }
 
+    pub(crate) fn no_images(kind: &str) -> Self {
+        let reason = "this node runs plain processes, which have no images";
+        Self::impossible("fetch or list images with runtime", kind, reason)
+    }
+
     pub(crate) fn elsewhere(
         deed: &'static str,
         what: impl ToString,

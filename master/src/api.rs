@@ -16,6 +16,7 @@ mod describe;
 mod door;
 mod error;
 mod exec;
+mod images;
 mod limits;
 mod logs;
 mod masters;
@@ -93,6 +94,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(cluster::nodes))
         .routes(routes!(nodes::orphans))
         .routes(routes!(nodes::purge))
+        .routes(routes!(images::list))
+        .routes(routes!(images::look, images::pull))
         .routes(routes!(zones::list))
         .routes(routes!(zones::put, zones::delete))
         .routes(routes!(

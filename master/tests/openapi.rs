@@ -150,7 +150,15 @@ fn parameters_of_paths_are_declared_exactly() {
 }
 
 /// A node answers or does these, not the state: there is nothing stale to read, and nothing is noted under a key.
-const OF_NODES: [&str; 4] = ["exec", "node_orphans", "node_purge", "signal_instance"];
+const OF_NODES: [&str; 7] = [
+    "exec",
+    "node_images",
+    "node_orphans",
+    "node_pull",
+    "node_pull_progress",
+    "node_purge",
+    "signal_instance",
+];
 
 #[test]
 fn reads_may_be_stale_and_writes_may_be_sent_again() {

@@ -303,6 +303,15 @@ pub struct ZoneView {
     pub services: u32,
 }
 
+/// An image to be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PullRequest {
+    /// Its name, like `registry.example/web:3`.
+    pub image: String,
+}
+
 /// A server to be added to an upstream kept by hand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

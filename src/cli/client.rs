@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use hancock_proto::api::{
     AddServerRequest, ApiError, AppDetail, AppSummary, ApplyReply, DeleteUpstreamRequest,
-    DeploymentView, InstanceView, MasterView, NodeView, PlanReply, PurgeRequest, RegistryRequest,
-    RegistryView, RollbackRequest, ScaleRequest, SignalRequest, StatusView, TopLine, UpstreamView,
-    VersionInfo, ZoneView,
+    DeploymentView, InstanceView, MasterView, NodeView, PlanReply, PullRequest, PurgeRequest,
+    RegistryRequest, RegistryView, RollbackRequest, ScaleRequest, SignalRequest, StatusView,
+    TopLine, UpstreamView, VersionInfo, ZoneView,
 };
 use hancock_proto::app::AppSpec;
-use hancock_proto::ask::Orphan;
+use hancock_proto::ask::{NodeImage, Orphan, Pull};
 use hancock_proto::event::Event;
 use hancock_proto::ids::{
     AppName, ClusterId, DeploymentId, InstanceId, LogIndex, NodeId, Version, ZoneName,
@@ -261,6 +261,25 @@ impl Client {
         let cluster = cluster.clone();
         let body = PurgeRequest { cluster };
         self.call(Method::POST, &path, Some(&body), PURGE).await
+    }
+
+    /// Images on a node.
+    pub async fn images(&self, node: &NodeId) -> Result<Vec<NodeImage>, ClientError> {
+        self.get(&format!("/v1/nodes/{node}/images")).await
+    }
+
+    /// Has a node fetch an image.
+    pub async fn pull(&self, node: &NodeId, image: &str) -> Result<Pull, ClientError> {
+        let path = format!("/v1/nodes/{node}/pull");
+        let image = image.to_owned();
+        self.send(Method::POST, &path, Some(&PullRequest { image }))
+            .await
+    }
+
+    /// How far that is.
+    pub async fn pulled(&self, node: &NodeId, image: &str) -> Result<Pull, ClientError> {
+        self.get(&format!("/v1/nodes/{node}/pull?image={image}"))
+            .await
     }
 
     /// Events after number `after`; waits up to `wait` for the first.

@@ -22,6 +22,7 @@ Cluster:
   status       How everything is, on one page
   node         list · show · orphans · purge: machines, what they have, what
                is used, and what nobody knows there
+  image        list · pull: what is on nodes, and fetching it beforehand
   zone         list · create · delete · upstreams · add · delete-upstream
                pick · top: sets of nodes and what their balancers carry
   registry     show · set: where balancers outside read upstream documents
@@ -87,6 +88,9 @@ milliseconds since 1970.
   node list            [NodeView]
   node show            NodeView
   node orphans, purge  [{node, cluster, instance, app, version, running, own}]
+  image list           [{node, id, tags, digests, size, created, used,
+                       apps: [{app, version}]}]
+  image pull           [{node, state (done failed), digest?, reason?}]
   zone list            [ZoneView]
   zone create          ZoneView
   zone delete, add, delete-upstream

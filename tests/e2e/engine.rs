@@ -146,3 +146,78 @@ fn a_version_runs_one_image_however_its_tag_moves() {
     world.run(&["app", "delete", "web", "--wait"]).ok();
     docker::run(&["image", "rm", "--force", &tag]).unwrap();
 }
+
+/// An operator has an image fetched before it is needed, and sees what is there and who uses it.
+#[test]
+fn images_are_fetched_beforehand_and_listed() {
+    let Some(runtime) = Runtime::Docker.or_skip() else {
+        return;
+    };
+    if let Some(reason) = fixture::missing("docker-registry") {
+        return skip::skip(&skip::test_name(), &reason);
+    }
+    let registry = fixture::image_registry();
+    let remote = format!("{}/early:1", registry.address);
+    docker::run(&["tag", runtime.image().unwrap(), &remote]).unwrap();
+    docker::run(&["push", &remote]).unwrap();
+    docker::run(&["image", "rm", &remote]).unwrap();
+
+    let world = World::start(runtime);
+    let line = |text: &str| {
+        let found = text.lines().find(|line| line.contains(&remote));
+        found.map(str::to_owned)
+    };
+    assert_eq!(line(&world.run(&["image", "list"]).ok()), None);
+    let done = world.run(&["image", "pull", &remote]).ok();
+    assert!(
+        line(&done).is_some_and(|l| l.contains(&world.node) && l.contains("sha256:")),
+        "{done}"
+    );
+    docker::run(&["image", "inspect", &remote]).unwrap();
+    let listed = line(&world.run(&["image", "list"]).ok()).expect("the image");
+    assert!(!listed.contains("web 1"), "{listed}");
+    let mut spec = Spec::web(runtime).more("pull_policy: never");
+    spec.image = Some(remote.clone());
+    world.apply(&spec);
+    let listed = world.run(&["image", "list", &world.node]).ok();
+    assert!(
+        line(&listed).is_some_and(|l| l.ends_with("web 1")),
+        "{listed}"
+    );
+
+    let absent = format!("{}/early:none", registry.address);
+    let told = world.run(&["image", "pull", &absent]).fails(1);
+    assert!(told.contains("failed") && told.contains(&absent), "{told}");
+    let nobody = world.run(&["image", "list", "nobody"]).fails(4);
+    assert!(nobody.contains("no node nobody"), "{nobody}");
+    let json = world
+        .run(&[
+            "image",
+            "pull",
+            &remote,
+            "--node",
+            &world.node,
+            "--output",
+            "json",
+        ])
+        .ok();
+    let went: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&went[0]["node"], &went[0]["state"]),
+        (&world.node.as_str().into(), &"done".into()),
+        "{went}"
+    );
+    world.run(&["app", "delete", "web", "--wait"]).ok();
+    docker::run(&["image", "rm", &remote]).unwrap();
+}
+
+#[test]
+fn nodes_without_images_have_none_to_list() {
+    let world = World::start(Runtime::Process);
+    for words in [&["image", "list"][..], &["image", "pull", "web:1"]] {
+        let told = world.run(words).fails(1);
+        assert!(told.contains("runs containers"), "{told}");
+    }
+    let named = world.run(&["image", "list", &world.node]).fails(4);
+    assert!(named.contains("plain processes"), "{named}");
+}

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hancock_proto::app::image::pinned;
+use hancock_proto::ask::ImageUse;
 use hancock_proto::assignment::{AssignedInstance, Assignment};
 use hancock_proto::ids::{AppName, Version};
+use hancock_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
@@ -14,8 +16,18 @@ mod tests;
 pub const KEEP: usize = 2;
 
 /// One image as a runtime shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
+    /// The runtime's own id of it.
+    pub id: String,
+    /// Its names, as the runtime writes them.
+    pub tags: Vec<String>,
+    /// Its names by digest, as the runtime writes them.
+    pub digests: Vec<String>,
+    /// Bytes it takes.
+    pub size: u64,
+    /// When it was made.
+    pub created: Timestamp,
     /// Every name it can be asked for by.
     pub names: BTreeSet<String>,
     /// Some container, whosever, is made of it.
@@ -95,6 +107,22 @@ impl Shelf {
         all.dedup();
         all
     }
+}
+
+/// Versions of apps that are assigned and made of an image.
+pub fn users(image: &Image, assignment: &Assignment) -> BTreeSet<ImageUse> {
+    let all = assignment.instances.values();
+    let same = all.filter(|a| exact_name(a).is_some_and(|name| image.names.contains(&name)));
+    same.map(|a| ImageUse {
+        app: a.app.clone(),
+        version: a.version,
+    })
+    .collect()
+}
+
+/// By its digest, where that is known.
+fn exact_name(assigned: &AssignedInstance) -> Option<String> {
+    names(assigned).last()
 }
 
 /// What an instance's image is called: as its spec says, and by its digest.

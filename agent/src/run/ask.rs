@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hancock_agent_core::images::users;
 use hancock_agent_core::observed::{Observed, Owner};
-use hancock_proto::ask::{Answer, MAX_ENTRIES, Orphan, Question};
+use hancock_proto::app::image::is_name;
+use hancock_proto::ask::{Answer, MAX_ENTRIES, NodeImage, Orphan, Question};
 use hancock_proto::assignment::Assignment;
 use hancock_proto::hub::AgentMessage;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::runtime::{ContainerRuntime, RuntimeError};
+
+use super::pulls::Pulls;
 
 /// Questions answered at the same time in one session.
 const MAX_QUESTIONS: usize = 8;
@@ -34,7 +38,7 @@ impl Questions {
     /// `assignment` and `owner` None: no master told anything yet.
     pub(super) fn begin(
         &mut self,
-        runtime: Arc<dyn ContainerRuntime>,
+        (runtime, pulls): (Arc<dyn ContainerRuntime>, Arc<Pulls>),
         assignment: Option<&Assignment>,
         owner: Option<Owner>,
         (id, question): (u64, Question),
@@ -47,11 +51,11 @@ impl Questions {
             let reason = format!("{MAX_QUESTIONS} questions are being answered; try again later");
             return self.refuse(id, reason);
         }
-        let assigned = assignment.instances.keys().cloned().collect();
         let asked = Asked {
             runtime,
+            pulls,
             owner,
-            assigned,
+            assignment: assignment.clone(),
         };
         let out = self.out.clone();
         self.running.spawn(async move {
@@ -76,8 +80,9 @@ impl Questions {
 
 struct Asked {
     runtime: Arc<dyn ContainerRuntime>,
+    pulls: Arc<Pulls>,
     owner: Owner,
-    assigned: std::collections::BTreeSet<hancock_proto::ids::InstanceId>,
+    assignment: Assignment,
 }
 
 impl Asked {
@@ -90,6 +95,8 @@ impl Asked {
                 ));
             }
             Question::Purge { cluster } => self.purge(cluster.as_str()).await,
+            Question::Images => self.images().await,
+            Question::Pull { image, begin } => return self.pull(&image, begin),
             Question::Signal { instance, signal } => {
                 let sent = self.runtime.signal(&self.owner, &instance, &signal).await;
                 sent.map(|()| Answer::Done)
@@ -107,10 +114,46 @@ impl Asked {
     async fn nobodys(&self) -> Result<Vec<Observed>, RuntimeError> {
         let mut all = self.runtime.list().await?;
         all.retain(|one| {
-            let known = one.owner == self.owner && self.assigned.contains(&one.instance);
+            let known =
+                one.owner == self.owner && self.assignment.instances.contains_key(&one.instance);
             one.owner.node == self.owner.node && !known
         });
         Ok(all)
+    }
+
+    async fn images(&self) -> Result<Answer, RuntimeError> {
+        let store = self.runtime.image_store();
+        let store = store.ok_or_else(|| RuntimeError::no_images(self.runtime.kind()))?;
+        let mut all = store.images().await?;
+        let more = all.len().saturating_sub(MAX_ENTRIES);
+        all.truncate(MAX_ENTRIES);
+        let shown = all.into_iter().map(|image| NodeImage {
+            apps: users(&image, &self.assignment).into_iter().collect(),
+            id: image.id,
+            tags: image.tags,
+            digests: image.digests,
+            size: image.size,
+            created: image.created,
+            used: image.used,
+        });
+        Ok(Answer::Images {
+            images: shown.collect(),
+            more,
+        })
+    }
+
+    fn pull(&self, image: &str, begin: bool) -> Result<Answer, String> {
+        if self.runtime.image_store().is_none() {
+            return Err(RuntimeError::no_images(self.runtime.kind()).to_string());
+        }
+        if !is_name(image) {
+            return Err(format!("{image:?} is no name of an image"));
+        }
+        let how = match begin {
+            true => self.pulls.begin(&self.runtime, image),
+            false => self.pulls.look(image),
+        };
+        how.map(Answer::Pull)
     }
 
     async fn purge(&self, cluster: &str) -> Result<Answer, RuntimeError> {

@@ -17,7 +17,7 @@ use crate::runtime::ContainerRuntime;
 use super::{Loop, Output};
 
 /// Time a preparation may take; a large image over a slow line.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(900);
+pub(super) const PREPARE_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Time a start, a kill or a removal may take.
 const DEED_TIMEOUT: Duration = Duration::from_secs(60);
@@ -42,6 +42,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Places for what fetches images.
+    pub(super) fn pulls(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.prepare)
+    }
+
     fn of(&self, deed: Deed) -> Arc<Semaphore> {
         match deed {
             Deed::Prepare => Arc::clone(&self.prepare),

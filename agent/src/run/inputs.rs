@@ -243,10 +243,11 @@ impl Loop {
             HubMessage::Exec { id, word } => self.exec(id, word),
             HubMessage::Ask { id, question } => {
                 let (runtime, owner) = (Arc::clone(&self.runtime), self.node.owner());
-                let assignment = self.node.assignment();
+                let (assignment, pulls) = (self.node.assignment(), Arc::clone(&self.pulls));
                 if let Some(open) = self.link.open() {
+                    let with = (runtime, pulls);
                     open.questions
-                        .begin(runtime, assignment, owner, (id, question));
+                        .begin(with, assignment, owner, (id, question));
                 }
             }
         }

@@ -22,6 +22,16 @@ pub trait ImageStore: Send + Sync {
     /// The list could not be completed.
     async fn images(&self) -> Result<Vec<Image>, RuntimeError>;
 
+    /// Fetches an image from its registry, also when it is here already; says now and then how far that is. Its digest, where it has one.
+    ///
+    /// # Errors
+    /// It is not to be had.
+    async fn pull(
+        &self,
+        image: &str,
+        told: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Option<String>, RuntimeError>;
+
     /// Takes a name away from an image, and the image itself when that was its last. One that is not there is fine; never by force.
     ///
     /// # Errors

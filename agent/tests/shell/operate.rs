@@ -24,17 +24,17 @@ async fn what_a_cluster_that_is_gone_left_is_told_and_removed_on_demand() {
         spec.owner.node = node.parse().unwrap();
         engine.start(&spec).await.unwrap();
     }
-    let orphans = stage.ask(1, Question::Orphans).await.unwrap();
+    let orphans = stage.orphans(1, Question::Orphans).await.unwrap();
     assert_eq!(orphans, [(id(8), true, false)]);
     let own = "c1".parse().unwrap();
-    let refused = stage.ask(2, Question::Purge { cluster: own }).await;
+    let refused = stage.orphans(2, Question::Purge { cluster: own }).await;
     assert!(refused.unwrap_err().contains("the node's own"));
     let gone = || "gone".parse().unwrap();
     let purge = Question::Purge { cluster: gone() };
-    let removed = stage.ask(3, purge.clone()).await.unwrap();
+    let removed = stage.orphans(3, purge.clone()).await.unwrap();
     assert_eq!(removed, [(id(8), true, false)]);
     assert!(!engine.exists(&id(8)) && engine.is_running(&id(9)) && engine.is_running(&id(1)));
-    assert_eq!(stage.ask(4, purge).await.unwrap(), []);
+    assert_eq!(stage.orphans(4, purge).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -30,7 +30,8 @@ use tokio::sync::{mpsc, watch};
 /// Time orphans are left alone on the stage.
 pub const ORPHAN_GRACE: Duration = Duration::from_millis(600);
 
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Longest wait for anything.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub fn app() -> AppName {
     "web".parse().unwrap()
@@ -134,6 +135,8 @@ pub struct Stage {
     /// Of every instance.
     pub stop_after: Option<Span>,
     /// Of every instance.
+    pub image: Option<String>,
+    /// Of every instance.
     pub image_digest: Option<String>,
     /// Of every instance.
     pub image_check: bool,
@@ -184,6 +187,7 @@ impl Stage {
             restart: Restart::default(),
             restarts_asked: 0,
             stop_after: None,
+            image: None,
             image_digest: None,
             image_check: false,
             check: None,
@@ -256,7 +260,7 @@ impl Stage {
             restarts_asked: self.restarts_asked,
             exclusive: BTreeSet::new(),
             run: RunSpec {
-                image: None,
+                image: self.image.clone(),
                 image_digest: self.image_digest.clone(),
                 pull_policy: PullPolicy::Missing,
                 command: self.command.clone(),
@@ -289,23 +293,29 @@ impl Stage {
         message.expect("a message").expect("an open session")
     }
 
-    /// Asks; what was answered, as instance, whether it runs, whether it is the node's own.
-    pub async fn ask(
-        &mut self,
-        ask: u64,
-        question: Question,
-    ) -> Result<Vec<(InstanceId, bool, bool)>, String> {
+    /// Asks; what was answered.
+    pub async fn ask(&mut self, ask: u64, question: Question) -> Result<Answer, String> {
         self.send(HubMessage::Ask { id: ask, question }).await;
         loop {
             if let AgentMessage::Answer { id, answer } = self.receive().await {
                 assert_eq!(id, ask);
-                let orphans = match answer? {
-                    Answer::Orphans { orphans, .. } => orphans,
-                    Answer::Done => Vec::new(),
-                };
-                let orphans = orphans.into_iter();
-                return Ok(orphans.map(|o| (o.instance, o.running, o.own)).collect());
+                return answer;
             }
+        }
+    }
+
+    /// The same for orphans: as instance, whether it runs, whether it is the node's own.
+    pub async fn orphans(
+        &mut self,
+        ask: u64,
+        question: Question,
+    ) -> Result<Vec<(InstanceId, bool, bool)>, String> {
+        match self.ask(ask, question).await? {
+            Answer::Orphans { orphans, .. } => {
+                let orphans = orphans.into_iter();
+                Ok(orphans.map(|o| (o.instance, o.running, o.own)).collect())
+            }
+            other => panic!("{other:?}"),
         }
     }
 

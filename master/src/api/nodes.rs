@@ -27,7 +27,7 @@ pub(super) async fn orphans(
     Asker(api): Asker,
     Node(node): Node,
 ) -> Result<Json<Vec<Orphan>>, Failure> {
-    ask(&api, &node, Question::Orphans).await.map(Json)
+    orphans_of(&api, &node, Question::Orphans).await.map(Json)
 }
 
 /// Ends and removes what another cluster left on a node. Answers with what was removed.
@@ -47,7 +47,7 @@ pub(super) async fn purge(
 ) -> Result<Json<Vec<Orphan>>, Failure> {
     let cluster = request.cluster;
     let deed = format!("purge node {node} of cluster {cluster}");
-    let removed = ask(&api, &node, Question::Purge { cluster }).await?;
+    let removed = orphans_of(&api, &node, Question::Purge { cluster }).await?;
     audit::done(&api.who, &deed);
     Ok(Json(removed))
 }
@@ -96,7 +96,24 @@ pub(super) async fn place(api: &Api, instance: &InstanceId) -> Result<NodeId, Fa
     }
 }
 
-async fn ask(api: &Api, node: &NodeId, question: Question) -> Result<Vec<Orphan>, Failure> {
+async fn orphans_of(api: &Api, node: &NodeId, question: Question) -> Result<Vec<Orphan>, Failure> {
+    match ask(api, node, question).await? {
+        Answer::Orphans { orphans, .. } => Ok(orphans),
+        other => Err(unexpected(node, &other)),
+    }
+}
+
+/// Only of an agent that speaks otherwise than it should.
+pub(super) fn unexpected(node: &NodeId, answer: &Answer) -> Failure {
+    tracing::warn!(%node, ?answer, "a node answered something else than was asked");
+    let message = format!(
+        "node {node} answered something else than was asked; is its agent of this version?"
+    );
+    Failure::new("conflict", message)
+}
+
+/// Asks a node, and waits for its answer.
+pub(super) async fn ask(api: &Api, node: &NodeId, question: Question) -> Result<Answer, Failure> {
     let known = api.read(|ctx| ctx.state.nodes.contains_key(node)).await?;
     if !known {
         let message = format!("there is no node {node}; `hancock node list` shows those there are");
@@ -108,8 +125,5 @@ async fn ask(api: &Api, node: &NodeId, question: Question) -> Result<Vec<Orphan>
     };
     let answer = api.sessions.ask(node, question).await.ok_or_else(away)?;
     let refused = |why| Failure::new("conflict", format!("node {node}: {why}"));
-    match answer.map_err(refused)? {
-        Answer::Orphans { orphans, .. } => Ok(orphans),
-        Answer::Done => Ok(Vec::new()),
-    }
+    answer.map_err(refused)
 }

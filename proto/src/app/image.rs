@@ -1,7 +1,20 @@
 //! Names of images: a tag may stand for something else tomorrow, a digest cannot.
 
+/// Longest name of an image.
+const LONGEST_NAME: usize = 512;
+
 /// Longest digest: an algorithm and its value, with room for ones to come.
 const LONGEST: usize = 160;
+
+/// Whether `text` can be the name of an image, like `registry.example/web:3`: without anything that an address or a path would take
+/// for its own.
+pub fn is_name(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    let parts = || text.split(['/', ':', '@']);
+    text.len() <= LONGEST_NAME
+        && text.chars().all(inside)
+        && parts().all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
 
 /// The digest a name has itself. None: it stands for whatever its registry says just now.
 pub fn digest(name: &str) -> Option<&str> {
@@ -57,6 +70,18 @@ mod tests {
             pinned("registry:5000/web:3", "sha256:00"),
             "registry:5000/web@sha256:00"
         );
+        for name in [
+            "web",
+            "registry:5000/a/web:3",
+            "web@sha256:00",
+            "a.b/c_d-e:1.2",
+        ] {
+            assert!(is_name(name), "{name}");
+        }
+        let long = "a".repeat(LONGEST_NAME + 1);
+        for text in ["", "a b", "web?x=1", "../web", "web:", "-v", "a//b", &long] {
+            assert!(!is_name(text), "{text}");
+        }
         let digest = format!("sha256:{}", "0".repeat(64));
         assert!(is_digest(&digest));
         let long = format!("sha256:{}", "0".repeat(1000));

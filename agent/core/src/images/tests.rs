@@ -19,6 +19,7 @@ fn image(name: &str, used: bool) -> Image {
     Image {
         names: [name.to_owned()].into(),
         used,
+        ..Image::default()
     }
 }
 
@@ -61,7 +62,10 @@ fn an_image_has_a_name_and_a_digest_and_both_go_with_its_version() {
     there.push(Image {
         names: ["web:latest".to_owned(), exact(4)].into(),
         used: true,
+        ..Image::default()
     });
+    let who = |image: &Image| users(image, &of(4)).len();
+    assert_eq!((who(&there[3]), who(&there[0])), (1, 0));
     assert_eq!(
         shelf.removals(&there, &of(4), 2, false),
         [exact(2), exact(1)]

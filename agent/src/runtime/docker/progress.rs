@@ -32,21 +32,42 @@ impl Board {
     }
 }
 
-/// One pull; taken off the board when dropped.
-pub(super) struct Progress<'a> {
+/// An instance that waits for a pull; taken off the board when dropped.
+pub(super) struct Waiting<'a> {
     shared: &'a Shared,
     instance: &'a InstanceId,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(shared: &'a Shared, instance: &'a InstanceId) -> Self {
+        Self { shared, instance }
+    }
+
+    pub(super) fn tell(&self, text: String) {
+        self.shared.pulls.set(self.instance, Some(text));
+        self.shared.notify();
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.pulls.set(self.instance, None);
+    }
+}
+
+/// One pull.
+pub(super) struct Progress<'a> {
     image: &'a str,
+    tell: &'a (dyn Fn(String) + Send + Sync),
     layers: Layers,
     told: Option<Instant>,
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(shared: &'a Shared, instance: &'a InstanceId, image: &'a str) -> Self {
+    pub(super) fn new(image: &'a str, tell: &'a (dyn Fn(String) + Send + Sync)) -> Self {
         Self {
-            shared,
-            instance,
             image,
+            tell,
             layers: Layers::default(),
             told: None,
         }
@@ -58,15 +79,7 @@ impl<'a> Progress<'a> {
             return;
         }
         self.told = Some(Instant::now());
-        let text = self.layers.told(self.image);
-        self.shared.pulls.set(self.instance, Some(text));
-        self.shared.notify();
-    }
-}
-
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        self.shared.pulls.set(self.instance, None);
+        (self.tell)(self.layers.told(self.image));
     }
 }
 

@@ -10,7 +10,7 @@ use hancock_proto::app::PullPolicy;
 use hancock_proto::app::image::{self, pinned, repository};
 
 use super::connect::{error, status};
-use super::progress::Progress;
+use super::progress::{Progress, Waiting};
 use super::registries::Registries;
 use super::store::spellings;
 use super::{RuntimeError, Shared};
@@ -36,7 +36,9 @@ pub(super) async fn ensure(
         (_, true) if image::digest(image).is_some() => Ok(()),
         (PullPolicy::Missing | PullPolicy::Never, true) => Ok(()),
         (PullPolicy::Always, _) | (PullPolicy::Missing, false) => {
-            let progress = Progress::new(shared, &spec.instance, image);
+            let waiting = Waiting::new(shared, &spec.instance);
+            let tell = |text| waiting.tell(text);
+            let progress = Progress::new(image, &tell);
             pull(docker, &shared.options.registries, image, progress).await
         }
         (PullPolicy::Never, false) => Err(RuntimeError::elsewhere(
@@ -70,7 +72,7 @@ pub(super) async fn exact(docker: &Docker, spec: &StartSpec) -> Result<Exact, Ru
 }
 
 /// What a name stands for here. None: nothing that a registry knows.
-async fn digest(docker: &Docker, name: &str) -> Result<Option<String>, RuntimeError> {
+pub(super) async fn digest(docker: &Docker, name: &str) -> Result<Option<String>, RuntimeError> {
     let there = docker.inspect_image(name).await;
     let there = there.map_err(|e| error("look for image", name, e))?;
     Ok(digest_of(name, &there.repo_digests.unwrap_or_default()))
@@ -94,7 +96,7 @@ async fn is_there(docker: &Docker, image: &str) -> Result<bool, RuntimeError> {
     }
 }
 
-async fn pull(
+pub(super) async fn pull(
     docker: &Docker,
     registries: &Registries,
     image: &str,

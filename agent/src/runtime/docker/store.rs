@@ -8,7 +8,10 @@ use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, Remove
 use hancock_agent_core::images::Image;
 
 use super::connect::{error, status};
-use super::{DockerRuntime, ImageStore, RuntimeError};
+use hancock_proto::time::Timestamp;
+
+use super::progress::Progress;
+use super::{DockerRuntime, ImageStore, RuntimeError, pull};
 
 #[async_trait]
 impl ImageStore for DockerRuntime {
@@ -34,14 +37,30 @@ impl ImageStore for DockerRuntime {
             .into_iter()
             .map(|image| Image {
                 used: used.contains(&image.id),
+                size: u64::try_from(image.size).unwrap_or_default(),
+                created: Timestamp(u64::try_from(image.created).unwrap_or_default() * 1000),
                 names: image
                     .repo_tags
                     .iter()
                     .chain(&image.repo_digests)
                     .flat_map(|name| spellings(name))
                     .collect(),
+                tags: named(image.repo_tags),
+                digests: named(image.repo_digests),
+                id: image.id,
             })
             .collect())
+    }
+
+    async fn pull(
+        &self,
+        image: &str,
+        told: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Option<String>, RuntimeError> {
+        let docker = self.docker().await?;
+        let progress = Progress::new(image, told);
+        pull::pull(&docker, &self.shared.options.registries, image, progress).await?;
+        pull::digest(&docker, image).await
     }
 
     async fn remove_image(&self, name: &str) -> Result<(), RuntimeError> {
@@ -58,6 +77,12 @@ impl ImageStore for DockerRuntime {
                 .map_err(|e| error("remove image", name, e)),
         }
     }
+}
+
+/// Without those that the engine makes up for one that has none.
+fn named(names: Vec<String>) -> Vec<String> {
+    let names = names.into_iter();
+    names.filter(|name| !name.starts_with("<none>")).collect()
 }
 
 /// How specs may write a name the engine knows: with and without the tag that goes without saying, and the registry that does.
