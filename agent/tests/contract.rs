@@ -8,6 +8,8 @@ mod bench;
 mod checks;
 #[path = "contract/exec.rs"]
 mod exec;
+#[path = "contract/images.rs"]
+mod images;
 #[path = "contract/options.rs"]
 mod options;
 #[path = "contract/pull.rs"]
@@ -87,6 +89,11 @@ contract![
     checks::a_check_that_hangs_is_ended,
     checks::checks_run_few_at_a_time,
     checks::the_images_own_check_is_asked_where_it_counts,
+    images::an_image_is_fetched_by_its_tag_and_by_its_digest,
+    images::an_image_that_is_there_needs_no_registry,
+    images::an_image_that_does_not_exist_is_another_nodes_chance,
+    images::an_image_in_use_stays,
+    images::one_version_is_one_image_however_its_tag_moves,
 ];
 
 /// A registry that wants a password gets that of the node, once there is one; the policy says when it is asked.
@@ -99,17 +106,6 @@ async fn images_come_from_a_locked_registry_as_the_policy_says() {
         return skip(&test_name(), &reason);
     }
     pull::from_a_locked_registry(bench).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_version_is_one_image_however_its_tag_moves() {
-    let Some(bench) = Bench::docker("one_version_is_one_image").await else {
-        return;
-    };
-    if let Some(reason) = fixture::missing("docker-registry") {
-        return skip(&test_name(), &reason);
-    }
-    pull::a_tag_that_moves(bench).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 mod checks;
 #[path = "shell/follow.rs"]
 mod follow;
+#[path = "shell/images.rs"]
+mod images;
 #[path = "shell/leader.rs"]
 mod leader;
 #[path = "shell/operate.rs"]

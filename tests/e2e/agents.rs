@@ -21,7 +21,7 @@ use crate::world::{address, finish};
 const FOUND: Duration = Duration::from_secs(10);
 
 /// Asks the first master that answers.
-fn ask<T: DeserializeOwned>(cluster: &Cluster, path: &str) -> Result<T, String> {
+pub fn ask<T: DeserializeOwned>(cluster: &Cluster, path: &str) -> Result<T, String> {
     let master = cluster.leader();
     let answer = cluster.get(master, path)?;
     if answer.status != 200 {

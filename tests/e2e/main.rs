@@ -15,6 +15,7 @@ mod etcd;
 mod exec;
 mod failing;
 mod footprint;
+mod images;
 mod import;
 mod liveness;
 mod masters;

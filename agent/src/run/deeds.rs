@@ -131,8 +131,13 @@ fn timeout(action: &Action) -> Duration {
 }
 
 fn late(deed: Deed, time: Duration) -> Failure {
+    // What takes a node so long is not tried there again: in as long an interval attempts would never be used up.
+    let kind = match deed {
+        Deed::Prepare => FailureKind::Elsewhere,
+        _ => FailureKind::Temporary,
+    };
     Failure {
-        kind: FailureKind::Temporary,
+        kind,
         reason: format!(
             "the runtime did not {} within {} s",
             word(deed),

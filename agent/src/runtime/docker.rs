@@ -7,6 +7,7 @@ mod about;
 mod connect;
 mod create;
 mod exec;
+mod fetch;
 mod files;
 mod health;
 mod hijack;

@@ -2,6 +2,7 @@
 //! notices of change, and be away.
 
 mod exec;
+mod images;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use hancock_proto::app::image::is_digest;
 use hancock_proto::app::{Limits, Resources};
 use hancock_proto::exec::Order;
 use hancock_proto::hub::{LogLine, Stream};
@@ -20,6 +22,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use hancock_agent_core::environment::{PortSide, StartSpec};
 use hancock_agent_core::observed::{Ending, Exit, Health, Observed, Owner, State, StopRule};
 
+use super::images::ImageStore;
 use super::{ContainerRuntime, Exec, Lines, LogQuery, RuntimeError};
 
 /// How the containers of one app behave.
@@ -37,8 +40,6 @@ pub struct Script {
     pub lines: Vec<String>,
     /// Ends by itself this long after its start.
     pub exit_after: Option<(Duration, Ending)>,
-    /// What the image's name stands for.
-    pub image_digest: Option<String>,
     /// What the check of its image says at first. None: the image has none.
     pub health: Option<Health>,
     /// Time it takes to end after the signal. None: it does not care for the signal.
@@ -65,6 +66,7 @@ struct World {
     starting: usize,
     /// Every command that runs holds it, too.
     commands: Arc<()>,
+    images: images::Images,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,8 @@ struct Container {
     run: u64,
     log: Vec<LogLine>,
     spec: StartSpec,
+    /// Id of its image.
+    image: Option<String>,
 }
 
 impl Default for FakeRuntime {
@@ -165,6 +169,7 @@ impl FakeRuntime {
         let container = Container {
             run: 0,
             log: Vec::new(),
+            image: None,
             spec,
             seen,
         };
@@ -214,7 +219,7 @@ impl FakeRuntime {
         self.notify();
     }
 
-    fn begin(&self, spec: &StartSpec, script: &Script) -> Observed {
+    fn begin(&self, spec: &StartSpec, script: &Script, image: Option<String>) -> Observed {
         let now = SystemClock.now();
         let line = |text: &String| LogLine {
             instance: spec.instance.clone(),
@@ -231,7 +236,7 @@ impl FakeRuntime {
             host_ports: spec.host_ports().collect(),
             folders: spec.folders(),
             state: State::Running { since: Some(now) },
-            image_digest: spec.image_digest.clone().or(script.image_digest.clone()),
+            image_digest: image.clone().filter(|id| is_digest(id)),
             health: script.health.clone().filter(|_| spec.image_check),
         };
         let mut world = self.world();
@@ -250,6 +255,7 @@ impl FakeRuntime {
             run,
             log,
             spec: spec.clone(),
+            image,
         };
         world.containers.insert(spec.instance.clone(), container);
         if let Some((after, how)) = script.exit_after {
@@ -293,7 +299,8 @@ impl ContainerRuntime for FakeRuntime {
         self.answering()?;
         let script = self.script_of(&spec.app);
         tokio::time::sleep(script.prepare_delay).await;
-        script.prepare_error.map_or(Ok(()), Err)
+        script.prepare_error.map_or(Ok(()), Err)?;
+        self.world().images.ensure(spec)
     }
 
     async fn start(&self, spec: &StartSpec) -> Result<Observed, RuntimeError> {
@@ -312,7 +319,8 @@ impl ContainerRuntime for FakeRuntime {
         if let Some(error) = script.start_error {
             return Err(error);
         }
-        let seen = self.begin(spec, &script);
+        let image = self.world().images.exact(spec)?;
+        let seen = self.begin(spec, &script, image);
         self.notify();
         Ok(seen)
     }
@@ -406,6 +414,10 @@ impl ContainerRuntime for FakeRuntime {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    fn image_store(&self) -> Option<&dyn ImageStore> {
+        Some(self)
     }
 
     async fn logs(

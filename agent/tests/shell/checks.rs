@@ -59,36 +59,6 @@ async fn a_command_is_filled_in_and_run_inside() {
     assert_eq!(failed, Some(ProbeResult::Failed(Some(reason))));
 }
 
-/// Its name stood for something else on another node, which was first.
-#[tokio::test]
-async fn an_instance_of_another_image_begins_anew() {
-    let (engine, runtime) = crate::fake();
-    let script = Script {
-        image_digest: Some("sha256:mine".to_owned()),
-        ends_after: Some(Duration::ZERO),
-        ..Script::default()
-    };
-    engine.script(&stage::app(), script);
-    let mut stage = Stage::new(runtime).await;
-    stage.assign(1, [(1, Running)]).await;
-    stage
-        .reported("its own", |r| {
-            let one = r.instances.get(&id(1));
-            one.is_some_and(|i| i.image_digest.as_deref() == Some("sha256:mine"))
-        })
-        .await;
-    stage.image_digest = Some("sha256:theirs".to_owned());
-    stage.assign(2, [(1, Running)]).await;
-    stage
-        .reported("theirs", |r| {
-            let one = &r.instances[&id(1)];
-            one.image_digest.as_deref() == Some("sha256:theirs") && one.restarts == 0
-        })
-        .await;
-    let spec = engine.spec(&id(1)).unwrap();
-    assert_eq!(spec.image_digest.as_deref(), Some("sha256:theirs"));
-}
-
 #[tokio::test]
 async fn the_images_own_check_goes_before_a_connection() {
     let (engine, runtime) = crate::fake();

@@ -1,17 +1,14 @@
 //! The image: the local one, or one pulled from its registry, as the spec says.
 
 use bollard::Docker;
-use bollard::errors::Error;
-use bollard::query_parameters::CreateImageOptions;
-use futures::StreamExt;
 
 use hancock_agent_core::environment::StartSpec;
 use hancock_proto::app::PullPolicy;
 use hancock_proto::app::image::{self, pinned, repository};
 
 use super::connect::{error, status};
-use super::progress::{Progress, Waiting};
-use super::registries::Registries;
+use super::fetch::pull;
+use super::progress::Waiting;
 use super::store::spellings;
 use super::{RuntimeError, Shared};
 
@@ -21,7 +18,7 @@ pub(super) async fn ensure(
     spec: &StartSpec,
 ) -> Result<(), RuntimeError> {
     let Some(image) = &spec.image else {
-        return Err(RuntimeError::impossible(
+        return Err(RuntimeError::elsewhere(
             "start",
             &spec.instance,
             "the spec names no image, and this node runs containers; give an image, or place the app on nodes that run plain processes",
@@ -38,8 +35,7 @@ pub(super) async fn ensure(
         (PullPolicy::Always, _) | (PullPolicy::Missing, false) => {
             let waiting = Waiting::new(shared, &spec.instance);
             let tell = |text| waiting.tell(text);
-            let progress = Progress::new(image, &tell);
-            pull(docker, &shared.options.registries, image, progress).await
+            pull(docker, &shared.options.registries, image, &tell).await
         }
         (PullPolicy::Never, false) => Err(RuntimeError::elsewhere(
             "start",
@@ -96,54 +92,6 @@ async fn is_there(docker: &Docker, image: &str) -> Result<bool, RuntimeError> {
     }
 }
 
-pub(super) async fn pull(
-    docker: &Docker,
-    registries: &Registries,
-    image: &str,
-    mut progress: Progress<'_>,
-) -> Result<(), RuntimeError> {
-    let login = registries.of(image);
-    let login = login.map_err(|why| RuntimeError::failed("pull image", image, why))?;
-    tracing::info!(image, with_password = login.is_some(), "pull image");
-    let options = CreateImageOptions {
-        from_image: Some(tagged(image)),
-        ..CreateImageOptions::default()
-    };
-    let mut steps = Box::pin(docker.create_image(Some(options), None, login));
-    while let Some(step) = steps.next().await {
-        progress.step(&step.map_err(|e| not_pulled(image, e))?);
-    }
-    Ok(())
-}
-
-/// Without a tag the engine would pull every tag there is.
-fn tagged(image: &str) -> String {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    match last.contains([':', '@']) {
-        true => image.to_owned(),
-        false => format!("{image}:latest"),
-    }
-}
-
-fn not_pulled(image: &str, refusal: Error) -> RuntimeError {
-    let code = status(&refusal);
-    let failed = error("pull image", image, refusal);
-    let RuntimeError::Failed { reason, .. } = &failed else {
-        return failed;
-    };
-    let gone = ["manifest unknown", "not found", "repository does not exist"];
-    match code == Some(404) || gone.iter().any(|g| reason.contains(g)) {
-        true => RuntimeError::impossible(
-            "pull image",
-            image,
-            format!(
-                "{reason}; it is not on this node either: check its name, push it, or load it into the node's engine"
-            ),
-        ),
-        false => failed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,18 +108,5 @@ mod tests {
         assert_eq!(of("docker.io/library/web:1").as_deref(), Some("sha256:2"));
         assert_eq!(of("registry:5000/web").as_deref(), Some("sha256:3"));
         assert_eq!(of("mine/web:1"), None);
-    }
-
-    #[test]
-    fn an_image_without_a_tag_is_the_latest_one() {
-        for (given, pulled) in [
-            ("web", "web:latest"),
-            ("web:3", "web:3"),
-            ("registry:5000/web", "registry:5000/web:latest"),
-            ("registry:5000/web:3", "registry:5000/web:3"),
-            ("web@sha256:00", "web@sha256:00"),
-        ] {
-            assert_eq!(tagged(given), pulled);
-        }
     }
 }

@@ -6,12 +6,10 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bollard::query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions};
 use hancock_agent_core::images::Image;
-
-use super::connect::{error, status};
 use hancock_proto::time::Timestamp;
 
-use super::progress::Progress;
-use super::{DockerRuntime, ImageStore, RuntimeError, pull};
+use super::connect::{error, status};
+use super::{DockerRuntime, ImageStore, RuntimeError, fetch, pull};
 
 #[async_trait]
 impl ImageStore for DockerRuntime {
@@ -58,8 +56,7 @@ impl ImageStore for DockerRuntime {
         told: &(dyn Fn(String) + Send + Sync),
     ) -> Result<Option<String>, RuntimeError> {
         let docker = self.docker().await?;
-        let progress = Progress::new(image, told);
-        pull::pull(&docker, &self.shared.options.registries, image, progress).await?;
+        fetch::pull(&docker, &self.shared.options.registries, image, told).await?;
         pull::digest(&docker, image).await
     }
 

@@ -14,8 +14,10 @@ use super::RuntimeError;
 pub(super) fn check(spec: &StartSpec) -> Result<(), RuntimeError> {
     let refuse = |reason: String| RuntimeError::impossible("start", &spec.instance, reason);
     if spec.command.is_empty() {
-        return Err(refuse(
-            "the spec has no command, and this node runs plain processes; give a command, or place the app on nodes with a container engine".to_owned(),
+        return Err(RuntimeError::elsewhere(
+            "start",
+            &spec.instance,
+            "the spec has no command, and this node runs plain processes; give a command, or place the app on nodes with a container engine",
         ));
     }
     if let Some(wanted) = needs::engine(&spec.container, &spec.limits, &spec.volumes) {
