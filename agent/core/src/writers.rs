@@ -44,8 +44,8 @@ impl Node {
         up || self.is_open(id) || seen.is_some_and(|o| o.is_running())
     }
 
-    /// What two instances would both write to. Of one that is not assigned any more only the runtime says what it has; another one of its app
-    /// takes it that it is the same.
+    /// What two instances would both write to. Of one that is not assigned any more only the runtime says what it has; until it does,
+    /// and for another one of its app, it is taken to be the same.
     fn shared(
         &self,
         assignment: &Assignment,
@@ -57,7 +57,10 @@ impl Node {
             let theirs = (&theirs.app, &*self::volumes(theirs));
             return clash((&mine.app, &volumes), theirs).map(spoken);
         }
-        let seen = self.seen.as_ref()?.get(other)?;
+        let Some(seen) = self.seen.as_ref().and_then(|s| s.get(other)) else {
+            // It is just being started, and nobody can say yet what it has.
+            return volumes.iter().find(|v| v.exclusive).map(spoken);
+        };
         if let Some(own) = volumes.iter().find(|v| v.exclusive && seen.app == mine.app) {
             return Some(spoken(own));
         }
