@@ -275,14 +275,16 @@ fn settled(turn: &mut Turn<'_>, spec: &AppSpec, d: &Deployment) -> bool {
     all
 }
 
-/// A deployment has gone well when its cutover is settled, or when all that is left is held or lingers.
+/// A deployment has gone well when its cutovers are settled, or when all that is left is held or lingers. One that stopped what ran before it
+/// started anything has two.
 fn finish(turn: &mut Turn<'_>, app: &App, d: &Deployment) {
-    let cutover = d.cutover.and_then(|index| app.routes.cutover(index));
-    let rest = match cutover {
-        None if is_clean(app, d) => Some(Rest::default()),
-        None => None,
-        Some(_) if d.kind == Kind::Delete => None,
-        Some(cutover) => rest(turn, app, cutover),
+    let cutovers = app.routes.cutovers.iter();
+    let mine: Vec<&Cutover> = cutovers.filter(|c| is_of(c, d)).collect();
+    let rest = match &*mine {
+        [] if is_clean(app, d) => Some(Rest::default()),
+        [] => None,
+        _ if d.kind == Kind::Delete => None,
+        mine => rest(turn, app, mine),
     };
     let Some(rest) = rest else { return };
     let at = turn.now;
@@ -292,6 +294,10 @@ fn finish(turn: &mut Turn<'_>, app: &App, d: &Deployment) {
         lingering: rest.lingering,
         at,
     });
+}
+
+fn is_of(cutover: &Cutover, d: &Deployment) -> bool {
+    cutover.deployment == Some(d.id) || d.cutover == Some(cutover.index)
 }
 
 fn is_clean(app: &App, d: &Deployment) -> bool {
@@ -308,7 +314,17 @@ struct Rest {
 }
 
 /// What a deployment would leave behind if it finished now; None: it has something to wait for.
-fn rest(turn: &Turn<'_>, app: &App, cutover: &Cutover) -> Option<Rest> {
+fn rest(turn: &Turn<'_>, app: &App, cutovers: &[&Cutover]) -> Option<Rest> {
+    let mut all = Rest::default();
+    for cutover in cutovers {
+        let rest = rest_of(turn, app, cutover)?;
+        all.holding.extend(rest.holding);
+        all.lingering.extend(rest.lingering);
+    }
+    Some(all)
+}
+
+fn rest_of(turn: &Turn<'_>, app: &App, cutover: &Cutover) -> Option<Rest> {
     let acks = acks(turn.state, turn.view, turn.now, app, cutover);
     let mut rest = Rest::default();
     for id in &cutover.retiring {
