@@ -5,7 +5,7 @@ use hancock_proto::event::Level;
 use hancock_proto::report::InstanceReport;
 
 use super::step::{About, Step};
-use crate::state::{AppVersion, Instance};
+use crate::state::{AppVersion, Instance, Stage};
 
 /// Takes in what an instance is made of: the first of its version that is made of anything decides for all of them, once.
 pub(super) fn image(step: &mut Step<'_>, instance: &Instance, facts: &InstanceReport) {
@@ -16,6 +16,17 @@ pub(super) fn image(step: &mut Step<'_>, instance: &Instance, facts: &InstanceRe
     let version = app.and_then(|a| a.versions.get(&instance.version));
     if version.is_some_and(is_open) {
         pin(step, instance, digest);
+    }
+    confirm(step, instance, digest);
+}
+
+/// Remembers of one that does not serve yet that it is made of the right image.
+fn confirm(step: &mut Step<'_>, instance: &Instance, digest: &str) {
+    let app = step.state.apps.get(&instance.app);
+    let version = app.and_then(|a| a.versions.get(&instance.version));
+    let right = version.is_some_and(|v| v.image_digest.as_deref() == Some(digest));
+    if right && instance.stage == Stage::Starting && !instance.image_confirmed {
+        step.edit_instance(&instance.id, |i| i.image_confirmed = true);
     }
 }
 

@@ -139,6 +139,7 @@ fn insert(
             ailing: false,
         },
         replace: false,
+        image_confirmed: false,
     });
     announce(step, &app.name, &id, &placement.node, origin);
     id

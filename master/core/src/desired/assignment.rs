@@ -11,7 +11,7 @@ use hancock_proto::ids::{NodeId, Term};
 use hancock_proto::report::Life;
 use hancock_proto::units::Span;
 
-use crate::state::{Assigned, Instance, State};
+use crate::state::{AppVersion, Assigned, Instance, Stage, State};
 
 /// Everything `node` shall run; None: the node is not registered, or there is no cluster yet.
 pub fn assignment(state: &State, term: Term, node: &NodeId) -> Option<Assignment> {
@@ -53,7 +53,7 @@ pub(crate) fn assigned(state: &State, instance: &Instance) -> Option<AssignedIns
         version: instance.version,
         desired: instance.desired(),
         run: RunSpec {
-            image_digest: version.image_digest.clone(),
+            image_digest: image_digest(version, instance).cloned(),
             ..run_spec(spec, rules, &instance.ports)
         },
         check: check(rules, &instance.ports),
@@ -65,6 +65,12 @@ pub(crate) fn assigned(state: &State, instance: &Instance) -> Option<AssignedIns
         restarts_asked: instance.restarts_asked,
         exclusive: single_writers(spec),
     })
+}
+
+/// The image it is to be made of, where its node may be told: see [`Instance::image_confirmed`].
+fn image_digest<'a>(version: &'a AppVersion, instance: &Instance) -> Option<&'a String> {
+    let told = instance.stage == Stage::Starting || instance.image_confirmed;
+    version.image_digest.as_ref().filter(|_| told)
 }
 
 fn single_writers(spec: &AppSpec) -> BTreeSet<String> {
@@ -104,7 +110,7 @@ pub(crate) fn is_ready(state: &State, instance: &Instance) -> bool {
 pub(crate) fn is_other_image(state: &State, instance: &Instance) -> bool {
     let app = state.apps.get(&instance.app);
     let version = app.and_then(|a| a.versions.get(&instance.version));
-    let pinned = version.and_then(|v| v.image_digest.as_ref());
+    let pinned = version.and_then(|v| image_digest(v, instance));
     let made_of = instance.facts.image_digest.as_ref();
     pinned.zip(made_of).is_some_and(|(p, m)| p != m)
 }

@@ -46,6 +46,10 @@ pub struct Instance {
     /// An operator wants another one in its place: it serves until that is ready, and counts as none meanwhile.
     #[serde(default)]
     pub replace: bool,
+    /// Its node said before it served that it is made of what its version is. Of one that was not asked then, nothing is asked later: its node
+    /// would stop it while it serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub image_confirmed: bool,
 }
 
 /// What the master does with an instance. Only forward, but for a deployment that is undone.

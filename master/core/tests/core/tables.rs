@@ -250,6 +250,51 @@ fn what_has_no_digest_goes_by_its_name() {
     }
 }
 
+/// Agents that tell images come while instances serve that were made of two: none of those is stopped for it.
+#[test]
+fn what_served_before_images_were_told_is_left_alone() {
+    let digest = |n: u32| format!("sha256:{n:064}");
+    let mut world = World::new();
+    world.join("n1");
+    world.join("n2");
+    world.apply_spec(spec("web", &["replicas=2", "image=web:1"]));
+    world.run(Duration::from_secs(10));
+    let before: Vec<_> = world.state.instances.keys().cloned().collect();
+    for (node, n) in [("n1", 1), ("n2", 2)] {
+        world.node(node).image = Some(digest(n));
+        world.node(node).tell_images();
+    }
+    world.run(Duration::from_secs(10));
+    let web = view::app(ctx(&world), &"web".parse().unwrap()).unwrap();
+    assert_eq!(
+        (web.image_digest, web.summary.serving),
+        (Some(digest(1)), 2)
+    );
+    let now = world.state.instances.iter();
+    let now: Vec<_> = now
+        .filter(|(_, i)| i.facts.restarts == 0)
+        .map(|(id, _)| id.clone())
+        .collect();
+    assert_eq!(now, before);
+    let made_of = |n: u32| {
+        world
+            .state
+            .instances
+            .values()
+            .any(|i| i.facts.image_digest == Some(digest(n)))
+    };
+    assert!(made_of(1) && made_of(2), "one was made anew");
+    // What comes later is made of what the first one said.
+    world.apply_spec(spec("web", &["replicas=4", "image=web:1"]));
+    world.run(Duration::from_secs(10));
+    let of_first = world
+        .state
+        .instances
+        .values()
+        .filter(|i| i.facts.image_digest == Some(digest(1)));
+    assert_eq!(of_first.count(), 3);
+}
+
 #[test]
 fn a_generation_rises_only_when_the_assignment_changes() {
     let mut world = serving(&["replicas=2"]);

@@ -122,6 +122,13 @@ impl Node {
         }
     }
 
+    /// A newer agent can tell what its instances are made of.
+    pub fn tell_images(&mut self) {
+        for instance in self.instances.values_mut() {
+            instance.facts.image_digest.clone_from(&self.image);
+        }
+    }
+
     pub fn act(&mut self, now: Timestamp) {
         for instance in self.instances.values_mut() {
             instance.act(&self.taken, self.image.as_ref(), now);
