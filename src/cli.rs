@@ -24,6 +24,7 @@ mod node;
 mod out;
 mod ps;
 mod registry;
+mod run;
 mod show;
 mod snapshot;
 pub mod spec_file;
@@ -155,6 +156,8 @@ enum Command {
     Registry(registry::Command),
     /// Run a command inside an instance
     Exec(exec::Args),
+    /// Run a job of an app of kind task
+    Run(run::Args),
     /// Print what an app's instances print
     Logs(logs::Args),
     /// List what happened
@@ -240,7 +243,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(upstream::run(command, &out))
         }
         // Its exit codes are the command's: what goes wrong before must not look like one of those.
-        command @ Command::Exec(_) => {
+        command @ (Command::Exec(_) | Command::Run(_)) => {
             Ok(with_master(global, command).unwrap_or_else(|error| exec::failed(&error)))
         }
         command => with_master(global, command),
@@ -274,6 +277,7 @@ async fn ask(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Zone(command) => zone::run(context, command).await,
         Command::Registry(command) => registry::run(context, &command).await,
         Command::Exec(args) => Ok(exec::run(context, args).await),
+        Command::Run(args) => Ok(run::run(context, args).await),
         Command::Logs(args) => logs::run(context, &args).await,
         Command::Events(args) => events::run(context, &args).await,
         Command::Status => status::run(context).await,

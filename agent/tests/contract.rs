@@ -10,6 +10,8 @@ mod checks;
 mod exec;
 #[path = "contract/images.rs"]
 mod images;
+#[path = "contract/jobs.rs"]
+mod jobs;
 #[path = "contract/options.rs"]
 mod options;
 #[path = "contract/pull.rs"]
@@ -85,6 +87,19 @@ contract![
     exec::a_command_that_does_not_exist_is_told,
     exec::nothing_is_run_where_nothing_runs,
     exec::the_end_of_an_instance_is_the_end_of_its_commands,
+    jobs::a_job_has_two_outputs_and_a_code,
+    jobs::a_job_reads_to_the_end_of_its_input,
+    jobs::nothing_of_a_job_is_left_to_the_next,
+    jobs::a_second_job_waits_for_the_first,
+    jobs::a_job_nobody_waits_for_is_ended,
+    jobs::a_person_takes_no_jobs_place,
+    jobs::another_runtime_gives_jobs_to_what_waits,
+    jobs::a_stop_lets_a_job_finish,
+    jobs::a_job_has_the_grace_period_and_no_more,
+    jobs::jobs_go_on_after_a_restart_and_end_with_it,
+    jobs::who_was_not_started_for_jobs_takes_none,
+    jobs::a_job_runs_in_an_image_of_its_program_alone,
+    jobs::a_job_needs_no_root_and_no_place_to_write,
     checks::a_check_says_how_its_command_ended,
     checks::a_check_that_hangs_is_ended,
     checks::checks_run_few_at_a_time,

@@ -11,6 +11,7 @@ mod admission;
 mod apps;
 mod body;
 mod cluster;
+mod command;
 mod deployments;
 mod describe;
 mod door;
@@ -23,6 +24,7 @@ mod masters;
 mod nodes;
 mod query;
 mod registry;
+mod run;
 mod serve;
 mod snapshot;
 mod writer;
@@ -89,6 +91,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::abort))
         .routes(routes!(cluster::instances))
         .routes(routes!(exec::exec))
+        .routes(routes!(run::run))
         .routes(routes!(cluster::restart))
         .routes(routes!(nodes::signal))
         .routes(routes!(cluster::nodes))

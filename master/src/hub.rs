@@ -12,6 +12,7 @@ mod frame;
 mod guard;
 mod line;
 mod logs;
+mod seats;
 mod session;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub(crate) use self::guard::Guard;
 use self::line::At;
 pub(crate) use self::line::Line;
 pub(crate) use self::logs::{LogStream, Wanted};
+pub(crate) use self::seats::Guest;
+use self::seats::Seats;
 use self::session::{Attached, Session, Speaker};
 use crate::audit::{self, Who};
 use crate::deps::Deps;
@@ -65,6 +68,7 @@ pub struct Service {
 pub(crate) struct Sessions {
     open: Mutex<BTreeMap<NodeId, Arc<Attached>>>,
     registering: Semaphore,
+    seats: Arc<Seats>,
 }
 
 impl Default for Sessions {
@@ -72,6 +76,7 @@ impl Default for Sessions {
         Self {
             open: Mutex::default(),
             registering: Semaphore::new(MOST_REGISTERING),
+            seats: Arc::default(),
         }
     }
 }
@@ -127,6 +132,11 @@ impl Sessions {
     ) -> Option<Result<Answer, String>> {
         let session = self.open().get(node).cloned()?;
         Some(session.ask(question).await)
+    }
+
+    /// Which instances have a job.
+    pub(crate) fn seats(&self) -> &Arc<Seats> {
+        &self.seats
     }
 
     /// Has a node run a command inside an instance. None: the node has no session, or too much to do.

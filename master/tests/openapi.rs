@@ -150,13 +150,14 @@ fn parameters_of_paths_are_declared_exactly() {
 }
 
 /// A node answers or does these, not the state: there is nothing stale to read, and nothing is noted under a key.
-const OF_NODES: [&str; 7] = [
+const OF_NODES: [&str; 8] = [
     "exec",
     "node_images",
     "node_orphans",
     "node_pull",
     "node_pull_progress",
     "node_purge",
+    "run_job",
     "signal_instance",
 ];
 

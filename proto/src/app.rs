@@ -37,6 +37,9 @@ pub struct AppSpec {
     pub app: AppName,
     /// What kind of work it is.
     pub kind: Kind,
+    /// How it runs jobs. Only of a task, and there always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Task>,
     /// Image to run; not needed where nodes run plain processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -106,6 +109,19 @@ pub struct AppSpec {
 pub enum Kind {
     /// Runs for ever, `replicas` times.
     Service,
+    /// Runs a job whenever it is asked to, `replicas` at the same time.
+    Task,
+}
+
+/// How an app runs jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// A job runs where the one before has run, in an instance that waits for jobs: nothing is created and removed for it.
+    pub reuse: bool,
+    /// Time one job may take; then it is ended.
+    pub timeout: Span,
 }
 
 /// When an image is fetched from its registry.

@@ -120,6 +120,9 @@ pub struct RunSpec {
     /// The image's own check judges it, where the image has one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub image_check: bool,
+    /// It waits for jobs and runs `command` once for each, instead of all the time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reuse: bool,
     /// First signal on stop.
     pub stop_signal: String,
     /// Time between the signal and SIGKILL.

@@ -21,7 +21,7 @@ pub const MAX_COMMAND: usize = 128 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// The program and its arguments; never empty.
+    /// The program and its arguments; empty only for a job.
     pub command: Vec<String>,
     /// It reads what the client sends; otherwise nothing.
     #[serde(default)]
@@ -29,14 +29,21 @@ pub struct Order {
     /// It gets a terminal of this size; then it has one output only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tty: Option<Window>,
+    /// It is a job of an instance that waits for those; without a command it runs the app's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub job: bool,
 }
 
 impl Order {
     /// What is wrong with it; None: nothing.
     pub fn problem(&self) -> Option<String> {
         let bytes: usize = self.command.iter().map(|word| word.len() + 1).sum();
-        if self.command.first().is_none_or(String::is_empty) {
+        let own = self.job && self.command.is_empty();
+        if !own && self.command.first().is_none_or(String::is_empty) {
             return Some("no command is named".to_owned());
+        }
+        if self.job && self.tty.is_some() {
+            return Some("a job has no terminal".to_owned());
         }
         if self.command.iter().any(|word| word.contains('\0')) {
             return Some("the command has a zero byte in it".to_owned());
@@ -193,10 +200,23 @@ mod tests {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
             stdin: false,
             tty: None,
+            job: false,
         };
         assert_eq!(order(&["ls", ""]).problem(), None);
         for wrong in [&[][..], &[""], &["a\0b"], &[&"x".repeat(MAX_COMMAND)]] {
             assert!(order(wrong).problem().is_some());
         }
+        let job = |command: &[&str]| Order {
+            job: true,
+            ..order(command)
+        };
+        assert_eq!(job(&[]).problem(), None);
+        assert_eq!(job(&["ls"]).problem(), None);
+        assert!(job(&[""]).problem().is_some());
+        let tty = Some(Window {
+            columns: 80,
+            rows: 25,
+        });
+        assert!(Order { tty, ..job(&[]) }.problem().is_some());
     }
 }

@@ -84,12 +84,18 @@ async fn attend(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
         command: args.command,
         stdin: args.interactive,
         tty: args.tty.then(terminal::window),
+        job: false,
     };
     if let Some(problem) = order.problem() {
         bail!(problem);
     }
     let socket = context.client.exec(&instance, &order).await?;
-    match converse(context, &order, socket).await? {
+    carry(context, &order, socket).await
+}
+
+/// Carries input and output until it ends; the exit code is its own.
+pub async fn carry(context: &Context, order: &Order, socket: Socket) -> anyhow::Result<ExitCode> {
+    match converse(context, order, socket).await? {
         End::Word(MasterWord::Ended { code }) => {
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
         }

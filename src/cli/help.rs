@@ -17,6 +17,7 @@ Apps:
   instance     list · show · restart · kill: one of them
   logs         What an app's instances print
   exec         A command inside an instance, also on a terminal
+  run          A job of an app of kind task
 
 Cluster:
   status       How everything is, on one page

@@ -17,6 +17,7 @@ mod failing;
 mod footprint;
 mod images;
 mod import;
+mod jobs;
 mod liveness;
 mod masters;
 mod operate;

@@ -7,13 +7,14 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 use crate::none;
 
 /// Which members of the workspace each member may use. The shape of the whole system; change it only together with the design.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("hancock-proto", &[]),
     ("hancock-wire", &[]),
     ("hancock-tls", &["hancock-wire", "hancock-proto"]),
     ("hancock-balancer-core", &["hancock-proto"]),
     ("hancock-agent-core", &["hancock-proto"]),
     ("hancock-master-core", &["hancock-proto"]),
+    ("hancock-runner", &[]),
     ("hancock-registry", &["hancock-proto"]),
     (
         "hancock-balancer",
@@ -23,6 +24,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         "hancock-agent",
         &[
             "hancock-agent-core",
+            "hancock-runner",
             "hancock-balancer",
             "hancock-registry",
             "hancock-wire",

@@ -68,6 +68,9 @@ pub struct StartSpec {
     /// The image's own check is asked; otherwise it does not run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub image_check: bool,
+    /// It waits for jobs and runs `command` once for each, instead of all the time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reuse: bool,
     /// How it is stopped.
     pub stop: StopRule,
 }
@@ -120,6 +123,7 @@ pub fn resolve(
         files: files(&run.files, &scope)?,
         container: run.container.clone(),
         image_check: run.image_check,
+        reuse: run.reuse,
         stop: StopRule {
             signal: run.stop_signal.clone(),
             grace: run.grace_period,
@@ -271,6 +275,7 @@ mod tests {
                 files: Vec::new(),
                 container: Container::default(),
                 image_check: false,
+                reuse: false,
                 stop_signal: "SIGTERM".into(),
                 grace_period: Span::seconds(1),
                 restart: hancock_proto::app::Restart::default(),

@@ -16,8 +16,11 @@ use tokio::task::JoinHandle;
 use crate::runtime::exec::{Control, Piece, Pieces};
 use crate::runtime::{ContainerRuntime, Exec};
 
-/// Commands run at the same time in one session. More: refused with the reason.
+/// Commands of people run at the same time in one session. More: refused with the reason.
 const MAX_COMMANDS: usize = 16;
+
+/// Jobs likewise, those that wait for their turn among them.
+const MAX_JOBS: usize = 1024;
 
 /// Words that may wait for a command: its input is limited by credits, and the rest by nobody's patience.
 const WORDS: usize = 4 * WINDOW;
@@ -37,6 +40,7 @@ pub(super) struct Commands {
 
 #[derive(Debug)]
 struct Running {
+    job: bool,
     words: mpsc::Sender<ToCommand>,
     /// Pieces of output the leader has room for.
     credit: Arc<Semaphore>,
@@ -68,9 +72,7 @@ impl Commands {
         let Some(owner) = owner else {
             return self.refuse(id, "this node has no instances".to_owned());
         };
-        if self.running.len() >= MAX_COMMANDS {
-            let reason =
-                format!("{MAX_COMMANDS} commands run on this node already; try again later");
+        if let Some(reason) = self.too_many(order.job) {
             return self.refuse(id, reason);
         }
         let (words, heard) = mpsc::channel(WORDS);
@@ -80,16 +82,29 @@ impl Commands {
             out: self.out.clone(),
             credit: Arc::clone(&credit),
         };
+        let job = order.job;
         let task = tokio::spawn(async move {
             let outcome = run(&*runtime, (&owner, &instance), &order, heard, &said).await;
             said.say(FromCommand::Ended { outcome }).await;
         });
         let running = Running {
+            job,
             words,
             credit,
             task,
         };
         self.running.insert(id, running);
+    }
+
+    /// Why no more of the kind are begun. None: there is room.
+    fn too_many(&self, job: bool) -> Option<String> {
+        let (most, name) = match job {
+            true => (MAX_JOBS, "jobs"),
+            false => (MAX_COMMANDS, "commands"),
+        };
+        let same = self.running.values().filter(|running| running.job == job);
+        (same.count() >= most)
+            .then(|| format!("{most} {name} run on this node already; try again later"))
     }
 
     fn refuse(&self, id: u64, reason: String) {
@@ -224,9 +239,44 @@ async fn obey(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use hancock_proto::hub::Stream;
 
     use super::*;
+    use crate::runtime::fake::FakeRuntime;
+
+    #[tokio::test]
+    async fn jobs_take_no_persons_place() {
+        let (out, mut said) = mpsc::channel(4);
+        let mut commands = Commands::new(out);
+        let runtime: Arc<dyn ContainerRuntime> = Arc::new(FakeRuntime::default());
+        let owner = Owner {
+            cluster: "c1".parse().unwrap(),
+            node: "n1".parse().unwrap(),
+        };
+        // None of them runs before this test waits for something.
+        let mut begin = |id, job| {
+            let order = Order {
+                command: vec!["true".to_owned()],
+                stdin: false,
+                tty: None,
+                job,
+            };
+            let what = ("web-1".parse().unwrap(), order);
+            commands.begin(Arc::clone(&runtime), Some(owner.clone()), id, what);
+        };
+        let mut refused = || said.try_recv().is_ok();
+        for (many, job) in [(MAX_JOBS, true), (MAX_COMMANDS, false)] {
+            let first = u64::from(job) << 32;
+            for id in 0..many as u64 {
+                begin(first + id, job);
+                assert!(!refused(), "{id} of {many}");
+            }
+            begin(first + many as u64, job);
+            assert!(refused(), "more than {many}");
+        }
+    }
 
     fn piece(stream: Stream, len: usize) -> Piece {
         let data = vec![b'x'; len];

@@ -44,6 +44,7 @@ impl Checks {
             command: command.to_vec(),
             stdin: false,
             tty: None,
+            job: false,
         };
         let begun = self.runtime.exec(&self.owner, instance, &order);
         let late = |_| RuntimeError::Unavailable {

@@ -13,6 +13,7 @@ mod health;
 mod hijack;
 mod host;
 mod image;
+mod jobs;
 mod logs;
 mod observe;
 mod process;
@@ -114,6 +115,7 @@ struct Shared {
     node: NodeId,
     options: DockerOptions,
     pulls: progress::Board,
+    jobs: jobs::Seats,
     changes: notice::Sender<u64>,
 }
 
@@ -131,6 +133,7 @@ impl DockerRuntime {
             node,
             options,
             pulls: progress::Board::default(),
+            jobs: jobs::Seats::default(),
             changes: notice::channel(0).0,
         });
         let watcher = tokio::spawn(watch::watch(Arc::clone(&shared)));
@@ -192,7 +195,7 @@ impl ContainerRuntime for DockerRuntime {
             }
             self.create(&docker, &name, spec).await?;
         }
-        files::put(&self.files(&name), spec)?;
+        self.put(&name, spec)?;
         let started = docker
             .start_container(&name, None::<StartContainerOptions>)
             .await;
@@ -300,6 +303,7 @@ impl ContainerRuntime for DockerRuntime {
             Err(error) if status(&error) == Some(404) => {}
             outcome => outcome.map_err(|e| connect::error("remove", instance, e))?,
         }
+        self.shared.jobs.remove(&name);
         let files = files::remove(&self.files(&name));
         files.map_err(|e| RuntimeError::failed("remove files of", instance, e))
     }
@@ -343,7 +347,10 @@ impl ContainerRuntime for DockerRuntime {
         order: &Order,
     ) -> Result<Exec, RuntimeError> {
         let name = create::name(owner, instance);
-        exec::exec(&self.shared.connection, &name, instance, order).await
+        match order.job {
+            true => self.run_job(&name, instance, order).await,
+            false => exec::exec(&self.shared.connection, &name, instance, order).await,
+        }
     }
 }
 
@@ -351,6 +358,17 @@ impl DockerRuntime {
     /// Where the files of a container are.
     fn files(&self, container: &str) -> PathBuf {
         files::folder(&self.shared.options.folder, container)
+    }
+
+    /// Puts there what the container finds mounted. Done before every start: what was lost meanwhile is there again.
+    fn put(&self, container: &str, spec: &StartSpec) -> Result<(), RuntimeError> {
+        let folder = self.files(container);
+        files::put(&folder, spec)?;
+        if !spec.reuse {
+            return Ok(());
+        }
+        let put = jobs::place::put(&self.shared.options.folder, &folder);
+        put.map_err(|e| RuntimeError::failed("start", &spec.instance, e))
     }
 
     async fn create(
@@ -364,12 +382,13 @@ impl DockerRuntime {
             ..CreateContainerOptions::default()
         };
         let folder = self.files(name);
-        files::put(&folder, spec)?;
+        self.put(name, spec)?;
         let image = pull::exact(docker, spec).await?;
         let mut body = create::body(spec, image, self.shared.options.publish);
         if let Some(host) = &mut body.host_config {
             let mounts = host.mounts.get_or_insert_default();
             mounts.extend(files::mounts(&folder, spec));
+            mounts.extend(spec.reuse.then(|| jobs::place::mount(&folder)));
         }
         let created = docker.create_container(Some(options), body).await;
         created.map(drop).map_err(|e| create::not_started(spec, e))

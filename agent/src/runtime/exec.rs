@@ -8,11 +8,15 @@ use futures::{Stream as Flow, StreamExt, stream};
 use hancock_proto::exec::{MAX_PIECE, Window};
 use hancock_proto::hub::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::watch;
 
 use super::RuntimeError;
 
 /// Pieces of output as they come; ends when nothing holds the output open any more.
 pub type Pieces = Pin<Box<dyn Flow<Item = Result<Piece, RuntimeError>> + Send>>;
+
+/// Why an instance that was not started for jobs refuses one.
+pub(super) const TAKES_NO_JOBS: &str = "it takes no jobs";
 
 /// A command under way. It ends when this is dropped.
 pub struct Exec {
@@ -38,6 +42,20 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// How it ended is not known.
     async fn ended(&self) -> Result<i32, RuntimeError>;
+}
+
+/// How a command ended; None: it has not. An error is for people.
+pub(super) type End = Option<Result<i32, String>>;
+
+/// Waits until whoever attends to a command has told its end.
+pub(super) async fn ended(mut end: watch::Receiver<End>) -> Result<i32, RuntimeError> {
+    let unknown = |why: &str| RuntimeError::failed("learn the end of", "the command", why);
+    let ended = end.wait_for(Option::is_some).await;
+    match ended.as_deref() {
+        Ok(Some(Ok(code))) => Ok(*code),
+        Ok(Some(Err(why))) => Err(unknown(why)),
+        _ => Err(unknown("the agent ends")),
+    }
 }
 
 /// A piece of output.

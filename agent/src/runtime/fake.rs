@@ -22,6 +22,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use hancock_agent_core::environment::{PortSide, StartSpec};
 use hancock_agent_core::observed::{Ending, Exit, Health, Observed, Owner, State, StopRule};
 
+use super::exec::TAKES_NO_JOBS;
 use super::images::ImageStore;
 use super::{ContainerRuntime, Exec, Lines, LogQuery, RuntimeError};
 
@@ -78,6 +79,8 @@ struct Container {
     spec: StartSpec,
     /// Id of its image.
     image: Option<String>,
+    /// Locked as long as a job runs.
+    turn: exec::Turn,
 }
 
 impl Default for FakeRuntime {
@@ -170,6 +173,7 @@ impl FakeRuntime {
             run: 0,
             log: Vec::new(),
             image: None,
+            turn: exec::Turn::default(),
             spec,
             seen,
         };
@@ -254,6 +258,7 @@ impl FakeRuntime {
             seen: seen.clone(),
             run,
             log,
+            turn: exec::Turn::default(),
             spec: spec.clone(),
             image,
         };
@@ -272,6 +277,13 @@ impl FakeRuntime {
         let world = self.world();
         let container = world.containers.get(instance);
         container.is_some_and(|c| c.seen.owner == *owner)
+    }
+
+    /// Where its jobs wait for their turn, and the command of those that bring none. None: it takes none.
+    fn takes_jobs(&self, instance: &InstanceId) -> Option<(exec::Turn, Vec<String>)> {
+        let world = self.world();
+        let container = world.containers.get(instance).filter(|c| c.spec.reuse)?;
+        Some((container.turn.clone(), container.spec.command.clone()))
     }
 
     fn running(&self, instance: &InstanceId) -> Option<Observed> {
@@ -360,6 +372,10 @@ impl ContainerRuntime for FakeRuntime {
             None => (grace, Ending::Signal(9)),
         };
         tokio::time::sleep(wait).await;
+        if let Some((turn, _)) = self.takes_jobs(instance) {
+            // A job has the grace period; not done by then, it is ended like the rest.
+            let _ = tokio::time::timeout(grace, turn.lock()).await;
+        }
         self.end(instance, None, how);
         Ok(())
     }
@@ -468,6 +484,11 @@ impl ContainerRuntime for FakeRuntime {
             return Err(RuntimeError::failed("run a command in", instance, reason));
         }
         let running = Arc::clone(&self.world().commands);
-        Ok(exec::exec(order, running))
+        if !order.job {
+            return Ok(exec::exec(order.clone(), running));
+        }
+        let none = || RuntimeError::failed("run a job in", instance, TAKES_NO_JOBS);
+        let (turn, own) = self.takes_jobs(instance).ok_or_else(none)?;
+        Ok(exec::job(order, own, turn, running).await)
     }
 }

@@ -146,6 +146,7 @@ impl Bench {
             files: Vec::new(),
             container: Container::default(),
             image_check: false,
+            reuse: false,
             stop: StopRule {
                 signal: "SIGTERM".into(),
                 grace: Span::seconds(20),

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use crate::bench::{Behave, Bench, wait_for};
 
 /// Time for what takes a moment.
-const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// What to run, on every runtime the same.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +70,7 @@ impl Program {
             command: self.command(bench),
             stdin: matches!(self, Self::Cat),
             tty: None,
+            job: false,
         }
     }
 }
@@ -85,7 +86,7 @@ async fn begin(bench: &Bench, order: &Order) -> Exec {
 }
 
 /// What it printed on standard output and standard error, and its exit code.
-async fn finish(exec: Exec) -> (String, String, i32) {
+pub async fn finish(exec: Exec) -> (String, String, i32) {
     let Exec {
         output, control, ..
     } = exec;
@@ -113,6 +114,7 @@ pub async fn told(bench: &Bench, id: &InstanceId, script: &str) -> String {
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         stdin: false,
         tty: None,
+        job: false,
     };
     let exec = bench.runtime.exec(&bench.owner, id, &order).await;
     finish(exec.unwrap()).await.0

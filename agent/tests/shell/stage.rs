@@ -281,6 +281,7 @@ impl Stage {
                 files: Vec::new(),
                 container: Container::default(),
                 image_check: self.image_check,
+                reuse: false,
                 stop_signal: "SIGTERM".into(),
                 grace_period: Span::seconds(10),
                 restart: self.restart.clone(),
@@ -325,6 +326,7 @@ impl Stage {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
             stdin: false,
             tty: None,
+            job: false,
         };
         let instance = self::id(1);
         let word = ToCommand::Begin { instance, order };

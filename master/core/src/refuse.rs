@@ -26,6 +26,23 @@ pub(crate) fn app_not_found(app: &AppName) -> ApiError {
     )
 }
 
+/// The app runs no jobs.
+pub(crate) fn no_task(app: &AppName) -> ApiError {
+    error(
+        "no_task",
+        format!(
+            "app {app} is no task; `hancock exec {app} -- …` runs a command in one of its instances"
+        ),
+    )
+}
+
+/// The app runs nothing.
+pub(crate) fn stopped(app: &AppName) -> ApiError {
+    conflict(format!(
+        "app {app} is stopped; `hancock app start {app}` brings it back"
+    ))
+}
+
 /// There is no such instance.
 pub(crate) fn instance_not_found(instance: &InstanceId) -> ApiError {
     error(

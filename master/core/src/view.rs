@@ -3,6 +3,7 @@
 mod apps;
 mod deployments;
 mod instances;
+mod jobs;
 mod nodes;
 mod preview;
 mod registry;
@@ -18,6 +19,7 @@ use crate::state::State;
 pub use apps::{app, apps, history};
 pub use deployments::{deployment, newest_deployment};
 pub use instances::instances;
+pub use jobs::{JobPlaces, job_places};
 pub use nodes::{nodes, status};
 pub use preview::preview;
 pub use registry::registry;

@@ -84,7 +84,7 @@ impl Admission {
     fn class(&self, method: &Method, uri: &Uri) -> &Class {
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         let has = |start: &str| query.split('&').any(|part| part.starts_with(start));
-        let stays = ["/logs", "/exec", "/snapshot"];
+        let stays = ["/logs", "/exec", "/run", "/snapshot"];
         let local = ["/v1/status", "/v1/masters", "/v1/openapi.json"];
         if method != Method::GET && method != Method::HEAD {
             &self.writes

@@ -10,8 +10,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Words that may wait for whoever asked: a window of output, its begin and its end.
 const QUEUE: usize = WINDOW + 2;
-/// Commands run over one session at a time: more than a node takes.
-const MAX_OPEN: usize = 64;
+/// Commands run over one session at a time, jobs among them: more than a node takes.
+const MAX_OPEN: usize = 2048;
 
 /// Commands open on one session.
 #[derive(Default)]
@@ -177,6 +177,7 @@ mod tests {
             command: vec!["true".into()],
             stdin: true,
             tty: None,
+            job: false,
         }
     }
 

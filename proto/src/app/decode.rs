@@ -12,6 +12,7 @@ mod proxy;
 mod reader;
 mod shell;
 mod storage;
+mod task;
 mod words;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub struct Problem {
     pub message: String,
 }
 
+/// Kinds of work.
+const KINDS: [(&str, Kind); 2] = [("service", Kind::Service), ("task", Kind::Task)];
 /// Instances one app may have.
 const MOST_REPLICAS: u64 = 10_000;
 /// Least memory a container engine accepts.
@@ -61,12 +64,15 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let app = top.field("app").required("app: web").parsed();
     let kind = top
         .field("kind")
-        .word(&[("service", Kind::Service)], &["daemon", "cron", "task"]);
+        .word(&KINDS, &["daemon", "cron"])
+        .unwrap_or(Kind::Service);
+    let task = task::task(&top.field("task"), kind);
     let image = top.field("image");
     let command = top.field("command");
     if !image.is_present() && !command.is_present() {
         top.problem("an app needs `image`, or `command` where nodes run plain processes, or both");
     }
+    task::fits(kind, &mut top);
     let (image, command) = (image.word_text(), texts(&command));
     let pull_policy = pull_policy(&top.field("pull_policy"));
     let workdir = top.field("workdir").folder();
@@ -102,7 +108,8 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     top.end();
     Some(AppSpec {
         app: app?,
-        kind: kind.unwrap_or(Kind::Service),
+        kind,
+        task,
         image,
         pull_policy,
         command,

@@ -1,7 +1,8 @@
-//! The WebSocket of a command inside an instance.
+//! The WebSocket of a command inside an instance, or of a job.
 
 use hancock_proto::exec::Order;
-use hancock_proto::ids::InstanceId;
+use hancock_proto::ids::{AppName, InstanceId};
+use hancock_proto::units::Span;
 use reqwest::{Method, StatusCode, Upgraded};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -24,9 +25,27 @@ impl Client {
     /// The master cannot be reached, or refuses.
     pub async fn exec(&self, instance: &InstanceId, order: &Order) -> Result<Socket, ClientError> {
         let path = format!("/v1/instances/{instance}/exec");
+        self.begun(&path, order).await
+    }
+
+    /// Asks for a job of an app, which may wait so long for an instance.
+    ///
+    /// # Errors
+    /// The master cannot be reached, or refuses.
+    pub async fn run_job(
+        &self,
+        app: &AppName,
+        wait: Span,
+        order: &Order,
+    ) -> Result<Socket, ClientError> {
+        let path = format!("/v1/apps/{app}/run?wait={wait}");
+        self.begun(&path, order).await
+    }
+
+    async fn begun(&self, path: &str, order: &Order) -> Result<Socket, ClientError> {
         let mut silent = Vec::new();
         let upgraded = loop {
-            let opened = tokio::time::timeout(self.patience(), self.upgraded(&path)).await;
+            let opened = tokio::time::timeout(self.patience(), self.upgraded(path)).await;
             match opened.map_err(|_| self.late()).and_then(|opened| opened) {
                 Err(error @ ClientError::Unreachable { .. }) => self.after(error, &mut silent)?,
                 opened => break opened?,

@@ -65,6 +65,7 @@ pub(crate) fn assigned(port: u16, desired: Desired) -> AssignedInstance {
             files: Vec::new(),
             container: Container::default(),
             image_check: false,
+            reuse: false,
             stop_signal: "SIGTERM".into(),
             grace_period: Span::seconds(10),
             restart: Restart::default(),

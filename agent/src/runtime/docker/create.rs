@@ -12,6 +12,7 @@ use hancock_agent_core::observed::Owner;
 
 use super::RuntimeError;
 use super::connect::{error, status};
+use super::jobs::place;
 use super::pull::Exact;
 use super::{health, host};
 
@@ -65,13 +66,12 @@ fn checksum(spec: &StartSpec) -> String {
 }
 
 pub(super) fn body(spec: &StartSpec, image: Exact, publish: IpAddr) -> ContainerCreateBody {
-    let mut command = spec.command.iter().cloned();
+    let (entrypoint, cmd) = command(spec);
     let grace = spec.stop.grace.duration().as_secs();
     ContainerCreateBody {
         image: Some(image.name),
-        // A command of the spec replaces the image's entry point too: it names the program.
-        entrypoint: command.next().map(|program| vec![program]),
-        cmd: (!spec.command.is_empty()).then(|| command.collect()),
+        entrypoint,
+        cmd,
         env: Some(
             spec.environment
                 .iter()
@@ -81,7 +81,10 @@ pub(super) fn body(spec: &StartSpec, image: Exact, publish: IpAddr) -> Container
         user: spec.user.clone(),
         working_dir: spec.workdir.clone(),
         labels: Some(labels(spec, image.digest)),
-        stop_signal: Some(spec.stop.signal.clone()),
+        stop_signal: Some(match spec.reuse {
+            true => place::STOP_SIGNAL.to_owned(),
+            false => spec.stop.signal.clone(),
+        }),
         stop_timeout: Some(i64::try_from(grace).unwrap_or(i64::MAX)),
         hostname: spec.container.hostname.clone(),
         healthcheck: (!spec.image_check).then(health::none),
@@ -89,6 +92,18 @@ pub(super) fn body(spec: &StartSpec, image: Exact, publish: IpAddr) -> Container
         exposed_ports: Some(host::bindings(spec, publish).into_keys().collect()),
         host_config: Some(host::config(spec, publish)),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// Entry point and arguments.
+fn command(spec: &StartSpec) -> (Option<Vec<String>>, Option<Vec<String>>) {
+    if spec.reuse {
+        return (Some(place::entry_point()), Some(spec.command.clone()));
+    }
+    // A command of the spec replaces the image's entry point too: it names the program.
+    match spec.command.split_first() {
+        Some((program, arguments)) => (Some(vec![program.clone()]), Some(arguments.to_vec())),
+        None => (None, None),
     }
 }
 
@@ -159,6 +174,9 @@ fn program(spec: &StartSpec, reason: &str) -> Option<String> {
         }
         _ => return None,
     };
-    let program = spec.command.first().map_or("of the image", String::as_str);
+    let program = match spec.reuse {
+        true => place::PROGRAM,
+        false => spec.command.first().map_or("of the image", String::as_str),
+    };
     Some(format!("program {program:?} {what}"))
 }

@@ -16,7 +16,7 @@ pub(super) fn folder(all: &Path, container: &str) -> PathBuf {
     all.join(container)
 }
 
-/// Writes them down. Done before every start: what was lost meanwhile is there again.
+/// Writes them down.
 pub(super) fn put(folder: &Path, spec: &StartSpec) -> Result<(), RuntimeError> {
     let put = given::put(&spec.files, |n, _| folder.join(n.to_string()));
     put.map_err(|e| RuntimeError::failed("start", &spec.instance, e))

@@ -35,7 +35,8 @@ pub(super) fn config(spec: &StartSpec, publish: IpAddr) -> HostConfig {
         cap_drop: strings(&c.cap_drop),
         privileged: Some(c.privileged),
         readonly_rootfs: Some(c.read_only),
-        init: Some(c.init),
+        // A container for jobs has a first process that reaps by itself.
+        init: Some(c.init && !spec.reuse),
         sysctls: Some(c.sysctls.clone().into_iter().collect()),
         shm_size: c.shm_size.map(|size| bytes(size.as_bytes())),
         ..limits(spec)

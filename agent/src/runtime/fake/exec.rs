@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use hancock_proto::exec::{MAX_PIECE, Order, Window};
 use hancock_proto::hub::Stream;
 use tokio::io::{AsyncReadExt, AsyncWrite, DuplexStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -28,22 +28,41 @@ struct Program {
     window: watch::Receiver<Option<Window>>,
 }
 
-pub(super) fn exec(order: &Order, running: Arc<()>) -> Exec {
+/// Whose turn it is in one container.
+pub(super) type Turn = Arc<Mutex<()>>;
+
+/// Waits for its turn, and holds it to its end.
+pub(super) async fn job(order: &Order, own: Vec<String>, turn: Turn, running: Arc<()>) -> Exec {
+    let command = match order.command.is_empty() {
+        true => own,
+        false => order.command.clone(),
+    };
+    let turn = turn.lock_owned().await;
+    let order = Order {
+        command,
+        ..order.clone()
+    };
+    exec(order, (turn, running))
+}
+
+/// `held` as long as it runs.
+pub(super) fn exec(order: Order, held: impl Send + 'static) -> Exec {
     let (input, read) = tokio::io::duplex(INPUT);
     let (output, pieces) = mpsc::channel(1);
     let (window, resized) = watch::channel(order.tty);
     let (tell, end) = watch::channel(None);
+    let stdin = order.stdin;
     let program = Program {
-        order: order.clone(),
+        order,
         input: read,
         output,
         window: resized,
     };
     let task = tokio::spawn(async move {
-        let _running = running;
+        let _held = held;
         tell.send_replace(Some(program.run().await));
     });
-    let input: Pin<Box<dyn AsyncWrite + Send>> = match order.stdin {
+    let input: Pin<Box<dyn AsyncWrite + Send>> = match stdin {
         true => Box::pin(input),
         false => Box::pin(tokio::io::sink()),
     };

@@ -24,13 +24,10 @@ use tokio::sync::{oneshot, watch};
 use super::RuntimeError;
 use super::files::Folder;
 use super::shim::EXEC;
-use crate::runtime::exec::{Control, Exec, Pieces, pieces};
+use crate::runtime::exec::{self, Control, End, Exec, Pieces, TAKES_NO_JOBS, pieces};
 
 /// What was tried, in errors.
 const DEED: &str = "run a command in";
-
-/// How it ended; None: it has not. An error is for people.
-type End = Option<Result<i32, String>>;
 
 /// Begins it.
 pub(super) fn exec(
@@ -40,6 +37,9 @@ pub(super) fn exec(
     shim: &[OsString],
 ) -> Result<Exec, RuntimeError> {
     let failed = |e: io::Error| RuntimeError::failed(DEED, instance, e);
+    if order.job {
+        return Err(RuntimeError::failed(DEED, instance, TAKES_NO_JOBS));
+    }
     if !folder
         .running()
         .is_some_and(|running| running.app.is_alive())
@@ -184,13 +184,6 @@ impl Control for Attached {
     }
 
     async fn ended(&self) -> Result<i32, RuntimeError> {
-        let unknown = |why: &str| RuntimeError::failed("learn the end of", "the command", why);
-        let mut end = self.end.clone();
-        let ended = end.wait_for(Option::is_some).await;
-        match ended.as_deref() {
-            Ok(Some(Ok(code))) => Ok(*code),
-            Ok(Some(Err(why))) => Err(unknown(why)),
-            _ => Err(unknown("the agent ends")),
-        }
+        exec::ended(self.end.clone()).await
     }
 }

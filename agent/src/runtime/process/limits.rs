@@ -20,7 +20,9 @@ pub(super) fn check(spec: &StartSpec) -> Result<(), RuntimeError> {
             "the spec has no command, and this node runs plain processes; give a command, or place the app on nodes with a container engine",
         ));
     }
-    if let Some(wanted) = needs::engine(&spec.container, &spec.limits, &spec.volumes) {
+    let reuse = spec.reuse.then_some("task.reuse");
+    let engine = || needs::engine(&spec.container, &spec.limits, &spec.volumes);
+    if let Some(wanted) = reuse.or_else(engine) {
         return Err(RuntimeError::elsewhere(
             "start",
             &spec.instance,

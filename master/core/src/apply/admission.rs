@@ -103,6 +103,7 @@ pub(crate) fn action(live: Option<&AppSpec>, new: &AppSpec) -> PlanAction {
 /// Whether an instance of `a` is as good as one of `b`.
 fn same_run(a: &AppSpec, b: &AppSpec) -> bool {
     a.kind == b.kind
+        && a.task.map(|task| task.reuse) == b.task.map(|task| task.reuse)
         && a.image == b.image
         && a.pull_policy == b.pull_policy
         && a.command == b.command

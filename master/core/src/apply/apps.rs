@@ -51,9 +51,7 @@ pub(super) fn scale(step: &mut Step<'_>, name: &AppName, replicas: u32) -> Resul
 pub(super) fn restart(step: &mut Step<'_>, name: &AppName) -> Result<Reply, ApiError> {
     let app = alive(step, name)?;
     if app.stopped {
-        return Err(refuse::conflict(format!(
-            "app {name} is stopped; `hancock app start {name}` brings it back"
-        )));
+        return Err(refuse::stopped(name));
     }
     Ok(bring(step, name, app.wanted, Kind::Restart))
 }

@@ -132,7 +132,9 @@ fn run_spec(spec: &AppSpec, rules: &AppSpec, ports: &[PortBinding]) -> RunSpec {
         volumes: volumes(spec),
         files: spec.files.clone(),
         container: spec.container.clone(),
-        image_check: rules.healthcheck.is_none(),
+        // What waits for jobs is not judged by what its image says of the app.
+        image_check: rules.healthcheck.is_none() && spec.task.is_none(),
+        reuse: spec.task.is_some_and(|task| task.reuse),
         stop_signal: rules.stop.signal.clone(),
         grace_period: rules.stop.grace_period,
         restart: rules.restart.clone(),

@@ -7,6 +7,7 @@
 mod comeback;
 mod formats;
 mod histories;
+mod jobs;
 mod scenarios;
 mod script;
 mod snapshots;

@@ -11,7 +11,8 @@ use std::fmt::Write;
 use hancock_master_core::command::{Command, Reply};
 use hancock_master_core::view::{self, Context};
 use hancock_proto::app::{
-    AppSpec, Balance, Disconnect, Service, ServiceProtocol, Strategy, Volume, VolumeKind,
+    AppSpec, Balance, Disconnect, Kind, Service, ServiceProtocol, Strategy, Task, Volume,
+    VolumeKind,
 };
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId, Revision, ZoneName};
 use hancock_proto::report::Draining;
@@ -330,6 +331,17 @@ fn set(spec: &mut AppSpec, key: &str, value: &str) {
     match key {
         "replicas" => spec.replicas = value.parse().unwrap(),
         "image" => spec.image = Some(value.to_owned()),
+        // Of a task: time a job has.
+        "job" => {
+            (spec.kind, spec.task) = (
+                Kind::Task,
+                Some(Task {
+                    reuse: true,
+                    timeout: span(),
+                }),
+            );
+            spec.service[0].hosts = vec!["-".to_owned()];
+        }
         "listen" => spec.service.push(Service {
             port: "http".to_owned(),
             protocol: ServiceProtocol::Tcp,

@@ -9,6 +9,7 @@ use crate::units::Span;
 
 mod checks;
 mod container;
+mod tasks;
 
 /// A valid spec with `change` laid over its top level.
 fn spec(change: Value) -> Value {
