@@ -135,8 +135,8 @@ PlanReply       app, action (create replace scale reroute nothing),
 ApplyReply      app, version, deployment?, index
 DeploymentView  id, app, version, phase (queued clearing placing starting
                 promoting draining stopping failing; successful failed
-                aborted superseded), done, ok, reason, started, ended?, deadline?,
-                new: [InstanceView], old: [InstanceView], index
+                aborted superseded), done, ok, reason, started, ended?,
+                deadline?, new: [InstanceView], old: [InstanceView], index
 InstanceView    id, app, version, node?, address?, life (pending placed pulling
                 starting running stopping stopped failed rejected), since,
                 ready?: {value, since, reason}, routed, draining, unknown,

@@ -50,12 +50,16 @@ pub(super) struct Place {
     pub(super) job: Option<(Guest, Span)>,
 }
 
-/// Makes the connection a WebSocket, and carries one command over it.
-pub(super) fn carried(api: Api, upgrade: Upgrade, target: Target) -> Result<Response, Failure> {
+/// Refuses what is no WebSocket, before anything else is looked at.
+pub(super) fn spoken(upgrade: Upgrade) -> Result<WebSocketUpgrade, Failure> {
     let upgrade =
         upgrade.map_err(|e| Failure::malformed(format!("this path speaks WebSocket: {e}")))?;
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE);
-    Ok(upgrade.on_upgrade(move |socket| async move {
+    Ok(upgrade.max_message_size(MAX_MESSAGE))
+}
+
+/// Makes the connection a WebSocket, and carries one command over it.
+pub(super) fn carried(api: Api, upgrade: WebSocketUpgrade, target: Target) -> Response {
+    upgrade.on_upgrade(move |socket| async move {
         let (mut to, from) = socket.split();
         let stop = api.deps.stop.clone();
         let served = tokio::select! {
@@ -70,7 +74,7 @@ pub(super) fn carried(api: Api, upgrade: Upgrade, target: Target) -> Result<Resp
             };
             drop(tokio::time::timeout(FAREWELL, farewell).await);
         }
-    }))
+    })
 }
 
 /// The last word for the client; None: it has gone.

@@ -28,6 +28,8 @@ pub(super) async fn exec(
     Instance(instance): Instance,
     upgrade: Upgrade,
 ) -> Result<Response, Failure> {
+    let upgrade = command::spoken(upgrade)?;
     let node = place(&api, &instance).await?;
-    command::carried(api, upgrade, Target::Instance(node, instance))
+    let target = Target::Instance(node, instance);
+    Ok(command::carried(api, upgrade, target))
 }

@@ -58,10 +58,11 @@ pub(super) async fn run(
     Query(Wait { wait }): Query<Wait>,
     upgrade: Upgrade,
 ) -> Result<Response, Failure> {
+    let upgrade = command::spoken(upgrade)?;
     // Refused with a status, as long as there is one.
     api.read(|ctx| view::job_places(ctx, &app)).await??;
     let wait = wait.duration().min(LONGEST_WAIT);
-    command::carried(api, upgrade, Target::Job(app, wait))
+    Ok(command::carried(api, upgrade, Target::Job(app, wait)))
 }
 
 /// An instance for a job: one that has none, as soon as there is one.

@@ -66,7 +66,6 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
         .field("kind")
         .word(&KINDS, &["daemon", "cron"])
         .unwrap_or(Kind::Service);
-    let task = task::task(&top.field("task"), kind);
     let image = top.field("image");
     let command = top.field("command");
     if !image.is_present() && !command.is_present() {
@@ -99,6 +98,7 @@ fn app(mut top: Section<'_>) -> Option<AppSpec> {
     let stop = lifecycle::stop(&top.field("stop"));
     let placement = lifecycle::placement(&top.field("placement"));
     let restart = lifecycle::restart(&top.field("restart"));
+    let task = task::task(&top.field("task"), kind);
     let disconnect = lifecycle::disconnect(&top.field("disconnect"));
     let volumes = storage::volumes(&top.field("volumes"));
     let files = storage::files(&top.field("files"), &ports);

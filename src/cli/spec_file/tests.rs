@@ -81,7 +81,7 @@ web.yaml:10: ports[0].container: expected a whole number from 1 to 65535, found 
 web.yaml:12: service[0].port: no port has the name "htpp"; did you mean "http"?
 web.yaml:13: service[0].hosts[0]: "Web.example" must be lower case: web.example
 web.yaml:13: service[0].hosts[1]: "a:80" must not name a port or scheme; write only the name, like web.example
-web.yaml:14: update.strategy: not supported yet: "rolling"; for now there is blue_green"#
+web.yaml:14: update.strategy: not supported yet: "rolling"; for now there is blue_green or recreate"#
     );
 }
 
@@ -91,7 +91,7 @@ fn every_mistake_of_a_toml_file_has_its_line() {
         told("web.toml", BROKEN_TOML),
         r#"web.toml:1: app: app name "Web" is not valid: 1 to 48 of a-z, 0-9 and "-", neither first nor last a "-"
 web.toml:2: replica: unknown field; did you mean "replicas"?
-web.toml:4: update.strategy: not supported yet: "rolling"; for now there is blue_green
+web.toml:4: update.strategy: not supported yet: "rolling"; for now there is blue_green or recreate
 web.toml:9: environment.PORT: expected text, found the number 8080; write it like "8080"
 web.toml:13: ports[0].container: expected a whole number from 1 to 65535, found the number 80800; write it like 1
 web.toml:16: service[0].port: no port has the name "htpp"; did you mean "http"?
@@ -112,7 +112,7 @@ web.json:8: ports[0].container: expected a whole number from 1 to 65535, found t
 web.json:10: service[0].port: no port has the name "htpp"; did you mean "http"?
 web.json:11: service[0].hosts[0]: "Web.example" must be lower case: web.example
 web.json:12: service[0].hosts[1]: "a:80" must not name a port or scheme; write only the name, like web.example
-web.json:14: update.strategy: not supported yet: "rolling"; for now there is blue_green"#
+web.json:14: update.strategy: not supported yet: "rolling"; for now there is blue_green or recreate"#
     );
 }
 

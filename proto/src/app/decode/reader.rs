@@ -290,7 +290,9 @@ pub struct Section<'a> {
 impl<'a> Section<'a> {
     /// The field `name`.
     pub fn field(&mut self, name: &'static str) -> Field<'a> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         Field {
             path: path::field(&self.path, name),
             value: self.map.get(name),
