@@ -89,20 +89,26 @@ fn apply(world: &mut World, gone: &mut Vec<InstanceId>, event: Event) {
     }
 }
 
+/// Plays them until nothing more comes of them.
+fn play(world: &mut World, events: Vec<Event>) {
+    let mut gone = Vec::new();
+    for event in events {
+        apply(world, &mut gone, event);
+        // World::plan checks every action.
+        world.plan();
+    }
+    // A master is heard again, and says the same.
+    if world.node.assignment().is_some() {
+        world.assign(world.wanted.clone());
+    }
+    world.settle();
+}
+
 proptest! {
     #[test]
     fn any_order_of_events_is_survived(events in prop::collection::vec(event(), 1..120)) {
-        let (mut world, mut gone) = (World::new(), Vec::new());
-        for event in events {
-            apply(&mut world, &mut gone, event);
-            // World::plan checks every action.
-            world.plan();
-        }
-        // A master is heard again, and says the same.
-        if world.node.assignment().is_some() {
-            world.assign(world.wanted.clone());
-        }
-        world.settle();
+        let mut world = World::new();
+        play(&mut world, events);
         let running = world.running();
         for (id, desired) in &world.wanted {
             let life = world.plan.reports[id].life;
@@ -122,17 +128,9 @@ proptest! {
 
     #[test]
     fn of_several_writers_one_runs_at_a_time(events in prop::collection::vec(event(), 1..120)) {
-        let (mut world, mut gone) = (World::new(), Vec::new());
+        let mut world = World::new();
         world.single = true;
-        for event in events {
-            apply(&mut world, &mut gone, event);
-            // World::plan checks every action.
-            world.plan();
-        }
-        if world.node.assignment().is_some() {
-            world.assign(world.wanted.clone());
-        }
-        world.settle();
+        play(&mut world, events);
         let wanted = world.wanted.iter().filter(|(_, d)| **d == Desired::Running);
         let alive = wanted.filter(|(id, _)| !world.plan.reports[*id].life.is_over()).count();
         prop_assert_eq!(world.running().len(), alive.min(1));

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use hancock_proto::api::ApiError;
-use hancock_proto::app::Strategy;
 use hancock_proto::event::Level;
 use hancock_proto::ids::{AppName, DeploymentId, InstanceId};
 
@@ -45,16 +44,13 @@ pub(crate) fn may_run(state: &State, instance: &Instance) -> bool {
     !instance.is_over() && (is_single_writer(state, instance) || !state.is_lost(&instance.node))
 }
 
-/// Whether what runs has to be gone before a deployment starts anything: its own rules say so, or what runs has volumes to itself.
+/// Whether what runs has to be gone before a deployment starts anything.
 pub(super) fn stops_first(app: &App, d: &Deployment, kind: Kind) -> bool {
     let whole = matches!(
         kind,
         Kind::Create | Kind::Replace | Kind::Restart | Kind::Start
     );
-    let new = app.spec(d.version);
-    let asked = new.is_some_and(|spec| spec.update.strategy == Strategy::Recreate);
-    let old = app.live.or(app.resting).and_then(|v| app.spec(v));
-    whole && (asked || old.is_some_and(|spec| spec.has_single_writer()))
+    whole && app.spec(d.version).is_some_and(|new| app.stops_before(new))
 }
 
 /// Takes a deployment in this phase one step further.
@@ -93,17 +89,12 @@ fn take_out(step: &mut Step<'_>, app: &App, d: &Deployment) {
     if !live.is_empty() {
         step.edit_app(&app.name, |app| {
             app.routes.serving.clear();
-            app.routes.cutovers.push(Cutover {
-                index: doc,
-                deployment: Some(d.id),
-                added: BTreeSet::new(),
-                retiring: running.clone(),
-                published_at: None,
-                drain_at: None,
-                silent: BTreeSet::new(),
-                past: false,
-                moves: false,
-            });
+            app.routes.cutovers.push(Cutover::begun(
+                doc,
+                Some(d.id),
+                BTreeSet::new(),
+                running.clone(),
+            ));
         });
         reroute(step, &app.name);
     }

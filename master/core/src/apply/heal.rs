@@ -198,17 +198,12 @@ fn carry_out(step: &mut Step<'_>, app: &App, effect: &Effect) {
             app.resting = None;
         }
         if !effect.join.is_empty() || !effect.retire.is_empty() {
-            app.routes.cutovers.push(Cutover {
-                index: doc,
-                deployment: None,
-                added: effect.join.clone(),
-                retiring: effect.retire.clone(),
-                published_at: None,
-                drain_at: None,
-                silent: BTreeSet::new(),
-                past: false,
-                moves: false,
-            });
+            app.routes.cutovers.push(Cutover::begun(
+                doc,
+                None,
+                effect.join.clone(),
+                effect.retire.clone(),
+            ));
         }
     });
     reroute(step, &app.name);

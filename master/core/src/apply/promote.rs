@@ -88,17 +88,9 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
         app.routes.serving.retain(|i| !old.contains(i));
         app.routes.serving.extend(d.new.iter().cloned());
         app.heal_failures = 0;
-        app.routes.cutovers.push(Cutover {
-            index: doc,
-            deployment: Some(d.id),
-            added: d.new.clone(),
-            retiring: running,
-            published_at: None,
-            drain_at: None,
-            silent: BTreeSet::new(),
-            past: false,
-            moves: false,
-        });
+        app.routes
+            .cutovers
+            .push(Cutover::begun(doc, Some(d.id), d.new.clone(), running));
         stay(app, before);
     });
     part(step, &app.name, &carried, true);
@@ -196,17 +188,9 @@ fn withdraw(step: &mut Step<'_>, d: &Deployment) -> Option<BTreeSet<InstanceId>>
         app.routes.serving.retain(|i| !d.new.contains(i));
         app.routes.serving.extend(cutover.retiring.iter().cloned());
         app.routes.cutovers.retain(|c| c.index != cutover.index);
-        app.routes.cutovers.push(Cutover {
-            index: doc,
-            deployment: Some(d.id),
-            added: BTreeSet::new(),
-            retiring: out,
-            published_at: None,
-            drain_at: None,
-            silent: BTreeSet::new(),
-            past: false,
-            moves: false,
-        });
+        app.routes
+            .cutovers
+            .push(Cutover::begun(doc, Some(d.id), BTreeSet::new(), out));
         stay(app, before);
     });
     part(step, &d.app, &carried, true);

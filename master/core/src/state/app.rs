@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hancock_proto::app::AppSpec;
+use hancock_proto::app::{AppSpec, Strategy};
 use hancock_proto::ids::{
     AppName, DeploymentId, DocIndex, InstanceId, NodeId, Revision, Version, ZoneName,
 };
@@ -136,7 +136,36 @@ pub struct Cutover {
     pub moves: bool,
 }
 
+impl Cutover {
+    /// One that begins now: nobody has been told yet.
+    pub(crate) fn begun(
+        index: DocIndex,
+        deployment: Option<DeploymentId>,
+        added: BTreeSet<InstanceId>,
+        retiring: BTreeSet<InstanceId>,
+    ) -> Self {
+        Self {
+            index,
+            deployment,
+            added,
+            retiring,
+            published_at: None,
+            drain_at: None,
+            silent: BTreeSet::new(),
+            past: false,
+            moves: false,
+        }
+    }
+}
+
 impl App {
+    /// Whether what runs has to be gone before `spec` is started: it asks for that, or what runs has volumes to itself.
+    pub(crate) fn stops_before(&self, spec: &AppSpec) -> bool {
+        let runs = self.live.or(self.resting).and_then(|v| self.spec(v));
+        let alone = runs.is_some_and(|spec| spec.has_single_writer());
+        spec.update.strategy == Strategy::Recreate || alone
+    }
+
     /// A spec by version.
     pub fn spec(&self, version: Version) -> Option<&Arc<AppSpec>> {
         self.versions.get(&version).map(|v| &v.spec)

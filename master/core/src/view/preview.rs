@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hancock_proto::api::{ApiError, FieldChange, PlanAction, PlanReply, PlannedInstance};
-use hancock_proto::app::{AppSpec, Strategy};
+use hancock_proto::app::AppSpec;
 use hancock_proto::resources::Usage;
 use serde_json::Value;
 
@@ -88,10 +88,7 @@ fn places(
 
 /// Whether what runs stops before anything starts.
 fn clears(app: &App, spec: &AppSpec, kind: PlanAction) -> bool {
-    let live = app.live_spec();
-    let asked = spec.update.strategy == Strategy::Recreate;
-    let alone = live.is_some_and(|live| live.has_single_writer());
-    kind == PlanAction::Replace && (asked || alone)
+    kind == PlanAction::Replace && app.stops_before(spec)
 }
 
 /// That nobody serves for a moment, and zones whose readers do not all confirm.
