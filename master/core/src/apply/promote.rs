@@ -82,11 +82,14 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
     let carried = Carry::of(step.state, app);
     step.edit_app(&app.name, |app| {
         app.live = (!matches!(d.kind, Kind::Stop | Kind::Delete)).then_some(d.version);
-        app.resting = None;
         app.routes.version = d.version;
         app.routes.closed = false;
         app.routes.serving.retain(|i| !old.contains(i));
         app.routes.serving.extend(d.new.iter().cloned());
+        // New rules for what was stopped first and is only on its way back: nobody serves before it is there.
+        app.resting = app
+            .resting
+            .filter(|_| keeps && app.routes.serving.is_empty());
         app.heal_failures = 0;
         app.routes
             .cutovers

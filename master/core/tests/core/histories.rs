@@ -371,6 +371,22 @@ fn assert_carried(world: &World, app: &App) {
     }
 }
 
+/// What was stopped first is on its way back when it gets other rules: they count at once, and nobody serves before it is there.
+#[test]
+fn new_rules_reach_a_version_that_is_only_on_its_way_back() {
+    for version in [VERSIONS[4], &["replicas=3", "image=web:1", "cmd=a"]] {
+        let mut world = started();
+        world.apply_spec(alone("web", 2));
+        while world.state.apps[&web()].resting.is_none() || world.state.apps[&web()].live.is_none()
+        {
+            world.round();
+        }
+        world.apply_spec(spec("web", version));
+        recover(&mut world);
+        assert_whole(&world);
+    }
+}
+
 /// A few at each run; `PROPTEST_CASES` asks for more.
 fn cases() -> Config {
     let asked = std::env::var("PROPTEST_CASES").ok();
