@@ -27,10 +27,11 @@ use hancock_proto::time::{Clock, SystemClock, Timestamp};
 use hancock_proto::upstream::UpstreamDoc;
 use hancock_registry::feed::Standing;
 
-use crate::handle::{ApplyError, LocalInstance};
+use crate::handle::ApplyError;
 use crate::handover::{Formers, Verdicts};
 use crate::lastgood::{Documents, Writer};
 use crate::live::Table;
+use crate::local::LocalInstance;
 use crate::probe::{Answer, Inside, Prober, RedisFacts};
 use crate::tcp::Doors;
 

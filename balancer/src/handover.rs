@@ -18,7 +18,7 @@ use hancock_proto::ids::InstanceId;
 use hancock_proto::report::{Condition, ServiceReport};
 use hancock_proto::upstream::UpstreamDoc;
 
-use crate::handle::LocalInstance;
+use crate::local::LocalInstance;
 
 pub use former::FormerLink;
 pub(crate) use former::Formers;

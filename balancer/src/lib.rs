@@ -18,11 +18,15 @@ mod fed;
 mod handle;
 pub mod handover;
 mod http;
+mod keep;
 mod lastgood;
 mod listen;
 mod live;
+mod local;
 mod meter;
 pub mod probe;
+mod running;
+mod start;
 mod stream_admin;
 mod tcp;
 
@@ -30,8 +34,9 @@ pub use access::{AccessOptions, Lines};
 pub use admin::check;
 pub use fed::Following;
 pub use hancock_balancer_core::health::ProbeResult;
-pub use handle::{
-    ApplyError, Balancer, Counts, Handle, LocalCheck, LocalInstance, Options, StartError,
-};
+pub use handle::{ApplyError, Counts, Handle};
 pub use http::Engine;
+pub use local::{LocalCheck, LocalInstance};
+pub use running::Balancer;
+pub use start::{Options, StartError};
 pub use tcp::TcpOptions;

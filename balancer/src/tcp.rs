@@ -25,8 +25,9 @@ use hancock_proto::ids::DocIndex;
 use hancock_proto::report::ServiceReport;
 
 use crate::control::{Control, Parts};
-use crate::handle::{StartError, close, failed, restore, resume};
 use crate::handover::{Adopted, Listening, SocketName, Verdicts};
+use crate::keep::{close, restore, resume};
+use crate::start::{StartError, failed};
 use crate::stream_admin::Server;
 use threads::Threads;
 

@@ -10,7 +10,7 @@ use hancock_proto::report::Condition;
 use hancock_proto::time::Timestamp;
 
 use super::{Control, HANDED, Inner, now};
-use crate::handle::{LocalCheck, LocalInstance};
+use crate::local::{LocalCheck, LocalInstance};
 use crate::probe::tasks::{self, Task};
 
 /// Between two reasons for the same verdict of a command.

@@ -16,7 +16,7 @@ use hancock_proto::upstream::UpstreamDoc;
 
 use super::{Answer, COMMAND, Probe};
 use crate::control::Control;
-use crate::handle::LocalCheck;
+use crate::local::LocalCheck;
 
 /// Between probes of an added peer: it has seconds, not minutes.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(200);

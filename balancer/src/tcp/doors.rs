@@ -20,9 +20,9 @@ use hancock_proto::upstream::UpstreamDoc;
 use super::TcpOptions;
 use super::threads::Runners;
 use crate::control;
-use crate::handle::{StartError, failed};
 use crate::handover::{Adopted, Listening, SocketName};
 use crate::live::Table;
+use crate::start::{StartError, failed};
 
 const BACKLOG: i32 = 4096;
 /// Before the second try of a port that could not be opened; doubled up to the other.
