@@ -89,14 +89,7 @@ impl Alone {
     }
 
     pub fn put(&self, name: &str, port: u16, checks: bool) {
-        let servers = json!([{"host": "127.0.0.1", "port": port}]);
-        let body = json!({"servers": servers, "enable": checks}).to_string();
-        let request = format!(
-            "PUT /upstream/{name} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let answer = http::request(self.admin, &request).unwrap();
-        assert_eq!(answer.status, 200, "{answer:?}");
+        put(self.admin, name, port, checks);
     }
 
     /// A document of the TCP side; gives the reply's code and text.
@@ -164,6 +157,18 @@ fn with(alone: &Alone, name: &'static str, value: &str) -> Vec<(&'static str, St
     options.retain(|(kept, _)| *kept != name);
     options.push((name, value.to_owned()));
     options
+}
+
+/// Routes `name` to one server on this machine, by the admin port of a balancer.
+pub fn put(admin: SocketAddr, name: &str, port: u16, checks: bool) {
+    let servers = json!([{"host": "127.0.0.1", "port": port}]);
+    let body = json!({"servers": servers, "enable": checks}).to_string();
+    let request = format!(
+        "PUT /upstream/{name} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = http::request(admin, &request).unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
 
 /// An origin that answers `a` to everything, until it is dropped.

@@ -29,6 +29,7 @@ mod single;
 mod spec;
 mod start;
 mod streams;
+mod systemd;
 mod tell;
 mod upgrade;
 mod world;

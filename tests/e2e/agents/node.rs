@@ -18,7 +18,7 @@ use crate::runtime::Runtime;
 use crate::world::{BINARY, finish};
 
 /// Host ports of one node: enough for two generations of an app.
-const PORTS: u16 = 12;
+pub const PORTS: u16 = 12;
 
 /// Fields are dropped from the top: the daemon first, then what it left.
 pub struct Node {
@@ -209,7 +209,7 @@ fn command(config: &Path) -> Command {
 }
 
 /// The first of [`PORTS`] quiet ports in a row.
-fn quiet_range() -> u16 {
+pub fn quiet_range() -> u16 {
     let mut run = (0, 0);
     wait_for("quiet ports in a row", LATE, || {
         let port = quiet_port();

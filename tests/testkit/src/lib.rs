@@ -26,6 +26,7 @@ pub mod port;
 pub mod proc;
 pub mod relay;
 pub mod skip;
+pub mod systemd;
 pub mod tmpfs;
 pub mod wait;
 
