@@ -10,6 +10,7 @@
 
 pub mod ask;
 mod door;
+mod following;
 mod former;
 mod manager;
 mod message;
@@ -22,14 +23,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use hancock_balancer::handover::FormerLink;
 use hancock_balancer::{Balancer, Handle};
 use tokio::signal::unix::Signal;
 
 use crate::boot::{DataDir, Stop};
 use door::Door;
+use following::{Doorstep, Word};
 use former::Former;
 use message::{Answer, Wish};
-use next::{Next, Word};
+use next::Next;
 
 pub use origin::Origin;
 
@@ -84,8 +87,7 @@ pub async fn serve(
     grace: Duration,
 ) -> anyhow::Result<()> {
     let door = Door::open(&daemon.data).context("cannot open the door for upgrades")?;
-    let (former, mut wishes) = origin.serving(&mut daemon).await?;
-    let formers = former.into_iter().collect();
+    let (formers, mut wishes) = origin.serving(&mut daemon).await?;
     let binary = manager::own_binary()?;
     let keeping = tokio::spawn(keep(&daemon.balancer));
     manager::ready();
@@ -105,6 +107,17 @@ pub async fn serve(
         None => tenure.stop(stop, grace).await,
     }
     Ok(())
+}
+
+/// None: this process is not found, should its next one be gone.
+fn doorstep(daemon: &Daemon) -> Option<Doorstep> {
+    match Doorstep::open(&daemon.data, daemon.command) {
+        Ok(doorstep) => Some(doorstep),
+        Err(error) => {
+            tracing::error!(%error, "cannot make a socket in the data directory");
+            None
+        }
+    }
 }
 
 /// The service manager keeps what is listened on.
@@ -128,6 +141,10 @@ impl Tenure {
             let (wish, mut asking) = tokio::select! {
                 asked = self.door.next() => (asked.0, Some(asked.1)),
                 _ = signals.recv() => (ask::usual(), None),
+                () = former::one_ended(&self.formers) => {
+                    self.look().await;
+                    continue;
+                }
             };
             let drain = Duration::from_millis(wish.drain_ms);
             let (answer, next) = match self.hand_over(wish).await? {
@@ -144,6 +161,17 @@ impl Tenure {
             if let Some(next) = next {
                 return Ok((next, drain));
             }
+        }
+    }
+
+    /// Those that followed a process which is gone follow this one.
+    async fn look(&mut self) {
+        let known = former::pids(&self.formers);
+        let orphans = following::look(&self.daemon.data, self.daemon.command, &known).await;
+        for orphan in orphans {
+            let link = FormerLink::found(&self.daemon.balancer.handle(), orphan.found);
+            let former = Former::follow(orphan.pid, orphan.before, orphan.wire, link);
+            self.formers.push(former);
         }
     }
 
@@ -204,6 +232,7 @@ impl Tenure {
         let handle = daemon.balancer.handle();
         handle.relieve();
         manager::main_process(next.pid());
+        let doorstep = doorstep(&daemon);
         drop((door, daemon.data, daemon.deeds));
         tracing::info!(
             pid = next.pid(),
@@ -219,7 +248,7 @@ impl Tenure {
             () = everything => tracing::info!("everything has ended here"),
             () = async {
                 let word = tokio::select! {
-                    word = next.tell(&handle, &formers) => word,
+                    word = following::tell(&mut next, doorstep, &handle, &formers) => word,
                     () = tokio::time::sleep(limit) => Word::Stop,
                     () = stop.asked() => Word::Stop,
                 };

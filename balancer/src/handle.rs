@@ -11,7 +11,7 @@ use hancock_proto::upstream::UpstreamDoc;
 use tokio::sync::watch;
 
 use crate::control::Control;
-use crate::handover::{Change, Tail};
+use crate::handover::{Change, Found, Tail};
 use crate::live::Service;
 use crate::local::LocalInstance;
 use crate::probe::Inside;
@@ -185,6 +185,17 @@ impl Handle {
         Tail {
             http: self.control.tail(),
             tcp: tcp.map(|tcp| tcp.tail()).unwrap_or_default(),
+        }
+    }
+
+    /// What a process is told that follows one that is gone: it has followed nothing of this one's yet.
+    pub fn found(&self) -> Found {
+        let (http, names) = self.control.found();
+        let tcp = self.tcp.as_ref().map(|tcp| tcp.found());
+        let (tcp, tcp_names) = tcp.unwrap_or_default();
+        Found {
+            tail: Tail { http, tcp },
+            names: [names, tcp_names],
         }
     }
 

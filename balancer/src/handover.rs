@@ -21,7 +21,7 @@ use hancock_proto::upstream::UpstreamDoc;
 use crate::local::LocalInstance;
 
 pub use former::FormerLink;
-pub(crate) use former::Formers;
+pub(crate) use former::{Former, Formers, Set};
 pub use sockets::{Adopted, Listening, SocketName};
 
 /// What a balancer takes over from the process before it.
@@ -33,6 +33,16 @@ pub struct Inherited {
     pub known: Known,
     /// What is open in the former process, which lives on for a while. None: there is none.
     pub former: Option<Tail>,
+    /// Former processes whose next one is gone.
+    pub found: Vec<Found>,
+}
+
+/// What a former process says to the one that finds it: it has followed nothing of that one's yet.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    pub(crate) tail: Tail,
+    /// Services it routes for: HTTP, then TCP.
+    pub(crate) names: [Vec<String>; 2],
 }
 
 /// What probes said; the next process starts with it.

@@ -32,7 +32,7 @@ pub struct Balancer {
     pub(crate) tasks: [JoinHandle<()>; 2],
     pub(crate) fed: Option<Fed>,
     pub(crate) data_dir: PathBuf,
-    pub(crate) former: Option<FormerLink>,
+    pub(crate) formers: Vec<FormerLink>,
 }
 
 /// The management interface; answers while there is a server.
@@ -156,9 +156,10 @@ impl Balancer {
         known
     }
 
-    /// The way to the process before this one, which is to be carried from now on; dropping it says that that one has ended.
-    pub fn former(&mut self) -> Option<FormerLink> {
-        self.former.take()
+    /// The ways to processes before this one, that it takes over from first, then those that were found. They are to be carried from now
+    /// on; dropping one says that that process has ended.
+    pub fn formers(&mut self) -> Vec<FormerLink> {
+        std::mem::take(&mut self.formers)
     }
 
     /// Takes no more changes, from nobody, and has written down those there were. Requests and sessions go on, and new ones come.

@@ -123,7 +123,11 @@ impl Balancer {
         };
         // Before anything changes: what is still open elsewhere counts from the start.
         let former = options.inherited.former.take();
+        let waits = former.is_some();
         let former = former.map(|tail| FormerLink::new(&handle, tail));
+        let found = std::mem::take(&mut options.inherited.found).into_iter();
+        let found = found.map(|found| FormerLink::found(&handle, found));
+        let formers = former.into_iter().chain(found).collect();
         // Before anybody can ask or write: names have their owner from the start.
         let fed = following.map(|following| Fed::start(following, handle.clone()));
         let access = Carriers::start(options.access.lines, control.table.clone())
@@ -144,7 +148,6 @@ impl Balancer {
             token: options.token,
         };
         let me = Arc::downgrade(&control);
-        let waits = former.is_some();
         let mut balancer = Balancer {
             listeners,
             access,
@@ -157,7 +160,7 @@ impl Balancer {
             tcp,
             fed,
             data_dir: options.data_dir,
-            former,
+            formers,
         };
         if !waits {
             balancer.answer()?;

@@ -155,7 +155,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut origin = Origin::find(COMMAND).await?;
     let sockets = args.balancer.bind(&mut origin.sockets)?;
     let (http, admin) = sockets.addresses()?;
-    let data = origin.data(&args.balancer.data_dir(FOLDER))?;
+    let data = origin.data(&args.balancer.data_dir(FOLDER)).await?;
     let node = args.name(&data)?;
     let folder = data.join("agent");
     let link = GrpcLink::to_masters(Dial::new(&token, node.clone(), &folder));

@@ -108,7 +108,7 @@ async fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let mut origin = Origin::find(COMMAND).await?;
     let sockets = args.bind(&mut origin.sockets)?;
     let (http, admin) = sockets.addresses()?;
-    let data = origin.data(&args.data_dir(FOLDER))?;
+    let data = origin.data(&args.data_dir(FOLDER)).await?;
     let node: NodeId = data
         .keep("node", boot::host_name)?
         .parse()

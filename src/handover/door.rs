@@ -82,19 +82,19 @@ pub async fn knock(data_dir: &Path) -> io::Result<Wire> {
 }
 
 /// A folder by its descriptor: the path of a socket may not be longer than 107 bytes, that of a folder may.
-struct Folder(File);
+pub(super) struct Folder(File);
 
 impl Folder {
-    fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         File::open(path).map(Self)
     }
 
-    fn join(&self, name: &str) -> PathBuf {
+    pub(super) fn join(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.0.as_raw_fd()))
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use futures::future::select_all;
 use hancock_balancer::handover::{Change, FormerLink};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::message::{FromFormer, FromNext};
 use super::wire::Wire;
@@ -17,7 +17,6 @@ pub struct Former {
     pid: u32,
     /// Processes before it that have not ended.
     before: watch::Receiver<Vec<u32>>,
-    task: JoinHandle<()>,
     stop: watch::Sender<bool>,
 }
 
@@ -26,22 +25,24 @@ impl Former {
     pub fn follow(pid: u32, before: Vec<u32>, wire: Wire, link: FormerLink) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (told, before) = watch::channel(before);
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             carry(wire, &link, &told, stopped).await;
             tracing::info!(pid, "the former process has ended");
             told.send_replace(Vec::new());
             drop((link, told));
         });
-        Self {
-            pid,
-            task,
-            stop,
-            before,
-        }
+        Self { pid, stop, before }
     }
 
+    /// Nobody can tell of it any more.
     pub fn has_ended(&self) -> bool {
-        self.task.is_finished()
+        self.before.has_changed().is_err()
+    }
+
+    async fn ended(&self) {
+        let mut before = self.before.clone();
+        // Until nobody can tell any more.
+        while before.changed().await.is_ok() {}
     }
 
     /// It is to end as well.
@@ -60,12 +61,20 @@ pub fn pids(formers: &[Former]) -> Vec<u32> {
     each.collect()
 }
 
+/// Returns when one more has ended.
+pub async fn one_ended(formers: &[Former]) {
+    let live = formers.iter().filter(|former| !former.has_ended());
+    let ends: Vec<_> = live.map(|former| Box::pin(former.ended())).collect();
+    match ends.is_empty() {
+        true => std::future::pending().await,
+        false => drop(select_all(ends).await),
+    }
+}
+
 /// Returns when all have ended.
 pub async fn ended(formers: &[Former]) {
     for former in formers {
-        let mut before = former.before.clone();
-        // Until nobody can tell any more.
-        while before.changed().await.is_ok() {}
+        former.ended().await;
     }
 }
 

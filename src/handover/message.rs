@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hancock_balancer::handover::{Change, Known, Tail};
+use hancock_balancer::handover::{Change, Found, Known, Tail};
 use serde::{Deserialize, Serialize};
 
 /// Version of the words below and their order. Two processes of different versions do not hand over.
@@ -61,6 +61,17 @@ pub enum FromNext {
     Stop,
 }
 
+impl FromNext {
+    /// Of this process, which runs as `command`.
+    pub fn hello(command: &str) -> Self {
+        Self::Hello {
+            format: FORMAT,
+            command: command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
 /// From the process that hands over.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -78,6 +89,15 @@ pub enum FromFormer {
     },
     /// The next process may accept; this one stops when it hears that that one does.
     Yours,
+    /// To a process that found this one after its next was gone: what is open.
+    Found {
+        /// This process.
+        pid: u32,
+        /// What is open.
+        found: Box<Found>,
+        /// Processes before it that have not ended.
+        before: Vec<u32>,
+    },
     /// From then on, again and again.
     Tail {
         /// What is still open.

@@ -8,22 +8,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use hancock_balancer::Handle;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::Daemon;
 use super::former::{self, Former};
 use super::message::{Answer, FORMAT, FromFormer, FromNext};
 use super::origin::TAKES_OVER;
 use super::wire::{MOST_DESCRIPTORS, Wire};
-use super::{Daemon, manager};
 
 /// Between looks at whether it still runs.
 const LOOK: Duration = Duration::from_millis(20);
 /// Time a process has to be seen ended, after it closed its end of the socket.
 const MOMENT: Duration = Duration::from_secs(1);
-/// Time the other end has to take a message.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process that was started, and the way to it. Killed when dropped before it serves.
 pub struct Next {
@@ -164,48 +161,13 @@ impl Next {
     }
 
     async fn send(&mut self, message: &FromFormer) -> io::Result<()> {
-        let sent = timeout(PATIENCE, self.wire.send(message, &[])).await;
-        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        self.wire.send_in_time(message).await
     }
 
-    /// Follows it, and tells it what is still open here. Returns when there is a reason to end before everything has ended here.
-    pub async fn tell(&mut self, handle: &Handle, formers: &[Former]) -> Word {
-        let mut changed = handle.changed();
-        let broken = loop {
-            let tail = FromFormer::Tail {
-                tail: handle.tail(),
-                before: former::pids(formers),
-            };
-            if let Err(error) = self.send(&tail).await {
-                break error;
-            }
-            let said = tokio::select! {
-                said = self.wire.receive::<FromNext>() => said,
-                _ = changed.changed() => continue,
-            };
-            match said {
-                Ok(Some((FromNext::Changes(changes), _))) => handle.follow(changes),
-                Ok(Some((FromNext::Stop, _))) => return Word::Stop,
-                Ok(Some(_)) => {}
-                Ok(None) => break io::ErrorKind::UnexpectedEof.into(),
-                Err(error) => break error,
-            }
-        };
-        if manager::is_there() {
-            tracing::error!(%broken, "the process that took over is gone; what is open here is cut off, so that the service manager notices");
-            return Word::Gone;
-        }
-        tracing::error!(%broken, "the process that took over is gone; what is open here goes on");
-        std::future::pending().await
+    /// The way to it, once it serves.
+    pub fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
     }
-}
-
-/// Why a process that handed over ends early.
-pub enum Word {
-    /// The daemon is to stop.
-    Stop,
-    /// The process that took over has died. It is a child of this one, so the service manager hears of it when this one is gone.
-    Gone,
 }
 
 fn gone(pid: u32, ended: &str, what: &str) -> anyhow::Error {

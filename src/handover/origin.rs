@@ -8,13 +8,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use hancock_balancer::Balancer;
 use hancock_balancer::handover::{Adopted, Inherited, Known, Tail};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
+use super::following::{self, Orphan};
 use super::former::Former;
-use super::message::{FORMAT, FromFormer, FromNext};
+use super::message::{FromFormer, FromNext};
 use super::wire::Wire;
 use super::{Daemon, manager};
 use crate::boot::DataDir;
@@ -28,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Origin {
     pub sockets: Adopted,
     before: Option<Before>,
+    /// Former processes whose next one is gone.
+    orphans: Vec<Orphan>,
+    command: String,
     /// Signals that wish for an upgrade; heard from the start, because one that nobody hears ends the process.
     wishes: Signal,
 }
@@ -55,6 +60,8 @@ impl Origin {
             None => Ok(Self {
                 sockets: manager::kept(),
                 before: None,
+                orphans: Vec::new(),
+                command: command.to_owned(),
                 wishes,
             }),
         }
@@ -62,12 +69,7 @@ impl Origin {
 
     async fn take_over(pid: u32, command: &str, wishes: Signal) -> anyhow::Result<Self> {
         let mut wire = Wire::new(standard_input()?);
-        let hello = FromNext::Hello {
-            format: FORMAT,
-            command: command.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        wire.send(&hello, &[]).await?;
+        wire.send(&FromNext::hello(command), &[]).await?;
         let mut sockets = Adopted::default();
         let (known, tail, others, lock) = loop {
             let (message, mut descriptors) = said(&mut wire).await?;
@@ -95,66 +97,84 @@ impl Origin {
                 others,
                 lock,
             }),
+            orphans: Vec::new(),
+            command: command.to_owned(),
             wishes,
         })
     }
 
-    /// The data directory at `path`, locked all the time.
+    /// The data directory at `path`, locked all the time; and the former processes that wait there for somebody to follow.
     ///
     /// # Errors
     /// As those of [`DataDir::open`]; or it is not the one of the process before this one.
-    pub fn data(&mut self, path: &Path) -> anyhow::Result<DataDir> {
+    pub async fn data(&mut self, path: &Path) -> anyhow::Result<DataDir> {
         match &mut self.before {
             Some(before) => {
                 let lock = before.lock.take().context("the lock was not handed over")?;
                 DataDir::taken_over(path, lock)
             }
-            None => DataDir::open(path),
+            None => {
+                let data = DataDir::open(path)?;
+                self.orphans = following::look(&data, &self.command, &[]).await;
+                Ok(data)
+            }
         }
     }
 
     /// What the balancer takes over.
     pub fn inherited(&mut self) -> Inherited {
         let sockets = std::mem::take(&mut self.sockets);
+        let found = self.orphans.iter_mut();
+        let found = found.map(|orphan| std::mem::take(&mut orphan.found));
         match &mut self.before {
             Some(before) => Inherited {
                 sockets,
                 known: std::mem::take(&mut before.known),
                 former: Some(std::mem::take(&mut before.tail)),
+                found: Vec::new(),
             },
             None => Inherited {
                 sockets,
+                found: found.collect(),
                 ..Inherited::default()
             },
         }
     }
 
-    /// Says that this process can serve, and accepts when it is told to. Answers the former one, as long as it lasts, and the signals
+    /// Says that this process can serve, and accepts when it is told to. Answers the former ones, as long as they last, and the signals
     /// that wish for an upgrade.
     pub(super) async fn serving(
         self,
         daemon: &mut Daemon,
-    ) -> anyhow::Result<(Option<Former>, Signal)> {
-        let (Some(mut before), Some(link)) = (self.before, daemon.balancer.former()) else {
-            return Ok((None, self.wishes));
-        };
-        before.wire.send(&FromNext::Serving, &[]).await?;
-        match said(&mut before.wire).await {
+    ) -> anyhow::Result<(Vec<Former>, Signal)> {
+        let orphans = self.orphans.into_iter();
+        let mut formers: Vec<_> = orphans.map(|o| (o.pid, o.before, o.wire)).collect();
+        if let Some(before) = self.before {
+            formers.push(before.relieve(&mut daemon.balancer).await?);
+        }
+        let links = daemon.balancer.formers().into_iter();
+        let formers = formers.into_iter().zip(links);
+        let follow = |((pid, before, wire), link)| Former::follow(pid, before, wire, link);
+        Ok((formers.map(follow).collect(), self.wishes))
+    }
+}
+
+impl Before {
+    /// From here on this process accepts. Who the former one is, and those before it.
+    async fn relieve(mut self, balancer: &mut Balancer) -> anyhow::Result<(u32, Vec<u32>, Wire)> {
+        self.wire.send(&FromNext::Serving, &[]).await?;
+        match said(&mut self.wire).await {
             Ok((FromFormer::Yours, _)) => {}
             Ok(_) => bail!("the former process says what is not expected"),
             // It is gone, and so nobody else serves.
             Err(error) => tracing::warn!(%error, "the former process is gone"),
         }
         // Said before it is done: a connection that was accepted is not lost with a process that is given up.
-        if let Err(error) = before.wire.send(&FromNext::Accepting, &[]).await {
+        if let Err(error) = self.wire.send(&FromNext::Accepting, &[]).await {
             tracing::warn!(%error, "the former process is gone");
         }
-        daemon.balancer.accept();
-        let Before {
-            pid, others, wire, ..
-        } = before;
-        let former = Former::follow(pid, others, wire, link);
-        Ok((Some(former), self.wishes))
+        balancer.accept();
+        Ok((self.pid, self.others, self.wire))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::cmsg_space;
 use rustix::net::{
@@ -14,11 +15,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 /// Descriptors of one message; the kernel takes 253.
 pub const MOST_DESCRIPTORS: usize = 200;
 /// Largest message, in bytes.
 const LARGEST: usize = 64 << 20;
+/// Time the other end has to take a message, where nobody says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const HEAD: usize = 6;
 const BLOCK: usize = 64 << 10;
 
@@ -73,6 +77,15 @@ impl Wire {
             }
         }
         Ok(())
+    }
+
+    /// The same without descriptors, in time.
+    ///
+    /// # Errors
+    /// The other end is gone, or has not taken it within [`PATIENCE`].
+    pub async fn send_in_time(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let sent = timeout(PATIENCE, self.send(message, &[])).await;
+        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn try_write(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {

@@ -9,7 +9,7 @@ use hancock_proto::upstream::UpstreamDoc;
 
 use super::service::ServiceState;
 use super::{Control, Inner, now};
-use crate::handover::{Change, Known, TailSide, Verdicts};
+use crate::handover::{Change, Former, Known, Set, TailSide, Verdicts};
 use crate::lastgood::Writer;
 
 /// What becomes of a set that is switched to.
@@ -122,6 +122,34 @@ impl Control {
         let mut open = self.services();
         open.retain(|_, report| !report.draining.is_empty());
         TailSide { number, open }
+    }
+
+    /// Another process is to be followed than until now: what that one was told does not count. Answers which services there are, too.
+    pub(crate) fn found(&self) -> (TailSide, Vec<String>) {
+        self.followed.store(0, Ordering::Release);
+        self.told.store(0, Ordering::Release);
+        let names = self
+            .lock()
+            .services
+            .keys()
+            .map(ToString::to_string)
+            .collect();
+        (self.tail(), names)
+    }
+
+    /// A former process that routes for `names`, by whatever it was told before, is told everything.
+    pub(crate) fn tell_everything(&self, former: &Arc<Former>, names: &[String]) {
+        let inner = self.lock();
+        let there = inner.services.iter().map(|(name, state)| -> Set {
+            let up = state.cutover.serving().filter(|_| !state.deleted);
+            let told = state.confirmed > DocIndex(0) || state.index() > DocIndex(0);
+            (name.to_string(), told, up.map(|up| up.doc.clone()))
+        });
+        let gone = names
+            .iter()
+            .filter(|name| !inner.services.contains_key(name.as_str()));
+        let gone = gone.map(|name| (name.clone(), true, None));
+        self.formers.join(former, there.chain(gone));
     }
 
     /// What probes know.

@@ -9,8 +9,11 @@ use hancock_balancer_core::overlap::Overlap;
 use hancock_proto::report::ServiceReport;
 use hancock_proto::upstream::UpstreamDoc;
 
-use super::{Change, Tail, TailSide};
+use super::{Change, Found, Tail, TailSide};
 use crate::handle::Handle;
+
+/// What a service routes by: its name, whether a master hears of it, its document. None: it is gone.
+pub(crate) type Set = (String, bool, Option<Arc<UpstreamDoc>>);
 
 /// One side of a former process. Gone from the node's reports once it has ended.
 pub(crate) struct Former {
@@ -84,6 +87,14 @@ impl Formers {
         }
     }
 
+    /// One more, which knows nothing of what is served here. Nothing may switch meanwhile.
+    pub(crate) fn join(&self, former: &Arc<Former>, everything: impl Iterator<Item = Set>) {
+        for (name, told, doc) in everything {
+            former.switched(&name, told, doc.as_ref());
+        }
+        self.lock().push(former.clone());
+    }
+
     /// Takes them into what this process says of its services.
     pub(crate) fn merge(&self, mine: &mut BTreeMap<String, ServiceReport>) {
         for former in self.lock().iter() {
@@ -119,19 +130,34 @@ pub struct FormerLink {
 }
 
 impl FormerLink {
-    /// From now on the process that said `tail` counts as part of this balancer.
+    /// From now on the process that said `tail` counts as part of this balancer. It serves the same.
     pub(crate) fn new(handle: &Handle, tail: Tail) -> Self {
-        let wake = Arc::<Notify>::default();
-        let sides = [
-            Former::new(tail.http, false, wake.clone()),
-            Former::new(tail.tcp, true, wake.clone()),
-        ];
-        for (control, side) in handle.controls().zip(&sides) {
-            control.formers.lock().push(side.clone());
+        let link = Self::to(handle, tail);
+        for (control, side) in handle.controls().zip(&link.sides) {
+            control.formers.join(side, std::iter::empty());
         }
+        link
+    }
+
+    /// The same of one that followed another process until now: it is told everything that is served here, and counts as behind until it
+    /// routes by that.
+    pub fn found(handle: &Handle, found: Found) -> Self {
+        let link = Self::to(handle, found.tail);
+        let sides = link.sides.iter().zip(&found.names);
+        for (control, (side, names)) in handle.controls().zip(sides) {
+            control.tell_everything(side, names);
+        }
+        link
+    }
+
+    fn to(handle: &Handle, tail: Tail) -> Self {
+        let wake = Arc::<Notify>::default();
         Self {
             handle: handle.clone(),
-            sides,
+            sides: [
+                Former::new(tail.http, false, wake.clone()),
+                Former::new(tail.tcp, true, wake.clone()),
+            ],
             wake,
         }
     }

@@ -104,7 +104,7 @@ async fn an_index_and_a_drain_count_when_they_are_so_in_both() {
     .await;
 
     let mut serving = next(&mut former, folder.path(), prober).await;
-    let (now, link) = (serving.handle(), serving.former().unwrap());
+    let (now, link) = (serving.handle(), serving.formers().pop().unwrap());
     assert_eq!(report(&now).confirmed, DocIndex(1), "both serve the same");
     serving.accept();
     before.relieve();
@@ -218,4 +218,85 @@ async fn one_that_goes_on_has_lost_nothing() {
     let (again, ..) = started(folder.path(), prober).await;
     assert_eq!(report(&again.handle()).confirmed, DocIndex(3));
     again.shutdown(LONG).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_former_process_that_is_found_counts_from_what_it_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let prober = Arc::new(FakeProber::default());
+    let (mut former, proxy, _) = started(folder.path(), prober.clone()).await;
+    let (old, new) = (Origin::start("old").await, Origin::start("new").await);
+    prober.set(new.port(), ProbeResult::Ok);
+    let before = former.handle();
+    let at = |index, name: &str, origin: &Origin| {
+        Some(Arc::new(doc(index, vec![server(name, origin.port())])))
+    };
+    before.apply(WEB, at(1, "web-1", &old)).unwrap();
+    before.apply("gone.test", at(1, "gone-1", &old)).unwrap();
+    until("the confirmation", &before, |r| r.confirmed == DocIndex(1)).await;
+    let slow = tokio::spawn(async move { get(proxy, WEB, "/slow").await });
+    wait_for_async("a request under way", PATIENCE, || async {
+        match old.hits() {
+            1 => Ok(()),
+            hits => Err(hits),
+        }
+    })
+    .await;
+
+    // The next one switches, writes that down, and is gone before the former one hears of it.
+    let mut middle = next(&mut former, folder.path(), prober.clone()).await;
+    middle.accept();
+    before.relieve();
+    let leaving = tokio::spawn(former.leave(LONG, LONG));
+    drop(middle.formers());
+    middle.handle().apply("gone.test", None).unwrap();
+    let two = handover(
+        2,
+        vec![server("web-2", new.port())],
+        &["web-2"],
+        vec![server("web-1", old.port())],
+    );
+    middle.handle().apply(WEB, Some(Arc::new(two))).unwrap();
+    until("the next one's switch", &middle.handle(), |r| {
+        r.confirmed == DocIndex(2)
+    })
+    .await;
+    middle.shutdown(LONG).await;
+
+    let (mut options, ..) = options(folder.path());
+    options.inherited.found = vec![carried(&before.found())];
+    let mut serving = Balancer::start_with(options, prober).await.unwrap();
+    let (now, link) = (serving.handle(), serving.formers().pop().unwrap());
+    assert_eq!(
+        report(&now).confirmed,
+        DocIndex(0),
+        "the former one routes by the old set"
+    );
+    // What it says before it has followed confirms nothing.
+    tell(&before, &link);
+    assert_eq!(report(&now).confirmed, DocIndex(0));
+    assert!(before.services().contains_key("gone.test"));
+    before.follow(carried(&link.changes().await));
+    tell(&before, &link);
+    until("the confirmation of both", &now, |r| {
+        r.confirmed == DocIndex(2)
+    })
+    .await;
+    assert!(!before.services().contains_key("gone.test"));
+    assert_eq!(report(&now).draining[&id("web-1")].requests, 1);
+
+    old.release(1);
+    assert!(slow.await.unwrap().status.is_success());
+    wait_for_async("the drain", PATIENCE, || async {
+        tell(&before, &link);
+        let draining = report(&now).draining;
+        match draining.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{draining:?}")),
+        }
+    })
+    .await;
+    leaving.await.unwrap();
+    drop(link);
+    serving.shutdown(LONG).await;
 }

@@ -88,6 +88,15 @@ impl Node {
         self.daemon().wait_line("proxy http", LATE);
     }
 
+    /// Starts the agent beside what is left of a former one; it is not the node's to look after.
+    pub fn spawn_beside(&self) -> Daemon {
+        let mut command = command(&self.dir().join("agent.toml"));
+        command.current_dir(self.dir());
+        let mut daemon = Daemon::start(&mut command, &self.dir().join("beside.log"));
+        daemon.wait_line("proxy http", LATE);
+        daemon
+    }
+
     /// A start with another configuration of one line.
     pub fn command_with(&self, line: &str) -> Command {
         let path = self.dir().join("other.toml");

@@ -4,6 +4,7 @@ use hancock_testkit::Load;
 use hancock_testkit::port::{local, quiet_port};
 use hancock_testkit::proc::Process;
 use hancock_testkit::wait_for;
+use nix::sys::signal::Signal;
 
 use crate::agents::node::Node;
 use crate::agents::{lives, wait_nodes, wait_serving};
@@ -78,5 +79,56 @@ fn the_three_zeros_hold_over_all_processes() {
         tally.causes.is_empty() && tally.answered("v2") > 0,
         "{tally}"
     );
+    node.terminate_upgraded();
+}
+
+/// SIGKILL of the process that serves.
+fn kill(node: &Node) {
+    let serves = Process::find(node.serves()).unwrap();
+    serves.signal(Signal::SIGKILL);
+    wait_ended(serves);
+}
+
+#[test]
+fn a_former_process_is_found_when_its_next_one_dies() {
+    const FOUND: &str = "a former process still has something open";
+    let cluster = Cluster::start(1);
+    let mut node = Node::new("n1", &cluster.join, cluster.agents(0));
+    node.spawn();
+    wait_nodes(&cluster, 1);
+    let port = quiet_port();
+    let web =
+        |version: &str| echo(version, port, "{drain_timeout: 1s, grace_period: 5s}").replicas(1);
+    apply(&cluster, &node, &web("v1"));
+    wait_greeting(local(port), "v1");
+    let before = wait_serving(&cluster, "web", 1);
+    let (_, old) = &before[0];
+    let mut first = Session::open(local(port)).unwrap();
+    first.talk("in the first process");
+
+    // The one that follows it dies, and is itself a former process by then.
+    node.upgrade();
+    let middle = Process::find(node.serves()).unwrap();
+    let second = Session::open(local(port)).unwrap();
+    node.upgrade();
+    middle.signal(Signal::SIGKILL);
+    node.wait_told(FOUND);
+    apply(&cluster, &node, &web("v2"));
+    assert_eq!(Session::open(local(port)).unwrap().version, "v2");
+    first.talk("its instance is not listed any more");
+    assert!(old.is_alive());
+    drop(second);
+
+    // The one that serves dies, and another one is started.
+    kill(&node);
+    let mut beside = node.spawn_beside();
+    beside.wait_line(FOUND, LATE);
+    // That this deployment goes well says that the master has heard the new process out.
+    apply(&cluster, &node, &web("v3"));
+    assert_eq!(Session::open(local(port)).unwrap().version, "v3");
+    first.talk("and follows the one after it");
+    assert!(old.is_alive());
+    drop(first);
+    wait_ended(*old);
     node.terminate_upgraded();
 }
