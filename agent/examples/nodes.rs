@@ -17,8 +17,9 @@ use hancock_agent_core::search::{Outcome, Search};
 use hancock_proto::app::Resources;
 use hancock_proto::hub::{AgentMessage, Hello, HubMessage};
 use hancock_proto::ids::Generation;
+use hancock_proto::ports::PortRange;
 use hancock_proto::report::Report;
-use hancock_proto::resources::{NodeInfo, Offer, PortRange};
+use hancock_proto::resources::{NodeInfo, Offer};
 use hancock_proto::units::{Cpu, Size};
 
 /// Time between heartbeats, as real agents have it.
@@ -176,7 +177,8 @@ fn hello(name: &str) -> Result<Hello, Box<dyn Error>> {
         ports: PortRange {
             first: 20_000,
             last: 29_999,
-        },
+        }
+        .into(),
         runtime: "process".to_owned(),
         arch: "x86_64".to_owned(),
         kernel: String::new(),

@@ -9,7 +9,8 @@ use std::path::Path;
 use hancock_proto::app::{PortProtocol, Resources};
 use hancock_proto::assignment::PortBinding;
 use hancock_proto::ids::NodeId;
-use hancock_proto::resources::{NodeInfo, Offer, PortRange, Uplink};
+use hancock_proto::ports::{PortRange, PortSet};
+use hancock_proto::resources::{NodeInfo, Offer, Uplink};
 use hancock_proto::units::{Cpu, Size};
 
 /// Host ports to choose from, unless told otherwise: below what Linux gives to outgoing connections (32768 and up).
@@ -39,8 +40,8 @@ pub struct Overrides {
     pub overcommit: Option<f64>,
     /// Of all that, what instances do not get.
     pub reserved: Reserved,
-    /// Host ports to choose from.
-    pub ports: Option<PortRange>,
+    /// Host ports to choose from. None: [`DEFAULT_PORTS`].
+    pub ports: Option<PortSet>,
 }
 
 /// What is kept for the system and others.
@@ -65,14 +66,6 @@ pub enum DetectError {
         /// What is wrong with it.
         source: hancock_proto::ids::InvalidName,
     },
-    /// A range without ports.
-    #[error("port range {first}-{last} is empty; write the lower port first")]
-    Ports {
-        /// First port.
-        first: u16,
-        /// Last port.
-        last: u16,
-    },
     /// More is kept than there is.
     #[error(
         "{kept} {what} are kept from instances and the machine has {there}; keep less with reserve-{what}"
@@ -90,7 +83,7 @@ pub enum DetectError {
 /// Describes the machine. `runtime`: kind and version, as "docker 20.10.24". Disk is what the file system of `data_dir` has free.
 ///
 /// # Errors
-/// A name or a range that cannot be used.
+/// The host name cannot be used, or more is kept than there is.
 pub fn node_info(
     overrides: Overrides,
     runtime: &str,
@@ -113,7 +106,7 @@ pub fn node_info(
         addresses: overrides.addresses.clone(),
         labels: overrides.labels.clone(),
         capacity: capacity(&overrides, data_dir)?,
-        ports: ports(overrides.ports)?,
+        ports: ports(overrides.ports),
         runtime: runtime.trim().to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
         kernel: kernel(),
@@ -157,22 +150,18 @@ fn kernel() -> String {
         .unwrap_or_default()
 }
 
-fn ports(wanted: Option<PortRange>) -> Result<PortRange, DetectError> {
-    let range = wanted.unwrap_or(DEFAULT_PORTS);
-    let (first, last) = (range.first, range.last);
-    if first == 0 || first > last {
-        return Err(DetectError::Ports { first, last });
+fn ports(wanted: Option<PortSet>) -> PortSet {
+    let ports = wanted.unwrap_or_else(|| DEFAULT_PORTS.into());
+    if let Some(ephemeral) = ephemeral() {
+        let both = ports.within(ephemeral);
+        if !both.is_empty() {
+            tracing::warn!(
+                ports = both.brief(),
+                "host ports overlap those Linux gives to outgoing connections ({ephemeral}): an instance's port may be taken; `hancock doctor` tells how to change that",
+            );
+        }
     }
-    if let Some(ephemeral) = ephemeral().filter(|e| e.overlaps(range)) {
-        tracing::warn!(
-            first,
-            last,
-            "host ports overlap those Linux gives to outgoing connections ({}-{}): an instance's port may be taken; `hancock doctor` tells how to change that",
-            ephemeral.first,
-            ephemeral.last
-        );
-    }
-    Ok(range)
+    ports
 }
 
 fn ephemeral() -> Option<PortRange> {
@@ -243,7 +232,7 @@ pub fn offer(info: &NodeInfo, data_dir: &Path) -> Offer {
         network: None,
         memory_free: memory("MemAvailable:"),
         disk_free: disk_free(data_dir),
-        ports_in_use: ports_in_use(info.ports),
+        ports_in_use: ports_in_use(&info.ports),
         traffic: BTreeMap::new(),
     }
 }
@@ -293,10 +282,10 @@ fn load() -> f64 {
         .unwrap_or_default()
 }
 
-/// Ports of the range somebody listens on, over IPv4 or IPv6, on any address.
-pub fn ports_in_use(range: PortRange) -> BTreeSet<u16> {
+/// Which of the ports somebody listens on, over IPv4 or IPv6, on any address.
+fn ports_in_use(of: &PortSet) -> BTreeSet<u16> {
     let all = open(PortProtocol::Tcp).into_iter();
-    all.filter(|port| range.contains(*port)).collect()
+    all.filter(|port| of.contains(*port)).collect()
 }
 
 /// Whether a program of the node has one of the host ports.
@@ -347,7 +336,7 @@ mod tests {
         assert!(info.capacity.cpu.as_millicores() >= 1000);
         assert_eq!(
             (info.runtime.as_str(), info.ports),
-            ("process", DEFAULT_PORTS)
+            ("process", DEFAULT_PORTS.into())
         );
     }
 
@@ -387,19 +376,19 @@ mod tests {
     }
 
     #[test]
-    fn a_backward_range_is_refused() {
-        let range = PortRange { first: 9, last: 3 };
-        assert!(ports(Some(range)).unwrap_err().to_string().contains("9-3"));
-    }
-
-    #[test]
     fn listening_ports_are_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let range = PortRange {
+        let this = PortRange {
+            first: port,
+            last: port,
+        };
+        let all = PortRange {
             first: 1,
             last: u16::MAX,
         };
-        assert!(ports_in_use(range).contains(&port));
+        let all = PortSet::from(all);
+        assert!(ports_in_use(&all).contains(&port));
+        assert!(!ports_in_use(&all.without(this)).contains(&port));
     }
 }

@@ -14,6 +14,7 @@ pub mod exec;
 pub mod hub;
 pub mod ids;
 pub mod persistent;
+pub mod ports;
 pub mod registry;
 pub mod report;
 pub mod resources;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::Resources;
 use crate::ids::NodeId;
+use crate::ports::PortSet;
 use crate::service::ServiceName;
 use crate::units::{Bandwidth, Cpu, Size};
 
@@ -28,8 +29,9 @@ pub struct NodeInfo {
     pub labels: BTreeMap<String, String>,
     /// What instances may reserve in total.
     pub capacity: Resources,
-    /// First and last host port to choose from.
-    pub ports: PortRange,
+    /// Host ports to choose from.
+    #[cfg_attr(feature = "schema", schema(value_type = crate::ports::InstancePorts))]
+    pub ports: PortSet,
     /// Runtime and its version, as "process" or "docker 20.10.24".
     pub runtime: String,
     /// Processor architecture.
@@ -54,28 +56,6 @@ pub struct Uplink {
     /// What the line carries; None: not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Bandwidth>,
-}
-
-/// Host ports from `first` to `last`, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct PortRange {
-    /// First port.
-    pub first: u16,
-    /// Last port.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// Whether `port` is in the range.
-    pub fn contains(self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
-    }
-
-    /// Whether any port is in both.
-    pub fn overlaps(self, other: Self) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
 }
 
 /// What a node has free just now, sent every few seconds; stays in the leader's memory.

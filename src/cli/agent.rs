@@ -19,7 +19,8 @@ use hancock_agent::runtime::docker::Registries;
 use hancock_agent::{Agent, Hygiene, LIST_INTERVAL, ORPHAN_GRACE, Options, Retention, detect};
 use hancock_balancer::{Balancer, Handle};
 use hancock_proto::ids::NodeId;
-use hancock_proto::resources::{NodeInfo, PortRange, Uplink};
+use hancock_proto::ports::{PortRange, PortSet};
+use hancock_proto::resources::{NodeInfo, Uplink};
 use hancock_proto::units::{Cpu, Size, Span};
 use hancock_tls::Pin;
 
@@ -65,9 +66,9 @@ pub struct Args {
     /// [default: the address masters see]
     #[arg(long, value_name = "ADDRESS", value_parser = values::uplink)]
     advertise: Vec<Uplink>,
-    /// Host ports that instances get [default: 20000-29999]
-    #[arg(long, value_name = "RANGE", value_parser = values::ports)]
-    instance_ports: Option<PortRange>,
+    /// Host ports that instances get: ranges and single ports, like 20000-24999,8080; may be given again [default: 20000-29999]
+    #[arg(long, value_name = "PORTS", value_delimiter = ',')]
+    instance_ports: Vec<PortRange>,
     /// Cores there are [default: those of the machine]
     #[arg(long, value_name = "CORES", value_parser = values::cpu)]
     cpu: Option<Cpu>,
@@ -122,7 +123,7 @@ pub(super) struct Needs {
     /// Whether instances run in Docker.
     pub(super) docker: bool,
     /// Host ports of instances.
-    pub(super) ports: PortRange,
+    pub(super) ports: PortSet,
     /// What it listens on, by option.
     pub(super) listens: [(&'static str, SocketAddr); 3],
     /// Its data directory, which may not be there yet.
@@ -310,7 +311,10 @@ impl Args {
                 true => file.advertise,
                 false => self.advertise,
             },
-            instance_ports: self.instance_ports.or(file.instance_ports),
+            instance_ports: match self.instance_ports.is_empty() {
+                true => file.instance_ports,
+                false => self.instance_ports,
+            },
             cpu: self.cpu.or(file.cpu),
             memory: self.memory.or(file.memory),
             disk: self.disk.or(file.disk),
@@ -344,10 +348,16 @@ impl Args {
     pub(super) fn needs(&self) -> Needs {
         Needs {
             docker: self.runtime.unwrap_or(Runtime::Docker) == Runtime::Docker,
-            ports: self.instance_ports.unwrap_or(detect::DEFAULT_PORTS),
+            ports: self.ports().unwrap_or_else(|| detect::DEFAULT_PORTS.into()),
             listens: self.balancer.listens(),
             data_dir: self.balancer.data_dir("node"),
         }
+    }
+
+    /// Host ports of instances. None: nothing is said of them.
+    fn ports(&self) -> Option<PortSet> {
+        let given = &self.instance_ports;
+        (!given.is_empty()).then(|| given.iter().copied().collect())
     }
 
     fn hygiene(&self) -> Hygiene {
@@ -379,6 +389,12 @@ impl Args {
         if self.masters.is_empty() {
             bail!(
                 "no master is named; give one with --masters HOST:PORT, or as masters = [\"HOST:PORT\"] in the file of --config"
+            );
+        }
+        if let Some(piece) = self.instance_ports.get(PortSet::MOST) {
+            bail!(
+                "instance-ports: {piece} is one too many, as {} ports and ranges may be named; write ports in a row as FIRST-LAST",
+                PortSet::MOST
             );
         }
         Ok(())
@@ -456,7 +472,7 @@ impl Args {
                 memory: self.reserve_memory.unwrap_or_default(),
                 disk: self.reserve_disk.unwrap_or_default(),
             },
-            ports: self.instance_ports,
+            ports: self.ports(),
         };
         Ok(detect::node_info(overrides, runtime, &dir)?)
     }

@@ -3,6 +3,7 @@
 mod keeping;
 pub(crate) mod node;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hancock_proto::api::{InstanceView, NodeView};
@@ -242,12 +243,27 @@ fn commands_run_through_any_master_and_end_with_the_leader() {
 fn a_changed_configuration_is_taken_at_the_next_start() {
     let cluster = Cluster::start(1);
     let mut node = Node::new("n1", &cluster.join, cluster.agents(0));
+    let first = node.first_port;
+    let single = [first + 5, first + 3];
+    let ports = format!("[{}, \"{first}-{}\", {}]", single[0], first + 1, single[1]);
+    node.put("instance-ports", &ports);
     node.spawn();
-    wait_nodes(&cluster, 1);
-    let spec = Spec::web(Runtime::Process).replicas(2);
+    let info = &wait_nodes(&cluster, 1)[0].info;
+    let all = BTreeSet::from([first, first + 1, first + 3, first + 5]);
+    assert_eq!(info.ports, all.iter().copied().collect());
+    let spec = Spec::web(Runtime::Process).replicas(4);
     let file = node.write("web.yaml", &spec.text());
     cluster.ask(&["app", "apply", &file, "--wait"]).ok();
-    let before = wait_serving(&cluster, "web", 2);
+    let before = wait_serving(&cluster, "web", 4);
+    let given = before.iter().map(|(i, _)| address(i).port());
+    assert_eq!(given.collect::<BTreeSet<_>>(), all);
+    let shown = format!("{first}-{},{},{}", first + 1, first + 3, first + 5);
+    let file = node.write("more.yaml", &spec.app("more").text());
+    let plan = cluster.ask(&["app", "plan", &file]).ok();
+    assert!(
+        plan.contains(&format!("no port of {shown} is free")),
+        "{plan}"
+    );
     node.terminate();
     assert!(before.iter().all(|(_, process)| process.is_alive()));
     node.add("label = [\"city=oslo\"]\nmemory = \"64MiB\"\nadvertise = [\"127.0.0.1,operator=telia,bandwidth=1gbps\"]\n");
@@ -265,10 +281,10 @@ fn a_changed_configuration_is_taken_at_the_next_start() {
             Err(format!("{nodes:?}"))
         }
     });
-    for word in ["city=oslo", "telia", "1gbps", "128 MiB of 64 MiB"] {
+    for word in ["city=oslo", "telia", "1gbps", "256 MiB of 64 MiB", &shown] {
         assert!(told.contains(word), "{word}: {told}");
     }
-    assert_eq!(lives(&wait_serving(&cluster, "web", 2)), lives(&before));
+    assert_eq!(lives(&wait_serving(&cluster, "web", 4)), lives(&before));
     let events = cluster.ask(&["events"]).ok();
     assert!(events.contains("nothing of it is stopped"), "{events}");
 }
@@ -280,6 +296,10 @@ fn mistakes_of_a_configuration_are_told_in_one_line() {
     for (line, told) in [
         ("cpu = \"many\"", "cpu"),
         ("http = \"here\"", "http"),
+        (
+            "instance-ports = \"8080,9-1\"",
+            "\"9-1\" is no port and no range",
+        ),
         ("masters = \"nowhere\"", "nowhere"),
     ] {
         let mut command = node.command_with(line);

@@ -81,11 +81,13 @@ fn what_the_exit_code_says_is_what_is_shown() {
     assert!(ran.out.contains("outgoing ports"), "{ran:?}");
     // Those that the kernel gives away itself.
     let (_, found) = look(
-        &format!("instance-ports = \"30000-65000\"\n{}", quiet()),
+        &format!("instance-ports = \"20000-29999,40001,40003\"\n{}", quiet()),
         &["--output", "json"],
     );
     let finding = of(&found, "outgoing ports");
     assert_eq!(finding["level"], "warn", "{finding}");
+    let told = finding["found"].as_str().unwrap();
+    assert!(told.ends_with("40001,40003"), "{told}");
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub(crate) struct Board<'a> {
 #[derive(Clone)]
 struct Slot<'a> {
     info: &'a NodeInfo,
-    /// Where to begin to choose host ports.
-    first_port: u16,
+    /// How many of its ports are passed over at first when one is chosen.
+    skipped: u32,
     alive: bool,
     lost: bool,
     used: Usage,
@@ -210,7 +210,7 @@ fn slot<'a>(state: &State, view: &'a LeaderView, now: Timestamp, node: &'a Node)
     let released = node.released.iter();
     Slot {
         info: &node.info,
-        first_port: ports::first(state, node.info.ports),
+        skipped: ports::skipped(state, &node.info.ports),
         alive: view.is_alive(id, now),
         lost: node.state == NodeState::Lost,
         used: Usage::default(),

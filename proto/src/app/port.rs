@@ -16,7 +16,7 @@ pub struct Port {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<PortNumbers>))]
     pub container: Option<PortSpan>,
-    /// Fixed host port. None: chosen from the node's range.
+    /// Fixed host port. None: chosen from the node's ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<PortNumbers>))]
     pub host: Option<PortSpan>,

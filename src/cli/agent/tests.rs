@@ -13,7 +13,7 @@ const ALL: [(&str, &str); 23] = [
     ("node", "n1"),
     ("label", "city=oslo"),
     ("advertise", "203.0.113.7,operator=telia,bandwidth=1gbps"),
-    ("instance-ports", "1-2"),
+    ("instance-ports", "1-2,8080"),
     ("cpu", "1.5"),
     ("memory", "1GiB"),
     ("disk", "2GiB"),
@@ -87,7 +87,14 @@ fn every_bad_value_is_told_in_one_line_with_its_key() {
         ("advertise = \"0.0.0.0\"", "no address others can reach"),
         ("advertise = \"1.2.3.4,speed=1\"", "\"speed=1\""),
         ("advertise = \"1.2.3.4,bandwidth=1\"", "bandwidth"),
-        ("instance-ports = \"9-1\"", "FIRST-LAST"),
+        (
+            "instance-ports = \"20000-24999,9-1\"",
+            "\"9-1\" is no port and no range",
+        ),
+        ("instance-ports = [\"1-2\", 0]", "\"0\" is no port"),
+        ("instance-ports = \"8080,\"", "'--instance-ports <PORTS>'"),
+        ("instance-ports = 70000", "FIRST-LAST"),
+        ("instance-ports = true", "\"true\" is no port"),
         ("cpu = -1", "\"-1\" is no number of cores"),
         ("memory = 5", "--memory"),
         ("overcommit = 0", "no ratio"),
@@ -105,6 +112,38 @@ fn every_bad_value_is_told_in_one_line_with_its_key() {
     assert_eq!(
         read("reserve-cpu = 0.5").unwrap().reserve_cpu,
         Some(Cpu::millicores(500))
+    );
+}
+
+#[test]
+fn instances_ports_are_a_set_however_they_are_written() {
+    let set = |text: &str| read(text).unwrap().needs().ports.to_string();
+    for text in [
+        "instance-ports = \"20000-24999,8443,8080\"",
+        "instance-ports = \"8080, 8443, 20000-22999, 22000-24999\"",
+        "instance-ports = [\"20000-24999\", 8443, \"8080\"]",
+        "instance-ports = [\"20000-24999,8080\", 8443]",
+    ] {
+        assert_eq!(set(text), "8080,8443,20000-24999", "{text}");
+    }
+    assert_eq!(set("instance-ports = 8080"), "8080");
+    assert_eq!(set("cpu = 1"), "20000-29999");
+    let line = given(&[
+        "--instance-ports",
+        "20000-24999",
+        "--instance-ports=8080,81",
+    ]);
+    assert_eq!(line.needs().ports.to_string(), "81,8080,20000-24999");
+    let many = |pieces: u16| {
+        let pieces: Vec<_> = (0..pieces).map(|n| (1000 + 2 * n).to_string()).collect();
+        let list = format!("--instance-ports={}", pieces.join(","));
+        given(&["--masters=10.0.0.1:7401", &list]).check()
+    };
+    many(64).unwrap();
+    let error = many(65).unwrap_err().to_string();
+    assert!(
+        error.contains("instance-ports: 1128 is one too many"),
+        "{error}"
     );
 }
 

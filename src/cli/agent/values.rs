@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
-use hancock_proto::resources::{PortRange, Uplink};
+use hancock_proto::resources::Uplink;
 use hancock_proto::units::Cpu;
 
 use crate::cli::dev::Runtime;
@@ -59,16 +59,6 @@ pub(super) fn uplink(text: &str) -> Result<Uplink, String> {
         }
     }
     Ok(uplink)
-}
-
-/// `20000-29999`.
-pub(super) fn ports(text: &str) -> Result<PortRange, String> {
-    let wrong = || format!("{text:?} is no range of ports; write FIRST-LAST, like 20000-29999");
-    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
-    match (first.parse(), last.parse()) {
-        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(PortRange { first, last }),
-        _ => Err(wrong()),
-    }
 }
 
 /// `0.5`.

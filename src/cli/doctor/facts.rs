@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use hancock_agent::runtime::docker::About;
-use hancock_proto::resources::PortRange;
+use hancock_proto::ports::PortSet;
 
 use super::finding::{Finding, Level};
 
@@ -26,7 +26,7 @@ pub struct Facts {
     /// Files a process may have open: now, and when it asks for more.
     pub files: (u64, u64),
     /// Host ports that instances get.
-    pub ports: PortRange,
+    pub ports: PortSet,
     /// What the agent listens on: option, address.
     pub listens: Vec<(&'static str, SocketAddr)>,
     /// Who listens on this machine.
@@ -149,7 +149,7 @@ pub fn well() -> Facts {
                 .into(),
         }),
         files: (1_048_576, 1_048_576),
-        ports: hancock_agent::detect::DEFAULT_PORTS,
+        ports: hancock_agent::detect::DEFAULT_PORTS.into(),
         listens: vec![("http", "0.0.0.0:80".parse().unwrap())],
         listeners: Vec::new(),
         privileged: true,

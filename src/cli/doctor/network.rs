@@ -1,10 +1,13 @@
 //! Ports for outgoing connections, and the way packets take to containers.
 
 use hancock_agent::detect;
+use hancock_proto::ports::{PortRange, PortSet};
 
 use super::facts::Facts;
 use super::finding::{Finding, Level, sysctl};
 
+/// The setting of the ports for outgoing connections.
+const LOCAL_PORTS: &str = "net.ipv4.ip_local_port_range";
 /// Ports for outgoing connections a balancer should have.
 const OUTGOING: u16 = 16_384;
 
@@ -16,41 +19,42 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
 
 fn outgoing(facts: &Facts) -> Finding {
     const CHECK: &str = "outgoing ports";
-    const KEY: &str = "net.ipv4.ip_local_port_range";
-    let range = facts.sysctls.get(KEY);
+    let range = facts.sysctls.get(LOCAL_PORTS);
     let Some(range) = range.and_then(|text| detect::outgoing_ports(text)) else {
-        return Finding::ok(CHECK, format!("the kernel has no {KEY}"));
+        return Finding::ok(CHECK, format!("the kernel has no {LOCAL_PORTS}"));
     };
-    let (first, last) = (range.first, range.last);
-    let finding = Finding::ok(
-        CHECK,
-        format!(
-            "{first}-{last}, instances have {}-{}",
-            facts.ports.first, facts.ports.last
-        ),
-    );
-    if range.overlaps(facts.ports) {
-        let above = facts.ports.last.saturating_add(1);
-        let fix = match above < u16::MAX - OUTGOING {
-            true => sysctl(KEY, format!("{} 60999", above.max(32_768))),
-            false => {
-                "write instance-ports = \"20000-29999\" into the agent's configuration".to_owned()
-            }
-        };
-        return finding.bad(
+    let found = format!("{range}, instances have {}", facts.ports.brief());
+    let both = facts.ports.within(range);
+    if !both.is_empty() {
+        let found = format!("{found}; in both: {}", both.brief());
+        return Finding::ok(CHECK, found).bad(
             Level::Warn,
             "the kernel gives ports of instances to outgoing connections: an instance may find its port taken",
-            fix,
+            apart(&facts.ports, range),
         );
     }
-    match last.saturating_sub(first) < OUTGOING {
+    let finding = Finding::ok(CHECK, found);
+    match range.last.saturating_sub(range.first) < OUTGOING {
         false => finding,
         true => finding.bad(
             Level::Warn,
             "every connection to a peer that is not kept open takes one for a minute: so few are soon used up",
-            sysctl(KEY, "32768 60999"),
+            sysctl(LOCAL_PORTS, "32768 60999"),
         ),
     }
+}
+
+/// How instances and the kernel get ports of their own: the kernel's go above, where there is room, or else instances leave them.
+fn apart(ports: &PortSet, kernels: PortRange) -> String {
+    let above = ports.last().and_then(|last| last.checked_add(1));
+    if let Some(above) = above.filter(|above| *above < u16::MAX - OUTGOING) {
+        return sysctl(LOCAL_PORTS, format!("{} 60999", above.max(32_768)));
+    }
+    let rest = match ports.without(kernels) {
+        none if none.is_empty() => detect::DEFAULT_PORTS.into(),
+        rest => rest,
+    };
+    format!("write instance-ports = \"{rest}\" into the agent's configuration")
 }
 
 fn forward(facts: &Facts) -> Finding {
@@ -80,9 +84,8 @@ fn bridge(facts: &Facts) -> Finding {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use hancock_proto::resources::PortRange;
-
     use super::super::facts::well;
     use super::*;
 
@@ -139,15 +142,33 @@ mod tests {
     }
 
     #[test]
-    fn instances_ports_above_all_others_are_to_be_moved() {
-        let facts = Facts {
-            ports: PortRange {
-                first: 60_000,
-                last: 65_000,
-            },
-            ..well()
-        };
-        let fix = outgoing(&facts).fix.unwrap_or_default();
-        assert!(fix.contains("instance-ports"), "{fix}");
+    fn the_part_the_kernel_has_too_is_told_and_left() {
+        for (given, both, fix) in [
+            (
+                "60000-65000",
+                "60000-60999",
+                "instance-ports = \"61000-65000\"",
+            ),
+            (
+                "40000-60999,40000",
+                "40000-60999",
+                "instance-ports = \"20000-29999\"",
+            ),
+            (
+                "20000-29999,60000,8080",
+                "in both: 60000",
+                "instance-ports = \"8080,20000-29999\"",
+            ),
+            ("30000-32770,45000", "32768-32770,45000", "= 45001 60999"),
+        ] {
+            let pieces = given.split(',').map(|piece| piece.parse::<PortRange>());
+            let facts = Facts {
+                ports: pieces.collect::<Result<_, _>>().unwrap(),
+                ..well()
+            };
+            let finding = outgoing(&facts);
+            assert!(finding.found.ends_with(both), "{finding:?}");
+            assert!(finding.fix.unwrap_or_default().contains(fix), "{given}");
+        }
     }
 }

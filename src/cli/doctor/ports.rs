@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use hancock_proto::ports::PortSet;
+
 use super::facts::{Facts, Listener};
 use super::finding::{Finding, Level};
 
@@ -57,28 +59,24 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && (anywhere || one.ip() == other.ip())
 }
 
-/// Instances' ports somebody else has: others are taken instead, so that it only matters when they are many.
+/// Instances' ports somebody else has, be it the agent itself: others are taken instead, so that it only matters when they are many.
 fn instances(facts: &Facts) -> Finding {
-    let range = facts.ports;
-    let strange = |l: &&Listener| {
-        let ours =
-            l.by.as_ref()
-                .is_some_and(|(_, name)| name.starts_with("hancock") || name == "docker-proxy");
-        range.contains(l.at.port()) && !ours
+    let ours = |l: &Listener| {
+        let name = l.by.as_ref().map(|(_, name)| name.as_str());
+        name.is_some_and(|name| name.starts_with("hancock") || name == "docker-proxy")
     };
-    let mut taken: Vec<u16> = facts
-        .listeners
-        .iter()
-        .filter(strange)
-        .map(|l| l.at.port())
-        .collect();
-    taken.sort_unstable();
-    taken.dedup();
-    let all = u64::from(range.last.saturating_sub(range.first)) + 1;
-    let count = taken.len() as u64;
+    let strange = facts.listeners.iter().filter(|l| !ours(l)).map(|l| l.at);
+    let own = facts.listens.iter().map(|(_, at)| *at);
+    let taken = strange.chain(own).map(|at| at.port());
+    let taken: PortSet = taken.filter(|port| facts.ports.contains(*port)).collect();
+    let (all, count) = (facts.ports.len(), taken.len());
+    let which = match taken.is_empty() {
+        true => String::new(),
+        false => format!(": {}", taken.brief()),
+    };
     let found = format!(
-        "{}-{}: {count} of {all} are held by others",
-        range.first, range.last
+        "{}: {count} of {all} are held by others{which}",
+        facts.ports.brief()
     );
     let finding = Finding::ok("instances' ports", found);
     match count > all / 2 {
@@ -86,7 +84,7 @@ fn instances(facts: &Facts) -> Finding {
         true => finding.bad(
             Level::Warn,
             "an instance gets a port of its own; when none is left it cannot be placed here",
-            "give instances more with instance-ports = \"FIRST-LAST\" in the agent's configuration",
+            "give instances more with instance-ports = \"FIRST-LAST,PORT\" in the agent's configuration",
         ),
     }
 }
@@ -94,7 +92,7 @@ fn instances(facts: &Facts) -> Finding {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use hancock_proto::resources::PortRange;
+    use hancock_proto::ports::PortRange;
 
     use super::super::facts::well;
     use super::*;
@@ -146,11 +144,23 @@ mod tests {
 
     #[test]
     fn many_of_the_instances_ports_taken_is_told() {
-        let range = |first, last| Facts {
-            ports: PortRange { first, last },
-            ..held("0.0.0.0:20000", Some((7, "java")))
+        let of = |ranges: &[(u16, u16)]| {
+            let ranges = ranges.iter();
+            let ports = ranges.map(|&(first, last)| PortRange { first, last });
+            instances(&Facts {
+                ports: ports.collect(),
+                ..held("0.0.0.0:20000", Some((7, "java")))
+            })
         };
-        assert_eq!(instances(&range(20_000, 20_000)).level, Level::Warn);
-        assert_eq!(instances(&range(20_000, 20_009)).level, Level::Ok);
+        assert_eq!(of(&[(20_000, 20_000)]).level, Level::Warn);
+        assert_eq!(of(&[(20_000, 20_009)]).level, Level::Ok);
+        let finding = of(&[(20_000, 20_003), (8080, 8080), (80, 80)]);
+        assert_eq!(
+            (finding.level, finding.found.as_str()),
+            (
+                Level::Ok,
+                "80,8080,20000-20003: 2 of 6 are held by others: 80,20000"
+            )
+        );
     }
 }

@@ -50,7 +50,7 @@ fn about(node: &NodeView, term: Term) -> Vec<(&'static str, String)> {
             "machine",
             harmless(format!("{} {}", info.arch, info.kernel).trim()),
         ),
-        ("ports", format!("{}-{}", info.ports.first, info.ports.last)),
+        ("ports", info.ports.to_string()),
         ("instances", node.instances.to_string()),
         ("generation", node.generation.to_string()),
     ]);

@@ -80,6 +80,17 @@ impl Node {
         file.write_all(lines.as_bytes()).unwrap();
     }
 
+    /// Another value of a key the configuration has.
+    pub fn put(&self, key: &str, value: &str) {
+        let path = self.dir().join("agent.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().map(|line| match line.starts_with(key) {
+            true => format!("{key} = {value}\n"),
+            false => format!("{line}\n"),
+        });
+        fs::write(&path, lines.collect::<String>()).unwrap();
+    }
+
     /// Starts the agent.
     pub fn spawn(&mut self) {
         let mut command = command(&self.dir().join("agent.toml"));

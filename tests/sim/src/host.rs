@@ -9,8 +9,9 @@ use hancock_agent_core::{instance, session};
 use hancock_proto::app::Resources;
 use hancock_proto::assignment::Assignment;
 use hancock_proto::ids::{BootId, InstanceId, NodeId, Revision};
+use hancock_proto::ports::PortSet;
 use hancock_proto::report::Report;
-use hancock_proto::resources::{NodeInfo, PortRange};
+use hancock_proto::resources::NodeInfo;
 use hancock_proto::service::ServiceName;
 use hancock_proto::units::{Cpu, Size};
 use hancock_proto::upstream::UpstreamDoc;
@@ -106,16 +107,19 @@ fn info(name: &str, number: usize, ports: u16) -> NodeInfo {
             memory: Size::mib(16_384),
             disk: Size::mib(10_240),
         },
-        ports: PortRange {
-            first: FIRST_PORT,
-            last: FIRST_PORT + ports - 1,
-        },
+        ports: host_ports(ports),
         runtime: "process".to_owned(),
         kernel: String::new(),
         addresses: Vec::new(),
         arch: "x86_64".to_owned(),
         version: "0.1.0".to_owned(),
     }
+}
+
+/// So many: the lower half in a row, the others single ones.
+fn host_ports(count: u16) -> PortSet {
+    let port = |n: u16| FIRST_PORT + n + n.saturating_sub(count / 2);
+    (0..count).map(port).collect()
 }
 
 /// A running daemon: agent and balancer. Everything here is lost when it ends.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use hancock_proto::app::Resources;
 use hancock_proto::hub::Hello;
 use hancock_proto::ids::Generation;
-use hancock_proto::resources::{NodeInfo, PortRange};
+use hancock_proto::ports::PortRange;
+use hancock_proto::resources::NodeInfo;
 use hancock_proto::units::{Cpu, Size};
 
 /// The first word of a node with room for anything, at its start `boot`.
@@ -24,7 +25,8 @@ pub fn hello(node: &str, boot: &str) -> Hello {
             ports: PortRange {
                 first: 20_000,
                 last: 20_999,
-            },
+            }
+            .into(),
             runtime: "process".into(),
             kernel: String::new(),
             addresses: Vec::new(),

@@ -24,7 +24,7 @@ pub(crate) enum Misfit {
     Disk { wanted: u64, free: u64 },
     PerNode { most: u32 },
     Port { port: u16, by: String },
-    NoPort { first: u16, last: u16 },
+    NoPort { count: u16, of: String },
 }
 
 /// The ports an instance of `spec` would get, or why the node cannot take it; `near` instances of its set are there.
@@ -152,7 +152,10 @@ impl fmt::Display for Misfit {
             }
             Misfit::PerNode { most } => write!(f, "has max_per_node ({most}) instances"),
             Misfit::Port { port, by } => write!(f, "port {port} is taken by {by}"),
-            Misfit::NoPort { first, last } => write!(f, "no port from {first} to {last} is free"),
+            Misfit::NoPort { count: 1, of } => write!(f, "no port of {of} is free"),
+            Misfit::NoPort { count, of } => {
+                write!(f, "no {count} ports in a row of {of} are free")
+            }
         }
     }
 }

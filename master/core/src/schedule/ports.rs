@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use hancock_proto::app::{AppSpec, PortSpan};
 use hancock_proto::assignment::PortBinding;
 use hancock_proto::ids::DocIndex;
-use hancock_proto::resources::PortRange;
+use hancock_proto::ports::PortSet;
 use hancock_proto::time::Timestamp;
 
 use super::{Misfit, Slot};
@@ -62,12 +62,12 @@ fn take(slot: &Slot<'_>, fixed: PortSpan) -> Result<u16, Misfit> {
 
 /// The first of `count` ports never given out, or else of those free for longest.
 fn pick(slot: &Slot<'_>, mine: &BTreeSet<u16>, count: u16) -> Result<u16, Misfit> {
-    let range = slot.info.ports;
+    let all = &slot.info.ports;
     let free =
-        |port: u16| range.contains(port) && !mine.contains(&port) && held(slot, port).is_none();
+        |port: u16| all.contains(port) && !mine.contains(&port) && held(slot, port).is_none();
     let each = |first: u16| (0..count).map(move |n| first.checked_add(n));
     let mut oldest: Option<(Timestamp, u16)> = None;
-    for first in turned(range, slot.first_port) {
+    for first in all.turned(slot.skipped) {
         if !each(first).all(|port| port.is_some_and(free)) {
             continue;
         }
@@ -80,30 +80,20 @@ fn pick(slot: &Slot<'_>, mine: &BTreeSet<u16>, count: u16) -> Result<u16, Misfit
             Some(_) => {}
         }
     }
-    oldest.map(|(_, port)| port).ok_or(Misfit::NoPort {
-        first: range.first,
-        last: range.last,
-    })
-}
-
-/// Every port of the range once, from `first` on and around.
-fn turned(range: PortRange, first: u16) -> impl Iterator<Item = u16> {
-    let first = if range.contains(first) {
-        first
-    } else {
-        range.first
+    let none = || Misfit::NoPort {
+        count,
+        of: all.brief(),
     };
-    (first..=range.last).chain(range.first..first)
+    oldest.map(|(_, port)| port).ok_or_else(none)
 }
 
-/// Where a cluster begins to choose, so that two on one machine (a laptop, a test) seldom choose alike.
-pub(super) fn first(state: &State, range: PortRange) -> u16 {
+/// How many ports a cluster passes over at first, so that two on one machine (a laptop, a test) seldom choose alike.
+pub(super) fn skipped(state: &State, ports: &PortSet) -> u32 {
     let cluster = state.cluster.as_ref().map_or("", |c| c.as_str());
     let hash = cluster
         .bytes()
         .fold(0u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b)));
-    let count = u32::from(range.last.saturating_sub(range.first)) + 1;
-    range.first + u16::try_from(hash % count).unwrap_or_default()
+    hash.checked_rem(ports.len()).unwrap_or_default()
 }
 
 /// Whether some balancer may still send to the instance that gave the port back.
@@ -128,3 +118,6 @@ pub(super) fn may_be_used(
         remembered || !view.open(node, &released.instance).is_drained()
     })
 }
+
+#[cfg(test)]
+mod tests;

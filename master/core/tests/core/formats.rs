@@ -110,6 +110,8 @@ fn the_first_format_is_written_as_ever() {
     let read: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(read.as_object().unwrap().len(), 2);
     assert!(read["state"]["format"].is_null(), "stored once");
+    let range = br#""ports":{"first":20000,"last":20099},"#;
+    assert!(bytes.windows(range.len()).any(|part| part == range));
     assert!(State::decode(br#"{"format":0,"state":{}}"#).is_err());
 }
 

@@ -8,6 +8,7 @@ mod comeback;
 mod formats;
 mod histories;
 mod jobs;
+mod ports;
 mod scenarios;
 mod script;
 mod snapshots;

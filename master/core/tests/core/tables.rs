@@ -309,23 +309,6 @@ fn a_generation_rises_only_when_the_assignment_changes() {
     assert!(world.state.generation(&node) > before);
 }
 
-#[test]
-fn ports_are_those_free_for_longest() {
-    let mut world = World::new();
-    world.join("n1");
-    world.node("n1").info.ports.last = 20_002;
-    world.hello(&"n1".parse().unwrap());
-    let mut seen = Vec::new();
-    for version in 0..6 {
-        let cmd = format!("cmd=v{version}");
-        world.apply_spec(spec("web", &["replicas=1", &cmd]));
-        world.run(Duration::from_secs(8));
-        let instance = world.state.instances.values().next().unwrap();
-        seen.push(instance.ports[0].host);
-    }
-    assert_eq!(seen, [20_000, 20_001, 20_002, 20_000, 20_001, 20_002]);
-}
-
 /// Two cutovers at once: a balancer that meets a new host must not begin with those who are through already.
 #[test]
 fn documents_do_not_offer_whom_balancers_have_left() {

@@ -116,6 +116,9 @@ impl World {
         let id = placed.find(|id| id.as_str().ends_with(&suffix)).cloned();
         let at = self.hosts.iter().position(|h| h.id() == node);
         if let (Some(at), Some(id)) = (at, id) {
+            if !self.hosts[at].info.ports.contains(port) {
+                self.fail(format!("{id} got port {port}, which is none of {node}'s"));
+            }
             self.judge_remembered(at, port, &id);
         }
     }

@@ -8,8 +8,9 @@ use hancock_proto::app::writers::clash;
 use hancock_proto::app::{Resources, Volume};
 use hancock_proto::assignment::{AssignedInstance, Assignment, Desired};
 use hancock_proto::ids::{BootId, Generation, InstanceId};
+use hancock_proto::ports::PortRange;
 use hancock_proto::report::{Condition, InstanceReport, Life, Report};
-use hancock_proto::resources::{NodeInfo, PortRange};
+use hancock_proto::resources::NodeInfo;
 use hancock_proto::time::Timestamp;
 use hancock_proto::units::{Cpu, Size};
 
@@ -61,7 +62,8 @@ impl Node {
                 ports: PortRange {
                     first: 20_000,
                     last: 20_099,
-                },
+                }
+                .into(),
                 runtime: "memory".to_owned(),
                 kernel: String::new(),
                 addresses: Vec::new(),
