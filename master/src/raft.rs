@@ -211,7 +211,8 @@ impl Raft {
         let text = |e: &dyn std::fmt::Display| e.to_string();
         let us = self.seat.id;
         if self.library.is_initialized().await.map_err(|e| text(&e))? {
-            if !self.library.voter_ids().all(|id| id == us) {
+            // Nobody at all where the first entries were lost before they were on disk: the others bring them again.
+            if !self.library.voter_ids().eq([us]) {
                 return Ok(());
             }
             let trigger = self.library.trigger();

@@ -24,6 +24,7 @@ use self::record::Kind;
 pub(super) use self::recover::format_of;
 #[cfg(test)]
 pub(super) use self::segment::FORMAT;
+pub(super) use self::writer::VOTE;
 use self::writer::{Done, Job, Writer};
 use super::error::StoreError;
 use super::files::Files;
@@ -155,15 +156,15 @@ pub(super) fn read(files: &dyn Files) -> Result<(BTreeMap<u64, Entry>, Option<Vo
 
 /// Puts a vote in place where nobody writes.
 pub(super) fn write_vote(files: &dyn Files, vote: &Vote) -> io::Result<()> {
-    sealed::write(files, writer::VOTE, &json(vote)?)
+    sealed::write(files, VOTE, &json(vote)?)
 }
 
 fn read_vote(files: &dyn Files) -> Result<Option<Vote>, StoreError> {
-    let Some(bytes) = sealed::read(files, writer::VOTE)? else {
+    let Some(bytes) = sealed::read(files, VOTE)? else {
         return Ok(None);
     };
     let read = serde_json::from_slice(&bytes);
-    read.map_err(|e| StoreError::damaged(files.path(writer::VOTE), 0, e.to_string()))
+    read.map_err(|e| StoreError::damaged(files.path(VOTE), 0, e.to_string()))
 }
 
 fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {

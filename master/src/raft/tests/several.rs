@@ -15,6 +15,7 @@ use openraft::entry::RaftEntry;
 use openraft::network::RPCOption;
 use openraft::raft::AppendEntriesRequest;
 
+use super::super::log::VOTE;
 use super::super::network::Network;
 use super::super::types::{Entry, Snapshot, SnapshotMeta};
 use super::*;
@@ -310,6 +311,24 @@ async fn a_change_left_half_done_is_ended_by_the_next_leader() {
     let leading = leader(&masters).await;
     let raft = &masters[leading].raft;
     raft.propose(started(2), SOON).await.unwrap();
+    for master in masters {
+        master.stop().await;
+    }
+}
+
+/// Its machine lost its power when it had heard of the leader, and of no entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_kept_nothing_but_its_vote_starts_and_catches_up() {
+    let mut masters = several(1, Tuning::default()).await;
+    let vote = masters[0].device.read(VOTE).unwrap().unwrap();
+    let disk = Device::default();
+    disk.replace(VOTE, &vote).unwrap();
+    let second = place(2, "c", local(quiet_port()));
+    masters.push(Running::start(second, disk, Tuning::default()).await);
+    let raft = masters[0].raft.clone();
+    raft.take_in(2, &masters[1].seat.member).await.unwrap();
+    raft.propose(started(2), SOON).await.unwrap();
+    caught_up(&masters, 2).await;
     for master in masters {
         master.stop().await;
     }
