@@ -189,5 +189,6 @@ fn hello(name: &str) -> Result<Hello, Box<dyn Error>> {
         info,
         generation: Generation(0),
         registry: None,
+        surroundings: true,
     })
 }

@@ -133,7 +133,8 @@ pub trait ContainerRuntime: Send + Sync {
         query: LogQuery,
     ) -> Result<Lines, RuntimeError>;
 
-    /// Runs a command beside an instance's own processes, with its files, environment, user and limits.
+    /// Runs a command beside an instance's own processes, with its files and limits, and its environment, user and working directory as far as
+    /// the order says nothing else.
     ///
     /// # Errors
     /// The instance does not run, or the runtime cannot begin it. A program that is not there may as well be told on the command's standard

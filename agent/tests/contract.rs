@@ -86,6 +86,8 @@ contract![
     exec::a_command_nobody_waits_for_is_ended,
     exec::a_command_that_does_not_exist_is_told,
     exec::nothing_is_run_where_nothing_runs,
+    exec::a_command_runs_as_whom_and_where_it_is_told,
+    exec::a_user_or_folder_that_is_not_there_is_told,
     exec::the_end_of_an_instance_is_the_end_of_its_commands,
     jobs::a_job_has_two_outputs_and_a_code,
     jobs::a_job_reads_to_the_end_of_its_input,

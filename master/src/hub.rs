@@ -139,15 +139,22 @@ impl Sessions {
         &self.seats
     }
 
-    /// Has a node run a command inside an instance. None: the node has no session, or too much to do.
+    /// Has a node run a command inside an instance. Err: for people.
     pub(crate) fn exec(
         &self,
         node: &NodeId,
         instance: &InstanceId,
         order: Order,
-    ) -> Option<Command> {
-        let session = self.open().get(node).cloned()?;
-        session.exec(instance.clone(), order)
+    ) -> Result<Command, String> {
+        let away = || format!("node {node} is not connected just now, or too much is run there");
+        let session = self.open().get(node).cloned().ok_or_else(away)?;
+        if order.has_surroundings() && !session.surroundings {
+            return Err(format!(
+                "the agent of node {node} is of a version that knows no user, workdir or environment of a command; upgrade it, or leave them \
+                 away"
+            ));
+        }
+        session.exec(instance.clone(), order).ok_or_else(away)
     }
 }
 

@@ -53,6 +53,9 @@ pub struct Hello {
     /// Registry revision the balancer's watch reached; None: list first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<Revision>,
+    /// Commands inside instances may run as another user, elsewhere and with more environment than those.
+    #[serde(default)]
+    pub surroundings: bool,
 }
 
 /// Leader to agent.

@@ -37,7 +37,8 @@ Exit codes:
 Examples:
   hancock exec web -- ls -l /           in one of the app's running instances
   hancock exec -it web-3 sh             a shell in this instance
-  hancock exec -i web sh < script.sh    reads this machine's file";
+  hancock exec -i web sh < script.sh    reads this machine's file
+  hancock exec -u root -w / web -- id   as another user, elsewhere";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = CODES)]
@@ -48,6 +49,15 @@ pub struct Args {
     /// The command gets a terminal, of the size of this one
     #[arg(short = 't', long)]
     tty: bool,
+    /// As this user of the instance, by name or numbers like 1000:1000 [default: the instance's own]
+    #[arg(short = 'u', long, value_name = "USER")]
+    user: Option<String>,
+    /// In this folder of the instance [default: the instance's own]
+    #[arg(short = 'w', long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// With this variable beside the instance's environment; KEY alone takes it from here. May be given again
+    #[arg(short = 'e', long, value_name = "KEY=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
     /// An instance, or an app: then one of its instances that run, a ready one if there is one
     #[arg(value_name = "APP|INSTANCE")]
     target: String,
@@ -85,12 +95,30 @@ async fn attend(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
         stdin: args.interactive,
         tty: args.tty.then(terminal::window),
         job: false,
+        user: args.user,
+        workdir: args.workdir,
+        environment: args.env.into_iter().collect(),
     };
     if let Some(problem) = order.problem() {
         bail!(problem);
     }
     let socket = context.client.exec(&instance, &order).await?;
     carry(context, &order, socket).await
+}
+
+/// `KEY=VALUE`, or the value that KEY has here.
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => {
+            let none = |e| format!("{text} has no value here ({e}); write {text}=VALUE");
+            (text, std::env::var(text).map_err(none)?)
+        }
+    };
+    match name {
+        "" => Err(format!("{text:?} names no variable; write KEY=VALUE")),
+        name => Ok((name.to_owned(), value)),
+    }
 }
 
 /// Carries input and output until it ends; the exit code is its own.
@@ -233,4 +261,29 @@ async fn next(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
 fn said(word: ClientWord) -> Message {
     // Of plain data, so there is nothing that could not be written.
     Message::text(serde_json::to_string(&word).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_has_a_value_from_here_or_none() {
+        let pair = |name: &str, value: &str| Ok((name.to_owned(), value.to_owned()));
+        assert_eq!(variable("A=b=c"), pair("A", "b=c"));
+        assert_eq!(variable("A="), pair("A", ""));
+        let path = std::env::var("PATH").unwrap_or_default();
+        assert_eq!(variable("PATH"), pair("PATH", &path));
+        for (wrong, told) in [
+            ("=x", "names no variable"),
+            ("NO_SUCH_KEY", "NO_SUCH_KEY=VALUE"),
+            ("", ""),
+        ] {
+            let problem = variable(wrong).err().unwrap_or_default();
+            assert!(
+                problem.contains(told) && !problem.is_empty(),
+                "{wrong}: {problem}"
+            );
+        }
+    }
 }

@@ -51,8 +51,8 @@ async fn attend(context: &Context, args: Args) -> anyhow::Result<ExitCode> {
     let order = Order {
         command: args.command,
         stdin: args.interactive,
-        tty: None,
         job: true,
+        ..Order::default()
     };
     if let Some(problem) = order.problem() {
         bail!(problem);

@@ -76,6 +76,55 @@ fn a_command_runs_as_if_it_ran_here(runtime: Runtime) {
     // Without -i it reads nothing.
     assert_eq!(fed(&world, &["exec", "web", "cat"], "lost").ok(), "");
 
+    let moved = world.run(&[
+        "exec",
+        "-w",
+        "/",
+        "-e",
+        "WORD=bye",
+        "--env=MORE=a b",
+        "web",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo $PWD $WORD $MORE",
+    ]);
+    assert_eq!(moved.ok(), "/ bye a b\n");
+    let uid = "while read -r n a b; do [ \"$n\" = Uid: ] && echo $a; done </proc/self/status; true";
+    let other = world.run(&[
+        "exec",
+        "-u",
+        "65534:65534",
+        "-w",
+        "/",
+        "web",
+        "--",
+        "/bin/sh",
+        "-c",
+        uid,
+    ]);
+    match runtime == Runtime::Docker || nix::unistd::Uid::effective().is_root() {
+        true => assert_eq!(other.ok(), "65534\n"),
+        false => assert!(other.fails(125).contains("only root")),
+    }
+    for (option, value) in [("-u", "no-such-user"), ("-w", "/no/such/folder")] {
+        let told = world.run(&[
+            "exec",
+            option,
+            value,
+            "web",
+            "--",
+            "/bin/sh",
+            "-c",
+            "echo it-began",
+        ]);
+        assert!(matches!(told.code, Some(125..=127)), "{told:?}");
+        let text = format!("{}{}", told.out, told.err);
+        assert!(text.contains(value) && !text.contains("it-began"), "{text}");
+    }
+    let relative = world.run(&["exec", "-w", "srv", "web", "true"]).fails(125);
+    assert!(relative.contains("workdir \"srv\""), "{relative}");
+
     let missing = world.run(&["exec", "web", "/no/such/program"]);
     assert!(
         [Some(126), Some(127)].contains(&missing.code),

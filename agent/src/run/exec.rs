@@ -259,9 +259,8 @@ mod tests {
         let mut begin = |id, job| {
             let order = Order {
                 command: vec!["true".to_owned()],
-                stdin: false,
-                tty: None,
                 job,
+                ..Order::default()
             };
             let what = ("web-1".parse().unwrap(), order);
             commands.begin(Arc::clone(&runtime), Some(owner.clone()), id, what);

@@ -189,5 +189,6 @@ pub(super) fn hello(options: &Options, record: &Record, registry: Option<Revisio
         boot: options.boot.clone(),
         generation: record.session.generation,
         registry,
+        surroundings: true,
     }
 }

@@ -42,9 +42,7 @@ impl Checks {
     async fn begin(&self, instance: &InstanceId, command: &[String]) -> Result<Exec, RuntimeError> {
         let order = Order {
             command: command.to_vec(),
-            stdin: false,
-            tty: None,
-            job: false,
+            ..Order::default()
         };
         let begun = self.runtime.exec(&self.owner, instance, &order);
         let late = |_| RuntimeError::Unavailable {

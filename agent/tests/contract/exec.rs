@@ -30,6 +30,8 @@ pub enum Program {
     Yes,
     /// Prints the size of its terminal, again when that changes.
     Size,
+    /// Prints its user's number, its working directory and the variable of this name.
+    Where(&'static str),
     /// Does not exist.
     Missing,
 }
@@ -44,6 +46,7 @@ impl Program {
                 Self::Exit(code) => format!("exit {code}"),
                 Self::Yes => "yes".to_owned(),
                 Self::Size => "size".to_owned(),
+                Self::Where(name) => format!("where {name}"),
                 Self::Missing => "no-such-program".to_owned(),
             };
             return words.split(' ').map(str::to_owned).collect();
@@ -60,6 +63,10 @@ impl Program {
             Self::Size => {
                 "trap 'stty size' WINCH; stty size; while :; do sleep 0.05; done".to_owned()
             }
+            // The image has no `id`.
+            Self::Where(name) => format!(
+                "while read -r n a b; do [ \"$n\" = Uid: ] && uid=$a; done </proc/self/status; echo $uid $PWD ${name}"
+            ),
             Self::Missing => return vec!["/no/such/program".to_owned()],
         };
         ["/bin/sh", "-c", &script].map(str::to_owned).to_vec()
@@ -69,8 +76,7 @@ impl Program {
         Order {
             command: self.command(bench),
             stdin: matches!(self, Self::Cat),
-            tty: None,
-            job: false,
+            ..Order::default()
         }
     }
 }
@@ -112,9 +118,7 @@ pub async fn told(bench: &Bench, id: &InstanceId, script: &str) -> String {
     }
     let order = Order {
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-        stdin: false,
-        tty: None,
-        job: false,
+        ..Order::default()
     };
     let exec = bench.runtime.exec(&bench.owner, id, &order).await;
     finish(exec.unwrap()).await.0
@@ -211,6 +215,78 @@ pub async fn a_command_that_does_not_exist_is_told(bench: Bench) {
         Err(error) => error.to_string(),
     };
     assert!(told.contains("such"), "{told}");
+    bench.clear().await;
+}
+
+/// As root, as tests of Docker are.
+fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
+pub async fn a_command_runs_as_whom_and_where_it_is_told(bench: Bench) {
+    serving(&bench).await;
+    let plain = || Program::Where("WORD").order(&bench);
+    let (out, _, _) = finish(begin(&bench, &plain()).await).await;
+    let asked = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+    let order = Order {
+        workdir: Some("/proc".to_owned()),
+        environment: asked("WORD", "bye \"x\" = y"),
+        ..plain()
+    };
+    let user = out.split(' ').next().unwrap();
+    let moved = finish(begin(&bench, &order).await).await;
+    assert_eq!(
+        moved.0,
+        format!("{user} /proc bye \"x\" = y\n"),
+        "{moved:?}"
+    );
+    if bench.is_docker() || is_root() {
+        let order = Order {
+            user: Some("65534:65534".to_owned()),
+            workdir: Some("/".to_owned()),
+            environment: asked("MORE", "1"),
+            ..Program::Where("MORE").order(&bench)
+        };
+        let other = finish(begin(&bench, &order).await).await;
+        assert_eq!(other.0, "65534 / 1\n", "{other:?}");
+    }
+    // On a terminal as well.
+    let tty = Some(Window {
+        columns: 80,
+        rows: 24,
+    });
+    let mut on_terminal = begin(&bench, &Order { tty, ..order }).await;
+    read_until(&mut on_terminal, "/proc bye").await;
+    bench.clear().await;
+}
+
+pub async fn a_user_or_folder_that_is_not_there_is_told(bench: Bench) {
+    if bench.is_fake() {
+        // It has neither.
+        return bench.clear().await;
+    }
+    serving(&bench).await;
+    let id = bench.spec(1, Behave::Serve).instance;
+    let user = Order {
+        user: Some("no-such-user".to_owned()),
+        ..Program::Echo("run").order(&bench)
+    };
+    let workdir = Order {
+        workdir: Some("/no/such/folder".to_owned()),
+        ..Program::Echo("run").order(&bench)
+    };
+    for (order, what) in [(user, "no-such-user"), (workdir, "/no/such/folder")] {
+        let told = match bench.runtime.exec(&bench.owner, &id, &order).await {
+            Ok(exec) => {
+                let (out, err, code) = finish(exec).await;
+                assert!(code == 126 || code == 127, "{code} {out} {err}");
+                format!("{out}{err}")
+            }
+            Err(error) => error.to_string(),
+        };
+        assert!(told.contains(what), "{told}");
+        assert_ne!(told, "run\n");
+    }
     bench.clear().await;
 }
 

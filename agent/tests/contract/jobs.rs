@@ -60,9 +60,8 @@ async fn started(bench: &Bench, mut spec: StartSpec) -> Option<StartSpec> {
 fn job(command: Vec<String>) -> Order {
     Order {
         command,
-        stdin: false,
-        tty: None,
         job: true,
+        ..Order::default()
     }
 }
 

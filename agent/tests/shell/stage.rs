@@ -324,9 +324,7 @@ impl Stage {
     pub async fn begin(&mut self, id: u64, command: &[&str]) {
         let order = Order {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
-            stdin: false,
-            tty: None,
-            job: false,
+            ..Order::default()
         };
         let instance = self::id(1);
         let word = ToCommand::Begin { instance, order };

@@ -137,9 +137,9 @@ async fn attend(
     mut from: SplitStream<WebSocket>,
 ) -> Option<MasterWord> {
     let node = &place.node;
-    let Some(command) = api.sessions.exec(node, &place.instance, order.clone()) else {
-        let message = format!("node {node} is not connected just now, or too much is run there");
-        return Some(failed(message));
+    let command = match api.sessions.exec(node, &place.instance, order.clone()) {
+        Ok(command) => command,
+        Err(why) => return Some(failed(why)),
     };
     audit::done(&api.who, &told(order, place));
     let (mut words, handle) = command.split();
@@ -188,7 +188,7 @@ async fn order(from: &mut SplitStream<WebSocket>, job: bool) -> Result<Option<Or
     Ok(None)
 }
 
-/// For people: which command, and where. What it reads is nobody's business.
+/// For people: which command, as whom and where. What it reads is nobody's business, and so are the values of its variables.
 fn told(order: &Order, place: &Place) -> String {
     let (command, node, instance) = (&order.command, &place.node, &place.instance);
     let what = match (order.job, order.tty.is_some()) {
@@ -197,7 +197,16 @@ fn told(order: &Order, place: &Place) -> String {
         (false, true) => format!("run {command:?} on a terminal"),
         (false, false) => format!("run {command:?}"),
     };
-    format!("{what} in instance {instance} on node {node}")
+    let surroundings = surroundings(order);
+    format!("{what}{surroundings} in instance {instance} on node {node}")
+}
+
+fn surroundings(order: &Order) -> String {
+    let user = order.user.iter().map(|user| format!(" as {user:?}"));
+    let workdir = order.workdir.iter().map(|path| format!(" at {path:?}"));
+    let names: Vec<_> = order.environment.keys().collect();
+    let environment = (!names.is_empty()).then(|| format!(" with {names:?}"));
+    user.chain(workdir).chain(environment).collect()
 }
 
 /// Passes on what the command says, each piece after the one before was taken. How it ended; Some(None): the session was lost; None: the client

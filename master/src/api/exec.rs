@@ -11,7 +11,8 @@ use super::writer::Asker;
 /// Runs a command inside an instance.
 ///
 /// The connection becomes a WebSocket. The client's first text says what is to be run, like
-/// `{"command": ["sh"], "stdin": true, "tty": {"columns": 80, "rows": 24}}` (without `tty`: no terminal). Later ones are
+/// `{"command": ["sh"], "stdin": true, "tty": {"columns": 80, "rows": 24}}` (without `tty`: no terminal), with `"user": "1000:1000"`,
+/// `"workdir": "/srv"` and `"environment": {"KEY": "value"}` where the instance's own are not wanted. Later ones are
 /// `{"type": "resize", "columns": 120, "rows": 40}` and `{"type": "input_end"}`; its binary messages, of at most 32 KiB, are input. The
 /// master's texts are `{"type": "begun"}`, and as the last one `{"type": "ended", "code": 0}` or `{"type": "failed", "message": "…"}`; its
 /// binary messages are output after a first byte that is 1 for standard output and 2 for standard error. The command ends with the connection.

@@ -176,8 +176,7 @@ mod tests {
         Order {
             command: vec!["true".into()],
             stdin: true,
-            tty: None,
-            job: false,
+            ..Order::default()
         }
     }
 

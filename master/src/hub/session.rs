@@ -40,6 +40,8 @@ pub(super) struct Attached {
     questions: Arc<Questions>,
     extra: mpsc::Sender<HubMessage>,
     ended: CancellationToken,
+    /// As its agent says of itself, see [`Hello::surroundings`].
+    pub(super) surroundings: bool,
 }
 
 impl Attached {
@@ -135,6 +137,7 @@ impl Session {
             questions: Arc::default(),
             extra,
             ended: self.deps.stop.child_token(),
+            surroundings: hello.surroundings,
         });
         self.sessions.attach(&node, &attached);
         tracing::info!(%node, boot = %hello.boot, "node connected");
@@ -397,4 +400,75 @@ fn news(state: &State, term: Term, node: &NodeId, position: &mut Position) -> Ve
         out.push(HubMessage::Assignment(assignment));
     }
     out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A session whose agent says this of itself, and what it is sent.
+    fn attached(surroundings: bool) -> (Arc<Attached>, mpsc::Receiver<HubMessage>) {
+        let (extra, sent) = mpsc::channel(8);
+        let attached = Attached {
+            requests: Arc::default(),
+            commands: Arc::default(),
+            questions: Arc::default(),
+            extra,
+            ended: CancellationToken::new(),
+            surroundings,
+        };
+        (Arc::new(attached), sent)
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_asked_only_for_what_it_says_that_it_can() {
+        let plain = || Order {
+            command: vec!["id".to_owned()],
+            ..Order::default()
+        };
+        let user = || Order {
+            user: Some("nobody".to_owned()),
+            ..plain()
+        };
+        let (node, instance) = ("n1".parse().unwrap(), "web-1".parse().unwrap());
+        let sessions = Sessions::default();
+        let asked = |order| sessions.exec(&node, &instance, order);
+        assert!(asked(plain()).err().unwrap().contains("not connected"));
+
+        let (older, mut sent) = attached(false);
+        sessions.attach(&node, &older);
+        let refusal = asked(user()).err().unwrap();
+        assert!(
+            refusal.contains("node n1") && refusal.contains("upgrade it"),
+            "{refusal}"
+        );
+        assert!(
+            sent.try_recv().is_err(),
+            "nothing may be run as somebody else"
+        );
+        let _running = asked(plain()).unwrap();
+        assert!(sent.try_recv().is_ok());
+
+        let (newer, mut sent) = attached(true);
+        sessions.attach(&node, &newer);
+        let _running = asked(user()).unwrap();
+        let begin = sent.try_recv().unwrap();
+        let word = ToCommand::Begin {
+            instance: instance.clone(),
+            order: user(),
+        };
+        assert_eq!(begin, HubMessage::Exec { id: 1, word });
+    }
+
+    #[test]
+    fn a_hello_of_former_versions_says_nothing_of_it() {
+        let hello = serde_json::json!({
+            "info": {"node": "n1", "hostname": "n1", "address": "10.0.0.1", "capacity": {"cpu": 1.0, "memory": "1GiB", "disk": "0B"},
+                "ports": {"first": 1, "last": 2}, "runtime": "process", "arch": "x86_64", "version": "0"},
+            "boot": "b1", "generation": 0,
+        });
+        let hello: Hello = serde_json::from_value(hello).unwrap();
+        assert!(!hello.surroundings);
+    }
 }

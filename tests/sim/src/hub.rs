@@ -41,6 +41,7 @@ impl World {
             boot: daemon.boot.clone(),
             generation: daemon.record.session.generation,
             registry: daemon.watcher.revision().filter(|_| knows_cluster),
+            surroundings: true,
         };
         let started = |m: &usize| {
             let lead = self.cluster.masters[*m].lead.as_ref();

@@ -36,5 +36,6 @@ pub fn hello(node: &str, boot: &str) -> Hello {
         boot: boot.parse().unwrap(),
         generation: Generation(0),
         registry: None,
+        surroundings: true,
     }
 }

@@ -68,10 +68,20 @@ fn options(order: &Order) -> CreateExecOptions<String> {
         tty: Some(order.tty.is_some()),
         // No key takes the client away: what is typed is the command's.
         detach_keys: None,
-        env: order.tty.map(|_| vec!["TERM=xterm".to_owned()]),
+        env: Some(environment(order)),
+        user: order.user.clone(),
+        working_dir: order.workdir.clone(),
         cmd: Some(order.command.clone()),
         ..CreateExecOptions::default()
     }
+}
+
+/// Beside the container's own; of two of a name the last one counts.
+fn environment(order: &Order) -> Vec<String> {
+    let term = order.tty.map(|_| "TERM=xterm".to_owned());
+    let asked = order.environment.iter();
+    let asked = asked.map(|(name, value)| format!("{name}={value}"));
+    term.into_iter().chain(asked).collect()
 }
 
 fn not_begun(instance: &InstanceId, error: bollard::errors::Error) -> RuntimeError {

@@ -1,5 +1,5 @@
 //! Commands of the engine in memory. It has a few small programs: `cat`, `echo WORDS`, `warn WORDS` (on standard error), `exit CODE`, `yes`
-//! (without an end), and `size` (of the terminal, whenever that changes).
+//! (without an end), `size` (of the terminal, whenever that changes), and `where NAME` (its user, its working directory and a variable).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -92,6 +92,10 @@ impl Program {
                 true
             }
             "size" => return self.size().await,
+            "where" => {
+                let line = self.surroundings(&words);
+                self.print(Stream::Stdout, line.into()).await
+            }
             name => {
                 let line = format!("no program {name:?}\n");
                 self.print(Stream::Stderr, line.into()).await;
@@ -104,6 +108,15 @@ impl Program {
     /// False: nobody reads any more.
     async fn print(&self, stream: Stream, data: Vec<u8>) -> bool {
         self.output.send(Ok(Piece { stream, data })).await.is_ok()
+    }
+
+    fn surroundings(&self, variable: &str) -> String {
+        let user = self.order.user.as_deref().unwrap_or("0");
+        let user = user.split(':').next().unwrap_or_default();
+        let workdir = self.order.workdir.as_deref().unwrap_or("/");
+        let value = self.order.environment.get(variable);
+        let value = value.map_or("", String::as_str);
+        format!("{user} {workdir} {value}\n")
     }
 
     async fn cat(&mut self) -> bool {

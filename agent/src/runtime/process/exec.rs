@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use async_trait::async_trait;
@@ -23,7 +23,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::RuntimeError;
 use super::files::Folder;
-use super::shim::EXEC;
+use super::limits;
+use super::shim::{EXEC, variable};
 use crate::runtime::exec::{self, Control, End, Exec, Pieces, TAKES_NO_JOBS, pieces};
 
 /// What was tried, in errors.
@@ -46,6 +47,7 @@ pub(super) fn exec(
     {
         return Err(RuntimeError::failed(DEED, instance, "it does not run"));
     }
+    surroundings(order).map_err(|why| RuntimeError::failed(DEED, instance, why))?;
     let terminal = order.tty.map(Terminal::open).transpose().map_err(failed)?;
     let mut child = spawn(folder, order, terminal.as_ref(), shim).map_err(failed)?;
     let input: std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>> =
@@ -63,6 +65,19 @@ pub(super) fn exec(
         output,
         control: Box::new(Attached::new(child, terminal)),
     })
+}
+
+/// What cannot be had of them is told before anything runs.
+fn surroundings(order: &Order) -> Result<(), String> {
+    order.user.as_deref().map(limits::account).transpose()?;
+    match order
+        .workdir
+        .as_deref()
+        .filter(|path| !Path::new(path).is_dir())
+    {
+        Some(path) => Err(format!("working directory {path} does not exist")),
+        None => Ok(()),
+    }
 }
 
 fn spawn(
@@ -83,7 +98,11 @@ fn spawn(
         .arg(folder.path())
         .arg(std::process::id().to_string())
         .arg(terminal.map_or_else(PathBuf::new, |terminal| terminal.path.clone()))
+        .arg(order.user.as_deref().unwrap_or_default())
+        .arg(order.workdir.as_deref().unwrap_or_default())
         .args(&order.command)
+        .env_clear()
+        .envs(order.environment.iter().map(variable))
         .stdin(piped(terminal.is_none() && order.stdin))
         .stdout(piped(terminal.is_none()))
         .stderr(piped(terminal.is_none()))

@@ -27,7 +27,7 @@ use super::files::{Answer, Folder, Order, Running};
 use super::output::Output;
 use super::proc::Process;
 
-pub(super) use exec::EXEC;
+pub(super) use exec::{EXEC, variable};
 
 /// Stack of the threads that copy output; they do little.
 const STACK: usize = 64 << 10;

@@ -127,6 +127,7 @@ impl World {
             boot: node.boot(),
             generation: node.generation,
             registry: None,
+            surroundings: true,
         };
         let (info, boot, at) = (hello.info.clone(), hello.boot.clone(), self.now);
         self.view.hello(&hello, at);

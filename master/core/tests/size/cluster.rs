@@ -352,6 +352,7 @@ impl Cluster {
                 boot: boot(),
                 generation: node.generation,
                 registry: None,
+                surroundings: true,
             };
             view.hello(&hello, now);
             view.report(&self.state, &report, now);

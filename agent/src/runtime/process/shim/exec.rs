@@ -5,9 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::fchown;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 
@@ -37,7 +38,28 @@ const NOT_EXECUTABLE: u8 = 126;
 /// Exit code of a program that does not exist.
 const NOT_FOUND: u8 = 127;
 
-/// What is to be run, as arguments: the folder of the instance, the agent's pid, the terminal (empty: none), the command.
+/// Before the name of each variable that the command gets beside the instance's. Arguments are everybody's to read, and under its own name
+/// a variable might mean something to the shim, which has the agent's rights.
+const VARIABLE: &str = "HANCOCK_EXEC_";
+
+/// A variable of the command, as one of its shim.
+pub(in crate::runtime::process) fn variable<V>((name, value): (&String, V)) -> (String, V) {
+    (format!("{VARIABLE}{name}"), value)
+}
+
+/// The variables that [`variable`] made.
+fn variables() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.as_bytes().strip_prefix(VARIABLE.as_bytes())?;
+        Some((OsStr::from_bytes(name).to_owned(), value))
+    })
+}
+
+/// Arguments before the command.
+const BEFORE: usize = 5;
+
+/// What is to be run, as arguments: the folder of the instance, the agent's pid, the terminal (empty: none), the user and the working
+/// directory (empty: the instance's), the command.
 struct Task {
     words: Vec<OsString>,
 }
@@ -47,8 +69,8 @@ pub(super) fn main(args: &[OsString]) -> Option<ExitCode> {
     let (role, words) = args.split_first()?;
     let words = words.to_vec();
     let ended = match role.to_str()? {
-        EXEC if words.len() > 3 => Task { words }.stay(),
-        ENTER if words.len() > 3 => Ok(Task { words }.enter()),
+        EXEC if words.len() > BEFORE => Task { words }.stay(),
+        ENTER if words.len() > BEFORE => Ok(Task { words }.enter()),
         _ => return None,
     };
     Some(ended.unwrap_or_else(|error| {
@@ -67,11 +89,24 @@ impl Task {
     }
 
     fn terminal(&self) -> Option<&OsStr> {
-        Some(self.words[2].as_os_str()).filter(|path| !path.is_empty())
+        self.word(2)
+    }
+
+    fn user(&self) -> Option<&str> {
+        self.word(3).and_then(OsStr::to_str)
+    }
+
+    fn workdir(&self) -> Option<&OsStr> {
+        self.word(4)
+    }
+
+    /// None: it is empty.
+    fn word(&self, n: usize) -> Option<&OsStr> {
+        Some(self.words[n].as_os_str()).filter(|word| !word.is_empty())
     }
 
     fn command(&self) -> (&OsStr, &[OsString]) {
-        (&self.words[3], &self.words[4..])
+        (&self.words[BEFORE], &self.words[BEFORE + 1..])
     }
 
     /// Starts the other process and stays until nothing of the command is left.
@@ -158,7 +193,8 @@ impl Task {
         setsid()?;
         let folder = self.folder();
         let spec = folder.order()?.spec;
-        let account = spec.user.as_deref().map(limits::account).transpose();
+        let user = self.user().or(spec.user.as_deref());
+        let account = user.map(limits::account).transpose();
         let account = account.map_err(io::Error::other)?;
         if let Some(path) = self.terminal() {
             // The first terminal a session opens is its own.
@@ -170,17 +206,33 @@ impl Task {
             dup2_stdout(&terminal)?;
             dup2_stderr(&terminal)?;
         }
-        let mut command = self.surrounded(&folder, &spec);
+        let workdir = self.place(&folder, &spec);
+        let mut command = self.surrounded(&workdir, &spec);
         if let Some((uid, gid)) = account {
             command.uid(uid.as_raw()).gid(gid.as_raw());
         }
-        Ok(command.exec())
+        let error = command.exec();
+        // By now as the command's user, who may see less than the agent.
+        match std::env::set_current_dir(&workdir) {
+            Ok(()) => Ok(error),
+            Err(error) => Err(io::Error::other(format!(
+                "working directory {} cannot be entered: {error}; name another one",
+                workdir.display()
+            ))),
+        }
     }
 
-    fn surrounded(&self, folder: &Folder, spec: &StartSpec) -> Command {
+    fn place(&self, folder: &Folder, spec: &StartSpec) -> PathBuf {
+        let own = || {
+            spec.workdir
+                .as_ref()
+                .map_or_else(|| folder.work(), PathBuf::from)
+        };
+        self.workdir().map_or_else(own, PathBuf::from)
+    }
+
+    fn surrounded(&self, workdir: &Path, spec: &StartSpec) -> Command {
         let (program, args) = self.command();
-        let work = folder.work();
-        let workdir = spec.workdir.as_ref().map_or(work, PathBuf::from);
         let mut command = Command::new(program);
         command
             .args(args)
@@ -191,6 +243,7 @@ impl Task {
         if self.terminal().is_some() && !spec.environment.contains_key("TERM") {
             command.env("TERM", "xterm");
         }
+        command.envs(variables());
         command
     }
 }
