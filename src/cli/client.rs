@@ -3,28 +3,29 @@
 mod error;
 mod exec;
 mod logs;
+mod orphans;
 mod snapshot;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hancock_proto::api::{
     AddServerRequest, ApiError, AppDetail, AppSummary, ApplyReply, DeleteUpstreamRequest,
-    DeploymentView, InstanceView, MasterView, NodeView, PlanReply, PullRequest, PurgeRequest,
-    RegistryRequest, RegistryView, RollbackRequest, ScaleRequest, SignalRequest, StatusView,
-    TopLine, UpstreamView, VersionInfo, ZoneView,
+    DeploymentView, InstanceView, MasterView, NodeView, PlanReply, PullRequest, RegistryRequest,
+    RegistryView, RollbackRequest, ScaleRequest, SignalRequest, StatusView, TopLine, UpstreamView,
+    VersionInfo, ZoneView,
 };
 use hancock_proto::app::AppSpec;
-use hancock_proto::ask::{NodeImage, Orphan, Pull};
+use hancock_proto::ask::{NodeImage, Pull};
 use hancock_proto::event::Event;
-use hancock_proto::ids::{
-    AppName, ClusterId, DeploymentId, InstanceId, LogIndex, NodeId, Version, ZoneName,
-};
+use hancock_proto::ids::{AppName, DeploymentId, InstanceId, LogIndex, NodeId, Version, ZoneName};
 use hancock_proto::registry::RegistryUrl;
 use hancock_proto::service::ServiceName;
 use hancock_proto::zone::Zone;
 use hancock_tls::Pin;
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +34,7 @@ use tokio::time::Instant;
 pub use error::ClientError;
 pub use exec::Socket;
 pub use logs::LogQuery;
+pub use orphans::Part;
 
 /// Where `hancock dev` serves the API.
 pub const DEFAULT_MASTER: &str = "http://127.0.0.1:7400";
@@ -50,9 +52,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Longest time between two tries while masters have too much in hand; it doubles until then.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Longest a node may take to end and remove what is not its own.
-const PURGE: Duration = Duration::from_secs(120);
-
 /// Longest one of several masters may take beyond what it was asked to wait: then the next one is asked.
 const ANSWER_OF_ONE: Duration = Duration::from_secs(10);
 
@@ -65,6 +64,12 @@ pub struct Client {
     /// Who is asked just now; the next one is as soon as that one does not answer.
     turn: Arc<AtomicUsize>,
     token: Option<String>,
+}
+
+/// What a master answered.
+struct Answer {
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 impl Client {
@@ -246,23 +251,6 @@ impl Client {
         self.get("/v1/nodes").await
     }
 
-    /// What is on a node that no assignment knows.
-    pub async fn orphans(&self, node: &NodeId) -> Result<Vec<Orphan>, ClientError> {
-        self.get(&format!("/v1/nodes/{node}/orphans")).await
-    }
-
-    /// Removes what another cluster left on a node, which may take a while; what was removed.
-    pub async fn purge(
-        &self,
-        node: &NodeId,
-        cluster: &ClusterId,
-    ) -> Result<Vec<Orphan>, ClientError> {
-        let path = format!("/v1/nodes/{node}/purge");
-        let cluster = cluster.clone();
-        let body = PurgeRequest { cluster };
-        self.call(Method::POST, &path, Some(&body), PURGE).await
-    }
-
     /// Images on a node.
     pub async fn images(&self, node: &NodeId) -> Result<Vec<NodeImage>, ClientError> {
         self.get(&format!("/v1/nodes/{node}/images")).await
@@ -394,6 +382,18 @@ impl Client {
         body: Option<&impl Serialize>,
         wait: Duration,
     ) -> Result<T, ClientError> {
+        let answer = self.answer(method, path, body, wait).await?;
+        self.parsed(path, &answer)
+    }
+
+    /// As [`Self::call`], with the whole answer.
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        wait: Duration,
+    ) -> Result<Answer, ClientError> {
         let begun = Instant::now();
         let (give_up, busy_until) = (begun + ELECTION, begun + self.patience());
         let mut pause = PAUSE;
@@ -445,14 +445,14 @@ impl Client {
         }
     }
 
-    async fn try_call<T: DeserializeOwned>(
+    async fn try_call(
         &self,
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
         key: Option<&str>,
         deadline: Duration,
-    ) -> Result<T, ClientError> {
+    ) -> Result<Answer, ClientError> {
         let mut request = self.request(method, path)?.timeout(deadline);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
@@ -462,8 +462,14 @@ impl Client {
             None => request,
         };
         let response = self.opened(request).await?;
-        let text = response.bytes().await.map_err(|e| self.unreachable(e))?;
-        serde_json::from_slice(&text).map_err(|e| self.unreadable(path, &e.to_string()))
+        let headers = response.headers().clone();
+        let body = response.bytes().await.map_err(|e| self.unreachable(e))?;
+        Ok(Answer { headers, body })
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, path: &str, answer: &Answer) -> Result<T, ClientError> {
+        let parsed = serde_json::from_slice(&answer.body);
+        parsed.map_err(|e| self.unreadable(path, &e.to_string()))
     }
 
     fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, ClientError> {

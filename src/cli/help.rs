@@ -88,7 +88,8 @@ milliseconds since 1970.
   instance kill        {done}
   node list            [NodeView]
   node show            NodeView
-  node orphans, purge  [{node, cluster, instance, app, version, running, own}]
+  node orphans, purge  [{node, cluster, instance, app, version, running, own,
+                       more?}]
   image list           [{node, id, tags, digests, size, created, used,
                        apps: [{app, version}]}]
   image pull           [{node, state (done failed), digest?, reason?}]

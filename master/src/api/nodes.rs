@@ -1,6 +1,7 @@
 //! What is asked of one node and answered by that node itself, and what is sent to an instance there.
 
 use axum::Json;
+use axum::http::{HeaderMap, HeaderName};
 use hancock_master_core::view;
 use hancock_proto::api::{PurgeRequest, SignalRequest};
 use hancock_proto::ask::{Answer, Orphan, Question};
@@ -14,7 +15,14 @@ use super::error::Failure;
 use super::writer::Asker;
 use crate::audit;
 
+/// How many more there are than the answer holds; left out: none.
+const MORE: HeaderName = HeaderName::from_static("x-hancock-more");
+
+/// A list, and how many more there are.
+type Part<T> = (HeaderMap, Json<Vec<T>>);
+
 /// What runs on a node, or is left there, and no assignment knows: of clusters that are gone, or of this one until the node removes it.
+/// The first thousand; how many more there are says the header `X-Hancock-More`.
 #[utoipa::path(
     get,
     path = "/v1/nodes/{node}/orphans",
@@ -23,14 +31,12 @@ use crate::audit;
     params(Node),
     responses((status = 200, body = Vec<Orphan>), (status = 404), (status = 409))
 )]
-pub(super) async fn orphans(
-    Asker(api): Asker,
-    Node(node): Node,
-) -> Result<Json<Vec<Orphan>>, Failure> {
-    orphans_of(&api, &node, Question::Orphans).await.map(Json)
+pub(super) async fn orphans(Asker(api): Asker, Node(node): Node) -> Result<Part<Orphan>, Failure> {
+    orphans_of(&api, &node, Question::Orphans).await
 }
 
-/// Ends and removes what another cluster left on a node. Answers with what was removed.
+/// Ends and removes what another cluster left on a node. Answers with what was removed: the first thousand; how many more
+/// it were says the header `X-Hancock-More`.
 #[utoipa::path(
     post,
     path = "/v1/nodes/{node}/purge",
@@ -44,12 +50,12 @@ pub(super) async fn purge(
     Asker(api): Asker,
     Node(node): Node,
     Required(request): Required<PurgeRequest>,
-) -> Result<Json<Vec<Orphan>>, Failure> {
+) -> Result<Part<Orphan>, Failure> {
     let cluster = request.cluster;
     let deed = format!("purge node {node} of cluster {cluster}");
     let removed = orphans_of(&api, &node, Question::Purge { cluster }).await?;
     audit::done(&api.who, &deed);
-    Ok(Json(removed))
+    Ok(removed)
 }
 
 /// Sends an instance a signal at once. When it ends of that, its node starts it again, as after any end. An answer that was lost does not tell
@@ -96,9 +102,12 @@ pub(super) async fn place(api: &Api, instance: &InstanceId) -> Result<NodeId, Fa
     }
 }
 
-async fn orphans_of(api: &Api, node: &NodeId, question: Question) -> Result<Vec<Orphan>, Failure> {
+async fn orphans_of(api: &Api, node: &NodeId, question: Question) -> Result<Part<Orphan>, Failure> {
     match ask(api, node, question).await? {
-        Answer::Orphans { orphans, .. } => Ok(orphans),
+        Answer::Orphans { orphans, more } => {
+            let more = (more > 0).then(|| (MORE, more.into()));
+            Ok((more.into_iter().collect(), Json(orphans)))
+        }
         other => Err(unexpected(node, &other)),
     }
 }

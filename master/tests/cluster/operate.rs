@@ -5,7 +5,7 @@ use hancock_testkit::wait::wait_for_async;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
-use crate::http::{get, send};
+use crate::http::{get, open, send};
 use crate::{Cluster, DEADLINE, web};
 
 /// Sends and wants a status.
@@ -145,6 +145,8 @@ async fn a_node_answers_what_only_it_knows() {
         }
     })
     .await;
+    let cut = open(api, "GET", "/v1/nodes/n1/orphans", Vec::new()).await;
+    assert_eq!(cut.headers()["x-hancock-more"], "7");
     let purge = async |cluster: &str| {
         let body = json!({"cluster": cluster});
         send(api, "POST", "/v1/nodes/n1/purge", Some(&body)).await

@@ -5,6 +5,7 @@ use hancock_proto::ids::{ClusterId, NodeId};
 use serde::Serialize;
 
 use crate::cli::Context;
+use crate::cli::client::Part;
 use crate::cli::out::Out;
 use crate::cli::table::{Cell, Table};
 
@@ -14,6 +15,9 @@ struct Found {
     node: NodeId,
     #[serde(flatten)]
     orphan: Orphan,
+    /// So many more are there than the node told: at the last one it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<usize>,
 }
 
 pub(super) async fn list(context: &Context, node: Option<&NodeId>) -> anyhow::Result<()> {
@@ -40,7 +44,7 @@ pub(super) async fn purge(
     cluster: &ClusterId,
 ) -> anyhow::Result<()> {
     let removed = context.client.purge(node, cluster).await?;
-    let removed: Vec<_> = at(node, removed).collect();
+    let removed = at(node, removed);
     let none = format!("nothing of cluster {cluster} is on node {node}");
     let out = &context.out;
     Ok(out.print(&removed, |removed| match removed.is_empty() {
@@ -49,18 +53,29 @@ pub(super) async fn purge(
     })?)
 }
 
-fn at(node: &NodeId, orphans: Vec<Orphan>) -> impl Iterator<Item = Found> {
-    let with = move |orphan| Found {
+fn at(node: &NodeId, orphans: Part<Orphan>) -> Vec<Found> {
+    let with = |orphan| Found {
         node: node.clone(),
         orphan,
+        more: None,
     };
-    orphans.into_iter().map(with)
+    let mut all: Vec<_> = orphans.entries.into_iter().map(with).collect();
+    if let Some(last) = all.last_mut() {
+        last.more = Some(orphans.more).filter(|more| *more > 0);
+    }
+    all
 }
 
 fn text(found: &[Found], none: &str, out: &Out) -> String {
     if found.is_empty() {
         return format!("{none}\n");
     }
+    let cut = found.iter().filter_map(|f| Some((&f.node, f.more?)));
+    let cut = cut.map(|(node, more)| format!("and {more} more on node {node}\n"));
+    table(found, out) + &cut.collect::<String>()
+}
+
+fn table(found: &[Found], out: &Out) -> String {
     let mut table = Table::new(&[
         "NODE",
         "CLUSTER",
@@ -70,7 +85,7 @@ fn text(found: &[Found], none: &str, out: &Out) -> String {
         "STATE",
         "REMOVED BY",
     ]);
-    for Found { node, orphan } in found {
+    for Found { node, orphan, .. } in found {
         let state = if orphan.running { "runs" } else { "has ended" };
         let by = match orphan.own {
             true => "the node itself, after a while".to_owned(),
@@ -87,4 +102,37 @@ fn text(found: &[Found], none: &str, out: &Out) -> String {
         ]);
     }
     table.render(out)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use hancock_proto::ids::Version;
+
+    use super::*;
+
+    #[test]
+    fn what_a_node_did_not_tell_is_counted() {
+        let orphan = |instance: &str| Orphan {
+            cluster: "gone".parse().unwrap(),
+            instance: instance.parse().unwrap(),
+            app: "web".parse().unwrap(),
+            version: Version(1),
+            running: true,
+            own: false,
+        };
+        let part = |more| Part {
+            entries: vec![orphan("web-1"), orphan("web-2")],
+            more,
+        };
+        let (n1, n2) = ("n1".parse().unwrap(), "n2".parse().unwrap());
+        let mut found = at(&n1, part(0));
+        found.extend(at(&n2, part(7)));
+        let text = text(&found, "", &Out::narrow(200));
+        assert_eq!(text.lines().count(), 6, "{text}");
+        assert!(text.ends_with("\nand 7 more on node n2\n"), "{text}");
+        let json = serde_json::json!(found);
+        assert_eq!((&json[3]["more"], json[2].get("more")), (&7.into(), None));
+        assert_eq!(json[3]["instance"], "web-2");
+    }
 }
