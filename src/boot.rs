@@ -269,6 +269,28 @@ fn lock(dir: &Path) -> anyhow::Result<fs::File> {
     }
 }
 
+/// The process that holds the data directory at `dir`, as its lock says. None: nobody does.
+///
+/// # Errors
+/// The lock is there and cannot be looked at.
+pub fn holder(dir: &Path) -> anyhow::Result<Option<u32>> {
+    let path = dir.join(LOCK);
+    let failed = || format!("cannot look at {}", path.display());
+    let mut file = match fs::File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file.with_context(failed)?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).with_context(failed)?;
+            Ok(Some(pid.trim().parse().unwrap_or(0)))
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(failed),
+    }
+}
+
 fn check_format(dir: &Path) -> anyhow::Result<()> {
     let path = dir.join("format");
     match fs::read_to_string(&path) {
@@ -368,7 +390,10 @@ mod tests {
         let held = DataDir::open(dir.path()).unwrap();
         let error = DataDir::open(dir.path()).unwrap_err().to_string();
         assert!(error.contains(&std::process::id().to_string()), "{error}");
+        assert_eq!(holder(dir.path()).unwrap(), Some(std::process::id()));
         drop(held);
+        assert_eq!(holder(dir.path()).unwrap(), None);
+        assert_eq!(holder(&dir.path().join("none")).unwrap(), None);
         DataDir::open(dir.path()).unwrap();
     }
 

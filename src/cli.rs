@@ -6,6 +6,7 @@ mod args;
 mod balancer;
 pub mod client;
 mod completions;
+mod confirm;
 mod deed;
 mod demo_app;
 mod deployment;
@@ -29,6 +30,7 @@ mod show;
 mod snapshot;
 pub mod spec_file;
 mod spec_text;
+mod spinner;
 mod status;
 mod table;
 #[cfg(test)]
@@ -232,6 +234,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::App(app::Command::Init(args)) => app::init::run(&args),
         Command::App(app::Command::Validate(args)) => {
             app::validate::run(&args, &Out::new(global.output))
+        }
+        Command::Node(command) if command.is_local() => {
+            runtime()?.block_on(node::here(command, &Out::new(global.output)))
         }
         Command::Doctor(args) => {
             let master = global.named()?;

@@ -19,5 +19,6 @@ mod run;
 
 pub use agent::{Agent, AgentError, LIST_INTERVAL, Options};
 pub use hancock_agent_core::node::ORPHAN_GRACE;
+pub use hancock_agent_core::observed::Observed;
 pub use hancock_agent_core::retention::Retention;
 pub use run::Hygiene;

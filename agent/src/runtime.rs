@@ -113,6 +113,14 @@ pub trait ContainerRuntime: Send + Sync {
     /// The list could not be completed; half a list is never given.
     async fn list(&self) -> Result<Vec<Observed>, RuntimeError>;
 
+    /// As [`ContainerRuntime::list`], of whatever node each is.
+    ///
+    /// # Errors
+    /// As there.
+    async fn everyones(&self) -> Result<Vec<Observed>, RuntimeError> {
+        self.list().await
+    }
+
     /// Bumped when a list would answer something else, and after the runtime was away. May be bumped too often, and may miss something:
     /// whoever watches it lists now and then anyway.
     fn changes(&self) -> watch::Receiver<u64>;
@@ -145,6 +153,15 @@ pub trait ContainerRuntime: Send + Sync {
         instance: &InstanceId,
         order: &Order,
     ) -> Result<Exec, RuntimeError>;
+}
+
+/// Ends one the way its owner asked for, and removes it. One that is not there any more is fine.
+///
+/// # Errors
+/// It may still run, or something of it may be left.
+pub async fn purge(runtime: &dyn ContainerRuntime, one: &Observed) -> Result<(), RuntimeError> {
+    runtime.stop(&one.owner, &one.instance, &one.stop).await?;
+    runtime.remove(&one.owner, &one.instance).await
 }
 
 /// Which part of a log.

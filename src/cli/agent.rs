@@ -1,7 +1,7 @@
 //! `hancock agent`: one node. It runs instances and is the load balancer in front of them; masters far away tell it what to run.
 
 mod token;
-mod values;
+pub(super) mod values;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -281,16 +281,23 @@ impl Command {
         match self.deed {
             None => run(self.args),
             Some(Deed::Upgrade(mut asked)) => {
-                let mut args = Args::default();
-                if let Some(path) = &asked.config {
-                    args = config::read(path, COMMAND)?;
-                }
-                let given = asked.data_dir.take();
-                let data_dir = given.unwrap_or_else(|| args.balancer.data_dir(FOLDER));
+                let data_dir = data_dir(asked.data_dir.take(), asked.config.as_deref())?;
                 boot::run(ask::run(asked, &data_dir))
             }
         }
     }
+}
+
+/// Where an agent keeps its data: as given, as its configuration says, or as usual.
+///
+/// # Errors
+/// The configuration cannot be read.
+pub(super) fn data_dir(given: Option<PathBuf>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let args: Args = match config {
+        Some(path) => config::read(path, COMMAND)?,
+        None => Args::default(),
+    };
+    Ok(given.unwrap_or_else(|| args.balancer.data_dir(FOLDER)))
 }
 
 impl Args {

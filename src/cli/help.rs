@@ -89,7 +89,8 @@ milliseconds since 1970.
   node list            [NodeView]
   node show            NodeView
   node orphans, purge  [{node, cluster, instance, app, version, running, own,
-                       more?}]
+                       more?}]; with --local [{runtime, node, cluster,
+                       instance, app, version, running, agent?, error?}]
   image list           [{node, id, tags, digests, size, created, used,
                        apps: [{app, version}]}]
   image pull           [{node, state (done failed), digest?, reason?}]

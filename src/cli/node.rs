@@ -1,5 +1,6 @@
 //! `hancock node`: machines, what they have and what is used.
 
+mod local;
 mod orphans;
 mod show;
 
@@ -13,8 +14,10 @@ use hancock_proto::resources::NodeInfo;
 
 use super::Context;
 use super::args::{bytes, cores, length};
+use super::confirm::Yes;
 use super::out::{Out, Tone};
 use super::table::{Cell, Table};
+use local::Here;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -25,19 +28,49 @@ pub enum Command {
         /// Name of the node
         node: NodeId,
     },
-    /// List what runs or is left on nodes and no assignment knows
+    /// List what runs or is left on nodes and no assignment knows; with --local everything of Hancock's on this machine
     Orphans {
         /// Name of the node; all that are alive otherwise
+        #[arg(conflicts_with = "local")]
         node: Option<NodeId>,
+        #[command(flatten)]
+        here: Here,
     },
-    /// End and remove what another cluster, which is gone, left on a node
+    /// End and remove what a cluster that is gone left on a node, or with --local on this machine
     Purge {
         /// Name of the node
-        node: NodeId,
+        #[arg(required_unless_present = "local", conflicts_with = "local")]
+        node: Option<NodeId>,
         /// That cluster, as `node orphans` shows it
         #[arg(long, value_name = "ID")]
         cluster: ClusterId,
+        #[command(flatten)]
+        yes: Yes,
+        #[command(flatten)]
+        here: Here,
     },
+}
+
+impl Command {
+    /// Whether it is about this machine, without a master.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Orphans { here, .. } | Self::Purge { here, .. } => here.is_local(),
+            Self::List | Self::Show { .. } => false,
+        }
+    }
+}
+
+/// Runs one that is about this machine.
+pub async fn here(command: Command, out: &Out) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Orphans { here, .. } => local::list(&here, out).await?,
+        Command::Purge {
+            cluster, yes, here, ..
+        } => return local::purge(&here, &cluster, yes, out).await,
+        Command::List | Command::Show { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs one of them.
@@ -49,8 +82,15 @@ pub async fn run(context: &Context, command: &Command) -> anyhow::Result<ExitCod
                 .out
                 .print(&nodes, |nodes| text(nodes, &context.out))?;
         }
-        Command::Orphans { node } => orphans::list(context, node.as_ref()).await?,
-        Command::Purge { node, cluster } => orphans::purge(context, node, cluster).await?,
+        Command::Orphans { node, .. } => orphans::list(context, node.as_ref()).await?,
+        Command::Purge {
+            node, cluster, yes, ..
+        } => {
+            let Some(node) = node else {
+                bail!("no node is named");
+            };
+            orphans::purge(context, node, cluster, *yes).await?;
+        }
         Command::Show { node } => {
             let nodes = context.client.nodes().await?;
             let Some(found) = nodes.iter().find(|n| n.info.node == *node) else {

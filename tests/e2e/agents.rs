@@ -1,6 +1,7 @@
 //! Agents as processes of their own, under several masters.
 
 mod keeping;
+mod leaving;
 pub(crate) mod node;
 
 use std::collections::BTreeSet;

@@ -12,7 +12,7 @@ use hancock_proto::hub::AgentMessage;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::runtime::{ContainerRuntime, RuntimeError};
+use crate::runtime::{self, ContainerRuntime, RuntimeError};
 
 use super::pulls::Pulls;
 
@@ -160,10 +160,8 @@ impl Asked {
         let mut theirs = self.nobodys().await?;
         theirs.retain(|one| one.owner.cluster.as_str() == cluster);
         for one in &theirs {
-            let (owner, instance) = (&one.owner, &one.instance);
-            self.runtime.stop(owner, instance, &one.stop).await?;
-            self.runtime.remove(owner, instance).await?;
-            tracing::info!(cluster, %instance, "removed: its cluster was purged here");
+            runtime::purge(&*self.runtime, one).await?;
+            tracing::info!(cluster, instance = %one.instance, "removed: its cluster was purged here");
         }
         Ok(self.told(&theirs))
     }

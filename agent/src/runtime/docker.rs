@@ -309,7 +309,11 @@ impl ContainerRuntime for DockerRuntime {
     }
 
     async fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
-        observe::list(&self.docker().await?, &self.shared.node).await
+        observe::list(&self.docker().await?, observe::labelled(&self.shared.node)).await
+    }
+
+    async fn everyones(&self) -> Result<Vec<Observed>, RuntimeError> {
+        observe::list(&self.docker().await?, observe::ours()).await
     }
 
     fn changes(&self) -> notice::Receiver<u64> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use hancock_agent::runtime::{LogQuery, RuntimeError};
+use hancock_agent::runtime::{LogQuery, RuntimeError, purge};
 use hancock_agent_core::observed::{Ending, Observed, Owner, State, StopRule};
 use hancock_proto::hub::{LogLine, Stream};
 use hancock_proto::ids::InstanceId;
@@ -216,6 +216,32 @@ pub async fn strangers_are_not_touched(bench: Bench) {
     runtime.stop(&stranger, id, &spec.stop).await.unwrap();
     runtime.kill(&stranger, id).await.unwrap();
     assert!(bench.seen(id).await.unwrap().is_running());
+    bench.clear().await;
+}
+
+/// Who has lost node and master finds it still, and ends it as its owner asked.
+pub async fn what_another_node_left_is_found_and_purged(bench: Bench) {
+    let spec = bench.spec(1, Behave::Serve);
+    let mut other = bench.spec(2, Behave::Serve);
+    other.owner = Owner {
+        cluster: "gone".parse().unwrap(),
+        node: format!("former-{}", bench.owner.node).parse().unwrap(),
+    };
+    for spec in [&spec, &other] {
+        bench.start(spec).await.unwrap();
+    }
+    let left = || async {
+        let all = bench.runtime.everyones().await.unwrap();
+        all.into_iter().find(|one| one.owner == other.owner)
+    };
+    let found = left().await.expect("what another node left");
+    assert_eq!(found.instance, other.instance);
+    assert_eq!(found.stop, other.stop);
+    for _ in 0..2 {
+        purge(&*bench.runtime, &found).await.unwrap();
+        assert_eq!(left().await, None);
+    }
+    assert!(bench.seen(&spec.instance).await.unwrap().is_running());
     bench.clear().await;
 }
 

@@ -79,7 +79,7 @@ pub(super) fn ratio(text: &str) -> Result<f64, String> {
 }
 
 /// `docker` or `process`.
-pub(super) fn runtime(text: &str) -> Result<Runtime, String> {
+pub(in crate::cli) fn runtime(text: &str) -> Result<Runtime, String> {
     match text {
         "docker" => Ok(Runtime::Docker),
         "process" => Ok(Runtime::Process),

@@ -1,12 +1,12 @@
 //! `hancock app delete`.
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use anyhow::bail;
 use hancock_proto::api::AppDetail;
 
 use crate::cli::args::{AppArg, WaitArgs};
+use crate::cli::confirm::{Yes, agreed};
 use crate::cli::deed::Deed;
 use crate::cli::{Context, wait};
 
@@ -14,22 +14,17 @@ use crate::cli::{Context, wait};
 pub struct Args {
     #[command(flatten)]
     app: AppArg,
-    /// Do not ask; scripts are never asked
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    yes: Yes,
     #[command(flatten)]
     wait: WaitArgs,
 }
 
 /// Deletes; a person is asked first.
 pub async fn run(context: &Context, args: &Args) -> anyhow::Result<ExitCode> {
-    let asks = !args.yes && context.out.is_live() && io::stdin().is_terminal();
-    if asks {
+    if args.yes.asks(&context.out) {
         let app = context.client.existing_app(&args.app.app).await?;
-        context.out.ask(&question(&app))?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
-        if !is_yes(&answer) {
+        if !agreed(&context.out, &question(&app))? {
             bail!("nothing was deleted");
         }
     }
@@ -45,20 +40,5 @@ fn question(app: &AppDetail) -> String {
     } else {
         "instances"
     };
-    format!("delete app {name} and stop its {running} running {noun}? [y/N] ")
-}
-
-fn is_yes(answer: &str) -> bool {
-    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_yes_is_yes() {
-        assert!(["y\n", "Yes", " yes "].iter().all(|a| is_yes(a)));
-        assert!(["", "\n", "n", "yep", "ye s"].iter().all(|a| !is_yes(a)));
-    }
+    format!("delete app {name} and stop its {running} running {noun}?")
 }

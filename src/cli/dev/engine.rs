@@ -1,7 +1,9 @@
 //! What runs the instances of a node: chosen once per data directory, because instances of one runtime mean nothing to the other. Where none
 //! runs any more it may be chosen anew.
 
+use std::fs;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,9 @@ const ANSWER: Duration = Duration::from_secs(3);
 const FILE: &str = "runtime";
 pub(super) const DOCKER: &str = "docker";
 pub(super) const PROCESS: &str = "process";
+
+/// Folder of the data directory with plain processes.
+const PROCESSES: &str = "processes";
 
 /// What the node's owner says of containers.
 #[derive(Debug, Clone)]
@@ -110,7 +115,7 @@ impl Engine {
     }
 
     fn processes(data: &DataDir) -> anyhow::Result<Self> {
-        let runtime = ProcessRuntime::new(ProcessOptions::new(&data.join("processes")));
+        let runtime = ProcessRuntime::new(ProcessOptions::new(&data.join(PROCESSES)));
         let runtime = runtime.context("cannot run plain processes")?;
         data.keep(FILE, || Ok(PROCESS.to_owned()))?;
         Ok(Self {
@@ -157,6 +162,43 @@ impl Engine {
     }
 }
 
+/// Every runtime that may have something on this machine, whatever the data directory is used with now: a Docker engine where there is
+/// one, and the plain processes of this directory. `only`: not the other one.
+///
+/// # Errors
+/// There is neither, or not the one that is wanted.
+pub fn all(data: &Path, only: Option<Runtime>) -> anyhow::Result<Vec<Arc<dyn ContainerRuntime>>> {
+    let mut all: Vec<Arc<dyn ContainerRuntime>> = Vec::new();
+    let options = DockerOptions::from_environment(&files(data))?;
+    let (socket, processes) = (options.socket.clone(), data.join(PROCESSES));
+    let used = fs::read_to_string(data.join(FILE)).unwrap_or_default();
+    // One that is away just now is an error later; one that should be there must not be passed over.
+    let there = socket.exists() || only.is_some() || used.trim() == DOCKER;
+    if only != Some(Runtime::Process) && there {
+        let node = "local".parse()?;
+        all.push(Arc::new(DockerRuntime::new(node, options)));
+    }
+    if only != Some(Runtime::Docker) && processes.is_dir() {
+        let runtime = ProcessRuntime::new(ProcessOptions::new(&processes));
+        all.push(Arc::new(runtime.context("cannot look at plain processes")?));
+    }
+    match all.is_empty() {
+        true => bail!(
+            "nothing of Hancock's can be here: there is no Docker engine at {} and no folder {} of plain processes; name another engine \
+             with DOCKER_HOST, another data directory with --data-dir or --config",
+            socket.display(),
+            processes.display()
+        ),
+        false => Ok(all),
+    }
+}
+
+/// Where files of containers are, by their whole path: the engine must see them under the same.
+fn files(data: &Path) -> PathBuf {
+    let folder = data.join("files");
+    std::path::absolute(&folder).unwrap_or(folder)
+}
+
 /// The engine's version.
 async fn answer(docker: &DockerRuntime) -> anyhow::Result<String> {
     let version = tokio::time::timeout(ANSWER, docker.version()).await;
@@ -164,13 +206,11 @@ async fn answer(docker: &DockerRuntime) -> anyhow::Result<String> {
 }
 
 fn docker(data: &DataDir, node: &NodeId, rules: &Rules) -> anyhow::Result<DockerRuntime> {
-    let folder = data.join("files");
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
     let options = DockerOptions {
         publish: rules.publish,
         allow_privileged: rules.allow_privileged,
         registries: rules.registries.clone(),
-        ..DockerOptions::from_environment(&folder)?
+        ..DockerOptions::from_environment(&files(data.path()))?
     };
     Ok(DockerRuntime::new(node.clone(), options))
 }

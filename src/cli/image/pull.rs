@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use hancock_proto::ask::Pull;
 use hancock_proto::ids::NodeId;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::client::{Client, ClientError};
 use crate::cli::out::{Out, Tone};
+use crate::cli::spinner::spinner;
 use crate::cli::table::{first_line, harmless};
 
 /// Nodes that fetch at the same time: a registry has to send it to each of them.
@@ -23,9 +24,6 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Time a node that is away while it fetches has to come back: the leader it was with may have changed.
 const AWAY: Duration = Duration::from_secs(30);
-
-/// Time between two pictures of a spinner.
-const TICK: Duration = Duration::from_millis(120);
 
 /// How it went on one node.
 #[derive(Debug, Serialize)]
@@ -74,7 +72,7 @@ pub(super) async fn run(
 }
 
 async fn one(client: &Client, node: NodeId, image: &str, bars: Option<&MultiProgress>) -> Went {
-    let bar = bars.map(|bars| bars.add(spinner(&node)));
+    let bar = bars.map(|bars| bars.add(spinner(node.to_string())));
     let how = wait(client, &node, image, bar.as_ref()).await;
     let how = how.unwrap_or_else(|error| Pull::Failed {
         reason: error.to_string(),
@@ -111,15 +109,6 @@ async fn wait(
 fn is_away(error: &ClientError) -> bool {
     let away = matches!(error, ClientError::Refused(refused) if refused.code == "node_away");
     away || error.is_passing()
-}
-
-fn spinner(node: &NodeId) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {prefix}   {wide_msg}");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = ProgressBar::new_spinner().with_style(style);
-    bar.set_prefix(node.to_string());
-    bar.enable_steady_tick(TICK);
-    bar
 }
 
 fn line(went: &Went, image: &str, out: &Out) -> String {

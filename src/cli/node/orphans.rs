@@ -1,11 +1,13 @@
 //! What is on nodes and nobody's: looked at, and removed where its cluster is gone.
 
+use anyhow::bail;
 use hancock_proto::ask::Orphan;
 use hancock_proto::ids::{ClusterId, NodeId};
 use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::client::Part;
+use crate::cli::confirm::{Yes, agreed};
 use crate::cli::out::Out;
 use crate::cli::table::{Cell, Table};
 
@@ -42,7 +44,17 @@ pub(super) async fn purge(
     context: &Context,
     node: &NodeId,
     cluster: &ClusterId,
+    yes: Yes,
 ) -> anyhow::Result<()> {
+    if yes.asks(&context.out) {
+        let there = context.client.orphans(node).await?.entries;
+        let theirs: Vec<_> = there.iter().filter(|o| o.cluster == *cluster).collect();
+        let running = theirs.iter().filter(|o| o.running).count();
+        let question = question((theirs.len(), running), cluster, &format!("node {node}"));
+        if !theirs.is_empty() && !agreed(&context.out, &question)? {
+            bail!("nothing was removed");
+        }
+    }
     let removed = context.client.purge(node, cluster).await?;
     let removed = at(node, removed);
     let none = format!("nothing of cluster {cluster} is on node {node}");
@@ -51,6 +63,14 @@ pub(super) async fn purge(
         true => format!("{none}\n"),
         false => format!("removed:\n{}", text(removed, "", out)),
     })?)
+}
+
+/// What is asked before so many, of which so many run, are removed.
+pub(super) fn question((all, running): (usize, usize), cluster: &ClusterId, place: &str) -> String {
+    let instances = if all == 1 { "instance" } else { "instances" };
+    format!(
+        "end and remove {all} {instances} of cluster {cluster} on {place}, of which {running} run?"
+    )
 }
 
 fn at(node: &NodeId, orphans: Part<Orphan>) -> Vec<Found> {

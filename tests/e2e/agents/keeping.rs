@@ -94,7 +94,7 @@ fn a_node_that_lost_its_power_serves_without_a_master(runtime: Runtime) {
 }
 
 /// A container with our labels that no agent started.
-fn plant(image: &str, cluster: &str, node: &str, instance: &str, name: &str) -> String {
+pub fn plant(image: &str, cluster: &str, node: &str, instance: &str, name: &str) -> String {
     let labels = [
         format!("hancock.cluster={cluster}"),
         format!("hancock.node={node}"),

@@ -21,11 +21,14 @@ use super::{RuntimeError, connect, health, inspect};
 /// Ended containers looked at side by side.
 const AT_ONCE: usize = 8;
 
-/// Every container labelled with this node, complete or an error.
-pub(super) async fn list(docker: &Docker, node: &NodeId) -> Result<Vec<Observed>, RuntimeError> {
+/// What the engine shows only some containers by.
+type Filters = HashMap<String, Vec<String>>;
+
+/// Every container that passes the filters and is ours, complete or an error.
+pub(super) async fn list(docker: &Docker, filters: Filters) -> Result<Vec<Observed>, RuntimeError> {
     let options = ListContainersOptions {
         all: true,
-        filters: Some(labelled(node)),
+        filters: Some(filters),
         ..ListContainersOptions::default()
     };
     let all = docker
@@ -40,8 +43,14 @@ pub(super) async fn list(docker: &Docker, node: &NodeId) -> Result<Vec<Observed>
     Ok(looked.into_iter().flatten().collect())
 }
 
-pub(super) fn labelled(node: &NodeId) -> HashMap<String, Vec<String>> {
+/// Those of a node.
+pub(super) fn labelled(node: &NodeId) -> Filters {
     HashMap::from([("label".to_owned(), vec![format!("{NODE}={node}")])])
+}
+
+/// Those of any node.
+pub(super) fn ours() -> Filters {
+    HashMap::from([("label".to_owned(), vec![NODE.to_owned()])])
 }
 
 /// None: it went away meanwhile, or its labels are not ours.
