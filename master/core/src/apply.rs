@@ -30,7 +30,7 @@ pub(crate) use claims::{listens, spoken};
 pub(crate) use clear::{Way, may_run, way};
 pub(crate) use cutover::must_report;
 pub(crate) use heal::{effect, is_replacement};
-pub(crate) use promote::{MAX_GENERATIONS, can_go_back};
+pub(crate) use promote::{MAX_GENERATIONS, can_go_back, most_generations};
 use step::Step;
 pub(crate) use sweep::QUARANTINE;
 pub(crate) use zones::Users;

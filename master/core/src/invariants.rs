@@ -11,7 +11,7 @@ use hancock_proto::time::Timestamp;
 use crate::desired;
 use crate::leader::LeaderView;
 use crate::plan;
-use crate::state::{App, Index, Instance, Phase, Stage, State, written};
+use crate::state::{App, Index, Instance, Kind, Phase, Stage, State, written};
 
 /// Everything that is wrong with a state; empty when it is sound.
 pub fn check(state: &State) -> Vec<String> {
@@ -83,11 +83,10 @@ fn routes(state: &State, app: &App, wrong: &mut Vec<String>) {
     }
 }
 
-/// At most two generations leave at a time, one deployment switches, one waits.
+/// At most two generations leave at a time, and one more when the app ends, one deployment switches, one waits.
 fn generations(state: &State, app: &App, wrong: &mut Vec<String>) {
     let name = &app.name;
-    // One more when a deployment goes back while two leave.
-    if app.generations() > crate::apply::MAX_GENERATIONS {
+    if app.generations() > crate::apply::most_generations(Kind::Stop) {
         wrong.push(format!(
             "{name} has {} generations leaving",
             app.generations()

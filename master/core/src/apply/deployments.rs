@@ -187,7 +187,7 @@ pub(super) fn finish(
 }
 
 fn stable(step: &mut Step<'_>, d: &Deployment) {
-    if !matches!(d.kind, Kind::Stop | Kind::Delete) {
+    if !d.kind.is_end() {
         step.edit_app(&d.app, |app| {
             if let Some(version) = app.versions.get_mut(&d.version) {
                 version.stable = true;
@@ -292,7 +292,7 @@ pub(super) fn place_again(
 /// An owner does not want it any more.
 pub(super) fn abort(step: &mut Step<'_>, id: DeploymentId) -> Result<Reply, ApiError> {
     let d = step.deployment(id)?;
-    let irrevocable = matches!(d.kind, Kind::Stop | Kind::Delete);
+    let irrevocable = d.kind.is_end();
     if d.phase == Phase::Clearing && nobody_drains(step, &d) {
         promote::revert(step, &d, "aborted on demand", true);
     } else if d.phase.before_promotion() && !irrevocable {

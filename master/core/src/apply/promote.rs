@@ -15,15 +15,24 @@ use crate::desired::is_ready;
 use crate::refuse;
 use crate::state::{App, Carry, Cutover, Deployment, Instance, Kind, Origin, Phase, Stage, State};
 
-/// Most generations on their way out at the same time.
+/// Most generations on their way out at the same time, but for [`most_generations`].
 pub(crate) const MAX_GENERATIONS: usize = 2;
+
+/// Before a deployment of that kind is promoted there are fewer on their way out. An end may be one more: no balancer can refuse it, so it also
+/// gets those out that somebody would keep for ever.
+pub(crate) fn most_generations(kind: Kind) -> usize {
+    match kind.is_end() {
+        true => MAX_GENERATIONS + 1,
+        false => MAX_GENERATIONS,
+    }
+}
 
 /// Routes to a deployment's instances: one change of the documents, old and new together.
 pub(super) fn promote(step: &mut Step<'_>, id: DeploymentId) -> Result<Reply, ApiError> {
     let d = step.deployment(id)?;
     let app = step.app(&d.app)?;
     let late = || refuse::outdated(format!("promote deployment {id}"));
-    if d.phase != Phase::Starting || app.generations() >= MAX_GENERATIONS {
+    if d.phase != Phase::Starting || app.generations() >= most_generations(d.kind) {
         return Err(late());
     }
     let ready = |i: &InstanceId| {
@@ -81,7 +90,7 @@ fn switch(step: &mut Step<'_>, app: &App, d: &Deployment, old: &BTreeSet<Instanc
     let before = app.carried();
     let carried = Carry::of(step.state, app);
     step.edit_app(&app.name, |app| {
-        app.live = (!matches!(d.kind, Kind::Stop | Kind::Delete)).then_some(d.version);
+        app.live = (!d.kind.is_end()).then_some(d.version);
         app.routes.version = d.version;
         app.routes.closed = false;
         app.routes.serving.retain(|i| !old.contains(i));

@@ -9,7 +9,7 @@ use hancock_proto::time::Timestamp;
 
 use super::{Turn, ids};
 use crate::acks::{Verdict, acks, stop};
-use crate::apply::{MAX_GENERATIONS, Way, may_run, way};
+use crate::apply::{MAX_GENERATIONS, Way, may_run, most_generations, way};
 use crate::command::{Command, Purpose};
 use crate::desired::is_ready;
 use crate::leader::LeaderView;
@@ -163,8 +163,8 @@ fn start(turn: &mut Turn<'_>, app: &App, d: &Deployment) {
         return;
     }
     let progress = d.progress + spec.update.progress_deadline.duration();
-    if !settled(turn, spec, d) || app.generations() >= MAX_GENERATIONS {
-        if turn.overdue(progress) {
+    if !settled(turn, spec, d) || app.generations() >= most_generations(d.kind) {
+        if !d.kind.is_end() && turn.overdue(progress) {
             fail(turn, d, stuck(app, spec));
         }
         return;

@@ -70,6 +70,13 @@ pub enum Kind {
     Delete,
 }
 
+impl Kind {
+    /// Nothing comes in the place of what goes. An end is not taken back, and does not fail.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Stop | Self::Delete)
+    }
+}
+
 /// How far a deployment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -93,7 +93,7 @@ fn starting(ctx: Context<'_>, app: &App, d: &Deployment) -> String {
         let each = waiting.iter().map(|i| named(i));
         return format!("{count}; {}", some(each.collect()));
     }
-    if app.generations() >= crate::apply::MAX_GENERATIONS {
+    if app.generations() >= crate::apply::most_generations(d.kind) {
         return format!("{count}; waits for earlier generations to leave");
     }
     match app.spec(d.version).map(|s| s.update.min_healthy_time) {

@@ -387,6 +387,31 @@ fn new_rules_reach_a_version_that_is_only_on_its_way_back() {
     }
 }
 
+/// A peer has died before a balancer that was away could pass it, so that one keeps two generations for ever; an end gets them out.
+#[test]
+fn an_app_is_deleted_and_stopped_whatever_keeps_its_instances() {
+    for end in [Deed::Delete, Deed::Stop] {
+        let mut world = started();
+        for deed in [
+            Deed::Alone("web", 6),
+            Deed::Run(3),
+            Deed::Apply(1),
+            Deed::Off(0),
+        ] {
+            play(&mut world, &deed);
+        }
+        for deed in [Deed::Run(71), Deed::Alone("web", 0), end, Deed::Kill(4)] {
+            play(&mut world, &deed);
+        }
+        let leaving = world.state.apps[&web()].generations();
+        assert_eq!(leaving, 2, "{}", world.tail());
+        recover(&mut world);
+        assert_settled(&world);
+        let left = world.state.instances.len();
+        assert_eq!(left, 0, "{}", world.tail());
+    }
+}
+
 /// A few at each run; `PROPTEST_CASES` asks for more.
 fn cases() -> Config {
     let asked = std::env::var("PROPTEST_CASES").ok();
