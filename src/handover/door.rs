@@ -31,9 +31,7 @@ impl Door {
     pub fn open(data: &DataDir) -> io::Result<Self> {
         let folder = Folder::open(data.path())?;
         let fresh = format!("{FILE}.{}", std::process::id());
-        remove(&folder.join(&fresh))?;
-        let listener = UnixListener::bind(folder.join(&fresh))?;
-        std::fs::set_permissions(folder.join(&fresh), Permissions::from_mode(0o600))?;
+        let listener = bind(&folder, &fresh)?;
         std::fs::rename(folder.join(&fresh), folder.join(FILE))?;
         Ok(Self(listener))
     }
@@ -47,18 +45,10 @@ impl Door {
     /// The next wish. Safe to drop and call again.
     pub async fn next(&self) -> (Wish, Asking) {
         loop {
-            match self.0.accept().await {
-                Ok((stream, _)) => {
-                    let mut wire = Wire::new(stream);
-                    match timeout(PATIENCE, wire.receive()).await {
-                        Ok(Ok(Some((wish, _)))) => return (wish, Asking(wire)),
-                        _ => tracing::warn!("whoever asked for an upgrade did not say which"),
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot hear who asks for an upgrade");
-                    sleep(PAUSE).await;
-                }
+            let mut wire = accept(&self.0).await;
+            match timeout(PATIENCE, wire.receive()).await {
+                Ok(Ok(Some((wish, _)))) => return (wish, Asking(wire)),
+                _ => tracing::warn!("whoever asked for an upgrade did not say which"),
             }
         }
     }
@@ -79,6 +69,28 @@ impl Asking {
 pub async fn knock(data_dir: &Path) -> io::Result<Wire> {
     let folder = Folder::open(data_dir)?;
     UnixStream::connect(folder.join(FILE)).await.map(Wire::new)
+}
+
+/// Listens at a fresh socket, for this process's own user alone.
+pub(super) fn bind(folder: &Folder, name: &str) -> io::Result<UnixListener> {
+    let path = folder.join(name);
+    remove(&path)?;
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// The next one who connects. Safe to drop and call again.
+pub(super) async fn accept(listener: &UnixListener) -> Wire {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Wire::new(stream),
+            Err(error) => {
+                tracing::warn!(%error, "cannot hear who speaks to this process");
+                sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 /// A folder by its descriptor: the path of a socket may not be longer than 107 bytes, that of a folder may.

@@ -12,7 +12,7 @@ use hancock_balancer::handover::Found;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use super::door::{Folder, remove};
+use super::door::{Folder, accept, bind, remove};
 use super::former::{self, Former};
 use super::manager;
 use super::message::{FORMAT, FromFormer, FromNext};
@@ -43,9 +43,7 @@ impl Doorstep {
     pub fn open(data: &DataDir, command: &'static str) -> io::Result<Self> {
         let name = format!("{PREFIX}{}", std::process::id());
         let path = data.join(&name);
-        remove(&path)?;
-        let folder = Folder::open(data.path())?;
-        let listener = UnixListener::bind(folder.join(&name))?;
+        let listener = bind(&Folder::open(data.path())?, &name)?;
         Ok(Self {
             listener,
             path,
@@ -54,11 +52,11 @@ impl Doorstep {
     }
 
     /// Waits until another process has found this one.
-    async fn found(&self, handle: &Handle, formers: &[Former]) -> io::Result<Wire> {
+    async fn found(&self, handle: &Handle, formers: &[Former]) -> Wire {
         loop {
-            let mut wire = Wire::new(self.listener.accept().await?.0);
+            let mut wire = accept(&self.listener).await;
             match self.answer(&mut wire, handle, formers).await {
-                Ok(()) => return Ok(wire),
+                Ok(()) => return wire,
                 Err(problem) => tracing::warn!("{problem:#}"),
             }
         }
@@ -116,19 +114,12 @@ pub async fn tell(
         let Some(doorstep) = &doorstep else {
             return std::future::pending().await;
         };
-        broken = match doorstep.found(handle, formers).await {
-            Ok(mut wire) => {
-                tracing::info!("another process counts what is open here");
-                match follow(&mut wire, handle, formers).await {
-                    Ok(()) => return Word::Stop,
-                    Err(broken) => broken,
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "this process cannot be found any more");
-                return std::future::pending().await;
-            }
-        };
+        let mut wire = doorstep.found(handle, formers).await;
+        tracing::info!("another process counts what is open here");
+        match follow(&mut wire, handle, formers).await {
+            Ok(()) => return Word::Stop,
+            Err(error) => broken = error,
+        }
     }
 }
 

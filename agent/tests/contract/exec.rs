@@ -202,18 +202,23 @@ pub async fn a_command_nobody_waits_for_is_ended(bench: Bench) {
     bench.clear().await;
 }
 
-pub async fn a_command_that_does_not_exist_is_told(bench: Bench) {
-    serving(&bench).await;
-    let id = bench.spec(1, Behave::Serve).instance;
-    let order = Program::Missing.order(&bench);
-    let told = match bench.runtime.exec(&bench.owner, &id, &order).await {
+/// What is told of a command that cannot be run.
+async fn not_run(bench: &Bench, id: &InstanceId, order: &Order) -> String {
+    match bench.runtime.exec(&bench.owner, id, order).await {
         Ok(exec) => {
             let (out, err, code) = finish(exec).await;
             assert!(code == 126 || code == 127, "{code} {out} {err}");
             format!("{out}{err}")
         }
         Err(error) => error.to_string(),
-    };
+    }
+}
+
+pub async fn a_command_that_does_not_exist_is_told(bench: Bench) {
+    serving(&bench).await;
+    let id = bench.spec(1, Behave::Serve).instance;
+    let order = Program::Missing.order(&bench);
+    let told = not_run(&bench, &id, &order).await;
     assert!(told.contains("such"), "{told}");
     bench.clear().await;
 }
@@ -276,14 +281,7 @@ pub async fn a_user_or_folder_that_is_not_there_is_told(bench: Bench) {
         ..Program::Echo("run").order(&bench)
     };
     for (order, what) in [(user, "no-such-user"), (workdir, "/no/such/folder")] {
-        let told = match bench.runtime.exec(&bench.owner, &id, &order).await {
-            Ok(exec) => {
-                let (out, err, code) = finish(exec).await;
-                assert!(code == 126 || code == 127, "{code} {out} {err}");
-                format!("{out}{err}")
-            }
-            Err(error) => error.to_string(),
-        };
+        let told = not_run(&bench, &id, &order).await;
         assert!(told.contains(what), "{told}");
         assert_ne!(told, "run\n");
     }

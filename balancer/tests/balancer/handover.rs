@@ -76,6 +76,30 @@ fn tell(former: &Handle, link: &FormerLink) {
     link.heard(carried(&former.tail()));
 }
 
+/// Until the last request of so many is under way.
+async fn wait_hits(origin: &Origin, wanted: u64) {
+    wait_for_async("a request under way", PATIENCE, || async {
+        match origin.hits() {
+            hits if hits == wanted => Ok(()),
+            hits => Err(hits),
+        }
+    })
+    .await;
+}
+
+/// Until nothing is open in either process.
+async fn wait_drained(former: &Handle, link: &FormerLink, now: &Handle) {
+    wait_for_async("the drain", PATIENCE, || async {
+        tell(former, link);
+        let draining = report(now).draining;
+        match draining.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{draining:?}")),
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_and_a_drain_count_when_they_are_so_in_both() {
     let folder = tempfile::tempdir().unwrap();
@@ -94,14 +118,7 @@ async fn an_index_and_a_drain_count_when_they_are_so_in_both() {
     let mut kept = Client::connect(proxy, WEB).await;
     kept.get("/").await.unwrap();
     let slow = tokio::spawn(async move { get(proxy, WEB, "/slow").await });
-    wait_for_async("a request under way", PATIENCE, || async {
-        if old.hits() == 2 {
-            Ok(())
-        } else {
-            Err(old.hits())
-        }
-    })
-    .await;
+    wait_hits(&old, 2).await;
 
     let mut serving = next(&mut former, folder.path(), prober).await;
     let (now, link) = (serving.handle(), serving.formers().pop().unwrap());
@@ -145,16 +162,7 @@ async fn an_index_and_a_drain_count_when_they_are_so_in_both() {
 
     old.release(1);
     assert!(slow.await.unwrap().status.is_success());
-    wait_for_async("the drain", PATIENCE, || async {
-        tell(&before, &link);
-        let draining = report(&now).draining;
-        if draining.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{draining:?}"))
-        }
-    })
-    .await;
+    wait_drained(&before, &link, &now).await;
     leaving.await.unwrap();
     drop(link);
     assert_eq!(report(&now).confirmed, DocIndex(2));
@@ -235,13 +243,7 @@ async fn a_former_process_that_is_found_counts_from_what_it_knows() {
     before.apply("gone.test", at(1, "gone-1", &old)).unwrap();
     until("the confirmation", &before, |r| r.confirmed == DocIndex(1)).await;
     let slow = tokio::spawn(async move { get(proxy, WEB, "/slow").await });
-    wait_for_async("a request under way", PATIENCE, || async {
-        match old.hits() {
-            1 => Ok(()),
-            hits => Err(hits),
-        }
-    })
-    .await;
+    wait_hits(&old, 1).await;
 
     // The next one switches, writes that down, and is gone before the former one hears of it.
     let mut middle = next(&mut former, folder.path(), prober.clone()).await;
@@ -287,15 +289,7 @@ async fn a_former_process_that_is_found_counts_from_what_it_knows() {
 
     old.release(1);
     assert!(slow.await.unwrap().status.is_success());
-    wait_for_async("the drain", PATIENCE, || async {
-        tell(&before, &link);
-        let draining = report(&now).draining;
-        match draining.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{draining:?}")),
-        }
-    })
-    .await;
+    wait_drained(&before, &link, &now).await;
     leaving.await.unwrap();
     drop(link);
     serving.shutdown(LONG).await;

@@ -1,5 +1,8 @@
 //! Agents are upgraded while deployments go on: nothing is restarted, and nothing is stopped that a former process still uses.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use hancock_testkit::Load;
 use hancock_testkit::port::{local, quiet_port};
 use hancock_testkit::proc::Process;
@@ -19,6 +22,22 @@ fn apply(cluster: &Cluster, node: &Node, spec: &Spec) {
     cluster.ask(&["app", "apply", &file, "--wait"]).ok();
 }
 
+fn web(version: &str, port: u16) -> Spec {
+    echo(version, port, "{drain_timeout: 1s, grace_period: 5s}").replicas(1)
+}
+
+/// A node that serves the first version of the app, over TCP at that port.
+fn serving() -> (Cluster, Node, u16) {
+    let cluster = Cluster::start(1);
+    let mut node = Node::new("n1", &cluster.join, cluster.agents(0));
+    node.spawn();
+    wait_nodes(&cluster, 1);
+    let port = quiet_port();
+    apply(&cluster, &node, &web("v1", port));
+    wait_greeting(local(port), "v1");
+    (cluster, node, port)
+}
+
 fn wait_ended(process: Process) {
     wait_for("the end of an instance", LATE, || {
         match process.is_alive() {
@@ -30,15 +49,8 @@ fn wait_ended(process: Process) {
 
 #[test]
 fn the_three_zeros_hold_over_all_processes() {
-    let cluster = Cluster::start(1);
-    let mut node = Node::new("n1", &cluster.join, cluster.agents(0));
-    node.spawn();
-    wait_nodes(&cluster, 1);
-    let port = quiet_port();
-    let web =
-        |version: &str| echo(version, port, "{drain_timeout: 1s, grace_period: 5s}").replicas(1);
-    apply(&cluster, &node, &web("v1"));
-    wait_greeting(local(port), "v1");
+    let (cluster, mut node, port) = serving();
+    let web = |version: &str| web(version, port);
     let load = Load::to(node.http, "web.localhost").rate(100).start();
     let before = wait_serving(&cluster, "web", 1);
     let mut first = Session::open(local(port)).unwrap();
@@ -89,18 +101,19 @@ fn kill(node: &Node) {
     wait_ended(serves);
 }
 
+/// Who may connect to former processes.
+fn doorsteps(node: &Node) -> Vec<u32> {
+    let entries = fs::read_dir(node.dir().join("data")).unwrap().flatten();
+    let former = entries.filter(|e| e.file_name().to_string_lossy().starts_with("former-"));
+    let mode = |e: fs::DirEntry| e.metadata().unwrap().permissions().mode() & 0o777;
+    former.map(mode).collect()
+}
+
 #[test]
 fn a_former_process_is_found_when_its_next_one_dies() {
     const FOUND: &str = "a former process still has something open";
-    let cluster = Cluster::start(1);
-    let mut node = Node::new("n1", &cluster.join, cluster.agents(0));
-    node.spawn();
-    wait_nodes(&cluster, 1);
-    let port = quiet_port();
-    let web =
-        |version: &str| echo(version, port, "{drain_timeout: 1s, grace_period: 5s}").replicas(1);
-    apply(&cluster, &node, &web("v1"));
-    wait_greeting(local(port), "v1");
+    let (cluster, mut node, port) = serving();
+    let web = |version: &str| web(version, port);
     let before = wait_serving(&cluster, "web", 1);
     let (_, old) = &before[0];
     let mut first = Session::open(local(port)).unwrap();
@@ -109,6 +122,12 @@ fn a_former_process_is_found_when_its_next_one_dies() {
     // The one that follows it dies, and is itself a former process by then.
     node.upgrade();
     let middle = Process::find(node.serves()).unwrap();
+    wait_for("a socket for this user alone", LATE, || {
+        match doorsteps(&node) {
+            modes if modes == [0o600] => Ok(()),
+            modes => Err(format!("{modes:?}")),
+        }
+    });
     let second = Session::open(local(port)).unwrap();
     node.upgrade();
     middle.signal(Signal::SIGKILL);
